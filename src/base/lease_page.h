@@ -1,0 +1,166 @@
+/*-------------------------------------------------------------------------
+ *
+ * lease_page.h
+ *      One page of shared memory: until when may this node acknowledge
+ *      writes, and which of its two homes drives the engine.
+ *
+ * The page is a POSIX shared memory object named after the data directory.
+ * The supervisor creates it and holds a lock on it for as long as it lives,
+ * so that two supervisors never run one data directory.  The postmaster maps
+ * it before it forks, so every backend has it.
+ *
+ * Invariants:
+ *  (1) The word "lease" holds the baton's generation and the fence deadline
+ *      together, and changes by compare-and-swap only.  A home that lost the
+ *      baton therefore cannot move the deadline, however long it was frozen
+ *      between computing it and storing it.
+ *  (2) Whoever takes the baton adds one to the generation.
+ *  (3) A new page is closed: deadline 0.
+ *-------------------------------------------------------------------------
+ */
+#ifndef PATRONI_BASE_LEASE_PAGE_H
+#define PATRONI_BASE_LEASE_PAGE_H
+
+#include <stdint.h>
+#include <stdatomic.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+#include "base/clock.h"
+
+#define LEASE_PAGE_MAGIC		UINT32_C(0x50474857)
+#define LEASE_PAGE_VERSION		1
+#define LEASE_PAGE_SIZE			4096
+#define LEASE_PAGE_NAME_MAX		64
+#define LEASE_SESSION_MAX		64
+
+/* Deadlines are microseconds of CLOCK_BOOTTIME in 48 bits (8.9 years). */
+#define LEASE_DEADLINE_BITS		48
+#define LEASE_DEADLINE_MASK		((UINT64_C(1) << LEASE_DEADLINE_BITS) - 1)
+#define LEASE_NEVER_US			((int64_t) LEASE_DEADLINE_MASK)
+#define LEASE_CLOSED_US			((int64_t) 0)
+
+typedef enum LeaseHolder
+{
+	LEASE_HOLDER_NONE = 0,		/* nobody drives: fresh page */
+	LEASE_HOLDER_SUPERVISOR = 1,
+	LEASE_HOLDER_WORKER = 2,
+} LeaseHolder;
+
+typedef struct LeasePage
+{
+	uint32_t	magic;			/* LEASE_PAGE_MAGIC; written once at creation */
+	uint32_t	version;		/* LEASE_PAGE_VERSION; likewise */
+
+	/*
+	 * (generation << 48) | deadline.  Written by the holder of the baton with
+	 * lease_page_set_deadline(), by whoever takes the baton with
+	 * lease_page_take(); read by every backend at each commit, without lock.
+	 */
+	_Atomic uint64_t lease;
+
+	/*
+	 * Who drives.  Written only right after a successful lease_page_take() by
+	 * the taker; read by both homes.
+	 */
+	_Atomic uint32_t holder;
+
+	/* 1 while this server is a primary by its own view.  Written by the
+	 * worker each turn, 0 by the supervisor when the server is down. */
+	_Atomic uint32_t is_primary;
+
+	/* CLOCK_BOOTTIME ms of the worker's last turn.  Worker writes, supervisor
+	 * reads: a stale one shows a frozen worker. */
+	_Atomic int64_t worker_heartbeat_ms;
+
+	/* Last known flush LSN of a running primary, in bytes.  Worker writes;
+	 * the supervisor starts there when it looks for the end of the WAL of a
+	 * crashed server. */
+	_Atomic uint64_t flush_lsn;
+
+	/* PID of the worker that last said hello; 0 unknown. */
+	_Atomic int32_t worker_pid;
+
+	/*
+	 * The store session (etcd lease id) of the node, so that a home that
+	 * takes over from a dead one goes on with the same lease.  Written by the
+	 * holder, guarded by session_lock (odd = being written, a seqlock: one
+	 * writer at a time, the holder).
+	 */
+	_Atomic uint32_t session_sequence;
+	char		session[LEASE_SESSION_MAX];
+
+	/* Commits refused and acknowledgements withheld by the fence since the
+	 * page was made.  Backends add, anybody reads. */
+	_Atomic uint64_t refused_commits;
+	_Atomic uint64_t withheld_acks;
+} LeasePage;
+
+/* Is a deadline over?  The only test that backends make. */
+static inline int64_t
+lease_word_deadline_us(uint64_t word)
+{
+	return (int64_t) (word & LEASE_DEADLINE_MASK);
+}
+
+static inline uint32_t
+lease_word_generation(uint64_t word)
+{
+	return (uint32_t) (word >> LEASE_DEADLINE_BITS);
+}
+
+static inline int64_t
+lease_page_deadline_us(const LeasePage *page)
+{
+	return lease_word_deadline_us(__atomic_load_n((const uint64_t *) &page->lease,
+												  __ATOMIC_ACQUIRE));
+}
+
+static inline bool
+lease_page_is_open(const LeasePage *page)
+{
+	int64_t		deadline_us = lease_page_deadline_us(page);
+
+	return deadline_us == LEASE_NEVER_US || clock_now_us() < deadline_us;
+}
+
+static inline uint32_t
+lease_page_generation(const LeasePage *page)
+{
+	return lease_word_generation(__atomic_load_n((const uint64_t *) &page->lease,
+												 __ATOMIC_ACQUIRE));
+}
+
+/* Names of the shared memory object and of the socket for a data directory. */
+extern bool lease_page_names(const char *data_directory,
+							 char page_name[LEASE_PAGE_NAME_MAX],
+							 char socket_path[LEASE_PAGE_NAME_MAX + 16],
+							 Error *error) MUST_CHECK;
+
+/* Supervisor: create or open the page and lock it.  *fd keeps the lock. */
+extern bool lease_page_create(const char *page_name, LeasePage **page, int *fd,
+							  Error *error) MUST_CHECK;
+
+/* Postmaster: map an existing page.  Never creates one. */
+extern bool lease_page_open(const char *page_name, LeasePage **page,
+							Error *error) MUST_CHECK;
+extern void lease_page_close(LeasePage *page);
+extern void lease_page_unlink(const char *page_name);
+
+/*
+ * Take the baton if the generation is still "expected".  The deadline stays
+ * what it is.  Returns the new generation, or 0 if somebody else took it.
+ */
+extern uint32_t lease_page_take(LeasePage *page, uint32_t expected, LeaseHolder holder);
+
+/*
+ * Move the fence.  Returns false, and changes nothing, if "generation" is not
+ * the page's: the caller has lost the baton and must stop acting at once.
+ */
+extern bool lease_page_set_deadline(LeasePage *page, uint32_t generation,
+									int64_t deadline_us) MUST_CHECK;
+
+extern void lease_page_set_session(LeasePage *page, const char *session);
+extern void lease_page_get_session(LeasePage *page, char session[LEASE_SESSION_MAX]);
+
+#endif							/* PATRONI_BASE_LEASE_PAGE_H */

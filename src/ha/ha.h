@@ -1,0 +1,446 @@
+/*-------------------------------------------------------------------------
+ *
+ * ha.h
+ *      The engine: a deterministic state machine that decides what one node
+ *      of a cluster does.  The only public header of src/ha (with rules.h).
+ *
+ *          ha_step(node, now_ms, input, actions)
+ *
+ * A step takes what happened and when, and returns what to do.  It does no
+ * I/O, reads no clock, draws no random number, logs nothing, never waits.
+ * Time is CLOCK_BOOTTIME in ms as the caller read it.
+ *
+ * The engine has two homes: the worker inside the server and the supervisor
+ * outside it.  Exactly one drives it at a time (the baton).  What only the
+ * supervisor can do (start, stop, rewind, ...) is a goal: the worker's engine
+ * sets it and yields the baton; the supervisor's engine, which gets the saved
+ * state, goes on from there and from what it observes.  Actions are safe to
+ * repeat: a step cut short is taken again from what is observed.
+ *-------------------------------------------------------------------------
+ */
+#ifndef PATRONI_HA_HA_H
+#define PATRONI_HA_HA_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cluster/cluster.h"
+
+#define HA_REASON_MAX		256
+#define HA_TEXT_MAX			512
+#define HA_ACTIONS_MAX		64
+#define HA_COMMANDS_MAX		16
+#define HA_PROTOCOL			1		/* of the saved state */
+#define HA_DEADLINE_NEVER	INT64_MAX
+
+typedef enum HaHome
+{
+	HA_HOME_SUPERVISOR,
+	HA_HOME_WORKER,
+} HaHome;
+
+/* What the engine needs to know of the configuration. */
+typedef struct HaSettings
+{
+	char		name[CLUSTER_NAME_MAX];
+	char		scope[CLUSTER_NAME_MAX];
+	char		conn_url[CLUSTER_URL_MAX];
+	char		api_url[CLUSTER_URL_MAX];
+	char		proxy_url[CLUSTER_URL_MAX];		/* "" = none */
+	char		agent_version[CLUSTER_VERSION_MAX];	/* published as "version" */
+	int64_t		ttl_ms;
+	int64_t		loop_wait_ms;
+	int64_t		retry_timeout_ms;
+	int64_t		peer_timeout_ms;	/* a silent peer costs this much; 300 */
+	bool		is_paused;
+	int64_t		maximum_lag_on_failover;	/* bytes */
+	bool		check_timeline;
+	int64_t		primary_start_timeout_ms;
+	int64_t		primary_stop_timeout_ms;
+	int			max_timelines_history;	/* 0 = all */
+	bool		synchronous_mode;
+	bool		use_slots;
+	int64_t		member_slots_ttl_ms;
+	bool		use_pg_rewind;
+	bool		remove_data_directory_on_rewind_failure;
+	bool		remove_data_directory_on_diverged_timelines;
+	bool		may_bootstrap;		/* the file has a bootstrap section */
+	MemberTags	tags;
+	char		tags_json[1024];	/* effective tags; "" = none */
+	char		initial_config[16384];	/* text for a missing "config" key */
+} HaSettings;
+
+/* --- the local server, as a home observes it --- */
+
+typedef enum HaDataDirectory
+{
+	HA_DATA_UNKNOWN,			/* not looked at yet */
+	HA_DATA_EMPTY,				/* absent or empty */
+	HA_DATA_PRESENT,			/* holds a cluster with a readable pg_control */
+	HA_DATA_UNREADABLE,			/* there, but cannot be used; reason in .problem */
+} HaDataDirectory;
+
+typedef enum HaServer
+{
+	HA_SERVER_UNKNOWN,
+	HA_SERVER_STOPPED,			/* no postmaster */
+	HA_SERVER_STARTING,			/* postmaster lives, no connections yet */
+	HA_SERVER_RUNNING,
+	HA_SERVER_STOPPING,
+} HaServer;
+
+/* Values of DBState in PostgreSQL's catalog/pg_control.h, same order. */
+typedef enum HaControlState
+{
+	HA_CONTROL_STARTUP,
+	HA_CONTROL_SHUTDOWNED,
+	HA_CONTROL_SHUTDOWNED_IN_RECOVERY,
+	HA_CONTROL_SHUTDOWNING,
+	HA_CONTROL_IN_CRASH_RECOVERY,
+	HA_CONTROL_IN_ARCHIVE_RECOVERY,
+	HA_CONTROL_IN_PRODUCTION,
+	HA_CONTROL_UNKNOWN,
+} HaControlState;
+
+typedef struct HaPostgres
+{
+	HaDataDirectory data;
+	HaServer	server;
+	char		problem[HA_REASON_MAX];	/* why data or server is not usable */
+
+	/* pg_control; valid when data is PRESENT */
+	uint64_t	system_identifier;
+	HaControlState control_state;
+	Lsn			checkpoint_lsn;
+	Lsn			checkpoint_redo;
+	uint32_t	checkpoint_timeline;
+	Lsn			minimum_recovery_lsn;
+	uint32_t	minimum_recovery_timeline;
+	bool		can_rewind;			/* wal_log_hints or data checksums */
+	bool		is_standby_configured;	/* standby.signal or recovery.signal is there */
+
+	/* valid when RUNNING (or STARTING, as far as known) */
+	bool		is_observed;		/* seen by the worker just now, not remembered */
+	bool		is_in_recovery;
+	uint32_t	timeline;			/* primary: its own; standby: received or replayed */
+	uint32_t	newest_timeline;	/* highest id with a local history file, at least timeline */
+	Lsn			write_lsn;			/* primary: insert/write position */
+	Lsn			flush_lsn;			/* primary */
+	Lsn			received_lsn;		/* standby: flushed by the walreceiver */
+	Lsn			replayed_lsn;		/* standby */
+	bool		is_streaming;		/* walreceiver status "streaming" */
+	bool		has_restore_command;
+	bool		is_replay_paused;
+	char		upstream_host[256];	/* of primary_conninfo as configured; "" = none */
+	int			upstream_port;
+	char		upstream_slot[64];
+	int64_t		start_time_ms;		/* of the postmaster, wall clock; 0 unknown */
+	int			version_num;		/* 150020 */
+	bool		has_pending_restart;
+	char		pending_restart_reason[HA_TEXT_MAX];	/* JSON or "" */
+
+	/* physical slots, and who is connected; primary and standby */
+	struct
+	{
+		char		name[64];
+		bool		is_active;
+		Lsn			restart_lsn;
+	}			slots[CLUSTER_MEMBERS_MAX];
+	int			n_slots;
+	struct
+	{
+		char		application_name[64];	/* of a connected walsender */
+		Lsn			flush_lsn;
+		bool		is_streaming;
+	}			senders[CLUSTER_MEMBERS_MAX];
+	int			n_senders;
+
+	/* the parsed local history file of "timeline"; n 0 on timeline 1 */
+	TimelineHistory history[64];
+	int			n_history;
+} HaPostgres;
+
+/* A peer's answer to GET api_url, or its silence. */
+typedef struct HaPeer
+{
+	char		name[CLUSTER_NAME_MAX];
+	uint64_t	round;				/* of the HA_ASK_PEER it answers */
+	bool		is_reachable;		/* false: silence, refusal or nonsense */
+	bool		is_in_recovery;
+	bool		can_lead;			/* false: it says that it cannot reach the store (ours) */
+	bool		nofailover;
+	bool		watchdog_failed;
+	int			failover_priority;
+	uint32_t	timeline;
+	Lsn			position;			/* max(received, replayed); primary: location */
+	MemberState state;
+} HaPeer;
+
+/* --- long work that only the supervisor does; at most one at a time --- */
+
+typedef enum HaTask
+{
+	HA_TASK_NONE,
+	HA_TASK_INITDB,				/* initdb + configuration */
+	HA_TASK_BASEBACKUP,			/* clone from .member (replica methods) */
+	HA_TASK_START_PRIMARY,		/* start without standby.signal */
+	HA_TASK_START_STANDBY,		/* start as standby of .member ("" = nobody) */
+	HA_TASK_STOP,				/* .stop_mode */
+	HA_TASK_POST_BOOTSTRAP,		/* roles, extension, script, on a running primary */
+	HA_TASK_CHECK_DIVERGENCE,	/* must this directory be rewound to follow .member? */
+	HA_TASK_REWIND,				/* pg_rewind from .member; server stopped */
+	HA_TASK_CRASH_RECOVERY,		/* single user mode */
+	HA_TASK_WAL_END,			/* find the end of the WAL on disk of a crashed primary */
+	HA_TASK_REMOVE_DATA,		/* only what the operator allowed to be removed */
+	HA_TASK_MOVE_DATA_ASIDE,	/* failed bootstrap: to <dir>.failed */
+} HaTask;
+
+typedef enum HaStopMode
+{
+	HA_STOP_FAST,
+	HA_STOP_IMMEDIATE,
+} HaStopMode;
+
+typedef enum HaTaskOutcome
+{
+	HA_TASK_OK,
+	HA_TASK_FAILED,				/* may work when tried again */
+	HA_TASK_IMPOSSIBLE,			/* will not work however often it is tried */
+	HA_TASK_CANCELLED,
+} HaTaskOutcome;
+
+typedef enum HaDivergence
+{
+	HA_DIVERGENCE_UNKNOWN,		/* could not be found out: ask again later */
+	HA_DIVERGENCE_NONE,			/* it can simply follow */
+	HA_DIVERGENCE_REWIND,		/* it has WAL that .member does not have */
+} HaDivergence;
+
+/* --- commands: SQL, REST, signals, and requests/<member> --- */
+
+typedef enum HaCommandKind
+{
+	HA_COMMAND_SWITCHOVER,		/* .leader "" = the current one, .candidate "" = the best */
+	HA_COMMAND_FAILOVER,		/* .candidate */
+	HA_COMMAND_RESTART,			/* .member "" = this one; .role, .only_pending */
+	HA_COMMAND_RELOAD,			/* .member */
+	HA_COMMAND_REINITIALIZE,	/* .member, .force, .from_leader */
+	HA_COMMAND_FLUSH_SWITCHOVER,	/* forget a scheduled one */
+	HA_COMMAND_SHUTDOWN,		/* the supervisor was told to stop */
+	HA_COMMAND_CHECKPOINT_DONE,	/* internal to homes: unused by people */
+} HaCommandKind;
+
+typedef struct HaCommand
+{
+	uint64_t	id;					/* comes back in HA_ANSWER; 0 = nobody waits */
+	HaCommandKind kind;
+	char		member[CLUSTER_NAME_MAX];
+	char		leader[CLUSTER_NAME_MAX];
+	char		candidate[CLUSTER_NAME_MAX];
+	char		role[32];
+	char		reason[HA_REASON_MAX];	/* of the operator, for the log */
+	bool		is_scheduled;
+	int64_t		scheduled_at_ms;	/* wall clock */
+	bool		only_pending;
+	bool		force;
+	bool		from_leader;
+	bool		wait;				/* answer when it is over, not when accepted */
+	int64_t		timeout_ms;			/* for wait; 0 = 60 s */
+} HaCommand;
+
+/* --- inputs --- */
+
+typedef enum HaInputKind
+{
+	HA_INPUT_TICK,				/* time passed */
+	HA_INPUT_SETTINGS,			/* .settings: configuration read or changed */
+	HA_INPUT_CLUSTER,			/* .view: the store as it is now */
+	HA_INPUT_REACHABLE,			/* .is_reachable: the store can(not) be read */
+	HA_INPUT_REPLY,				/* .reply: the end of one of our requests */
+	HA_INPUT_POSTGRES,			/* .postgres */
+	HA_INPUT_PEER,				/* .peer */
+	HA_INPUT_TASK,				/* .task: a task ended */
+	HA_INPUT_COMMAND,			/* .command */
+	HA_INPUT_FENCE_LOST,		/* the page has a newer generation: stop acting */
+} HaInputKind;
+
+/* Same meaning as DcsOutcome in dcs/dcs.h, which src/ha does not know. */
+typedef enum HaOutcome
+{
+	HA_OUTCOME_DONE,
+	HA_OUTCOME_LOST_RACE,
+	HA_OUTCOME_NOT_SENT,
+	HA_OUTCOME_UNKNOWN,
+} HaOutcome;
+
+typedef struct HaInput
+{
+	HaInputKind kind;
+	int64_t		wall_ms;		/* wall clock, for schedules and time stamps */
+	union
+	{
+		const HaSettings *settings;
+		const ClusterView *view;	/* copied by the step */
+		const HaPostgres *postgres; /* copied by the step */
+		const HaPeer *peer;
+		const HaCommand *command;
+		struct
+		{
+			bool		is_reachable;
+			const char *reason;
+		}			reachable;
+		struct
+		{
+			uint64_t	id;
+			HaOutcome	outcome;
+			bool		session_lost;
+			int64_t		sent_at_ms;
+			uint64_t	version;
+			const char *error;		/* or NULL */
+		}			reply;
+		struct
+		{
+			HaTask		task;
+			uint64_t	id;
+			HaTaskOutcome outcome;
+			HaDivergence divergence;	/* CHECK_DIVERGENCE */
+			Lsn			lsn;			/* WAL_END, STOP: shutdown checkpoint */
+			const char *message;		/* what went wrong, or NULL */
+		}			task;
+	};
+} HaInput;
+
+/* --- actions --- */
+
+typedef enum HaActionKind
+{
+	/* the store; .request_id comes back in HA_INPUT_REPLY */
+	HA_RENEW,					/* .value = own name when the leader key is ours, else "" */
+	HA_ACQUIRE,					/* .value = own name */
+	HA_RELEASE,					/* .value = own name */
+	HA_PUT_MEMBER,				/* .text */
+	HA_DELETE_MEMBER,
+	HA_CREATE_KEY,				/* .key .text */
+	HA_PUT_KEY,					/* .key .text .version (0 = unconditional) */
+	HA_DELETE_KEY,				/* .key .version */
+	/* peers */
+	HA_ASK_PEER,				/* .member .url .round .timeout_ms */
+	/* the fence and the baton */
+	HA_FENCE,					/* .deadline_ms: 0 closed, HA_DEADLINE_NEVER open */
+	HA_YIELD,					/* worker: give the baton to the supervisor (goal in the state) */
+	/* the server; both homes can */
+	HA_PROMOTE,
+	HA_PLACE_HISTORY,			/* .timeline .parent .lsn: mark a taken id as taken */
+	HA_FOLLOW,					/* .member .url (conn_url) .slot; "" = nobody; by reload */
+	HA_CHECKPOINT,				/* ask for one, do not wait (worker) */
+	HA_CREATE_SLOT,				/* .slot (worker) */
+	HA_DROP_SLOT,				/* .slot (worker) */
+	HA_RELOAD,					/* configuration files again */
+	HA_RESUME_REPLAY,
+	/* the server; supervisor only */
+	HA_START_TASK,				/* .task .task_id .member .url .stop_mode .from_leader */
+	HA_CANCEL_TASK,				/* .task_id */
+	HA_CALLBACK,				/* .key = on_start, on_stop, on_restart, on_role_change; .role */
+	HA_EXIT,					/* .exit_code: the supervisor ends, the server is left alone */
+	/* answers */
+	HA_ANSWER,					/* .command_id .ok .text, .detail .hint .sqlstate when !ok */
+	/* words */
+	HA_LOG,						/* a decision that is new: .rule .because; level in .level */
+	HA_WAKE_AT,					/* .deadline_ms: a tick is wanted then, at the latest */
+} HaActionKind;
+
+typedef struct HaAction
+{
+	HaActionKind kind;
+	const char *rule;			/* name of the rule; static */
+	char		because[HA_REASON_MAX];	/* the reason in plain words */
+	int			level;			/* HA_LOG: 0 debug, 1 log, 2 warning */
+	uint64_t	request_id;
+	uint64_t	version;
+	uint64_t	command_id;
+	uint64_t	round;
+	uint64_t	task_id;
+	int64_t		deadline_ms;
+	int			timeout_ms;
+	HaTask		task;
+	HaStopMode	stop_mode;
+	bool		from_leader;
+	bool		ok;
+	int			exit_code;
+	uint32_t	timeline;
+	uint32_t	parent;
+	Lsn			lsn;
+	MemberRole	role;
+	char		member[CLUSTER_NAME_MAX];
+	char		key[CLUSTER_NAME_MAX + 16];
+	char		value[CLUSTER_NAME_MAX];
+	char		url[CLUSTER_URL_MAX];
+	char		slot[64];
+	const char *sqlstate;		/* static, or NULL */
+	char		detail[HA_TEXT_MAX];
+	char		hint[HA_REASON_MAX];
+	char	   *text;			/* owned by the list; NULL = none */
+} HaAction;
+
+typedef struct HaActions
+{
+	HaAction   *items;			/* owned */
+	int			count;
+	int			n_allocated;
+	bool		is_incomplete;	/* no memory: the caller drops the list and ticks again */
+} HaActions;
+
+extern void ha_actions_init(HaActions *actions);
+extern void ha_actions_reset(HaActions *actions);	/* frees texts, keeps the array */
+extern void ha_actions_free(HaActions *actions);
+
+/* --- the node --- */
+
+typedef struct HaNode HaNode;
+
+extern HaNode *ha_node_create(HaHome home);			/* NULL: no memory */
+extern void ha_node_free(HaNode *node);
+extern void ha_step(HaNode *node, int64_t now_ms, const HaInput *input, HaActions *actions);
+
+/* The baton: what the other home must know.  malloc'ed JSON, no secrets. */
+extern char *ha_node_save(const HaNode *node);
+/* Take over from a saved state (NULL: from nothing).  Unknown fields are ignored. */
+extern bool ha_node_load(HaNode *node, const char *saved, int64_t now_ms);
+
+/*
+ * Should the supervisor keep the baton?  True while a task runs, a goal is
+ * under way or the server is not running.
+ */
+extern bool ha_wants_supervisor(const HaNode *node);
+
+/* --- what it thinks, for people; never NULL texts --- */
+
+typedef struct HaDecision
+{
+	const char *rule;
+	char		because[HA_REASON_MAX];
+	int64_t		since_ms;
+} HaDecision;
+
+extern const HaDecision *ha_decision(const HaNode *node);
+extern MemberRole ha_role(const HaNode *node);			/* in-memory role, as Patroni's */
+extern MemberState ha_state(const HaNode *node);
+extern bool ha_has_lease(const HaNode *node);
+extern int64_t ha_lease_deadline_ms(const HaNode *node);	/* 0 none, HA_DEADLINE_NEVER */
+extern const char *ha_goal_name(const HaNode *node);	/* "" = none */
+extern const char *ha_task_name(HaTask task);
+extern bool ha_is_paused(const HaNode *node);
+
+/* One row a member and reason: could it become primary now, and why (not)? */
+typedef struct HaExplanation
+{
+	char		member[CLUSTER_NAME_MAX];
+	bool		is_eligible;
+	bool		is_for;				/* the reason speaks for it */
+	char		reason[HA_REASON_MAX];
+} HaExplanation;
+
+/* Fills up to "max" rows, returns how many. */
+extern int	ha_explain(const HaNode *node, int64_t now_ms, HaExplanation *rows, int max);
+
+#endif							/* PATRONI_HA_HA_H */
