@@ -1,0 +1,250 @@
+/*-------------------------------------------------------------------------
+ *
+ * snapshot.c
+ *      The document that patroni.snapshot() shows: what this node knows,
+ *      thinks and did, in one JSON object.
+ *
+ *  {"node": {"name", "scope", "role", "state", "timeline", "is_in_recovery",
+ *            "home", "goal", "version", "has_lease", "lease_deadline_ms",
+ *            "store": {"driver", "is_reachable", "last_seen"},
+ *            "decision": {"rule", "because", "since"},
+ *            "postgres": {...}},
+ *   "cluster": {... as cluster_view_to_json(), "pause", "scope"} or null,
+ *   "history": [{"timeline", "lsn", "reason", "timestamp", "new_leader"}],
+ *   "events": [{"time", "kind", "rule", "reason", "duration_ms"}], newest last,
+ *   "explain": [{"member", "is_eligible", "is_for", "reason"}],
+ *   "taken_ms": CLOCK_BOOTTIME}
+ *
+ * lease_deadline_ms is CLOCK_BOOTTIME; 0 = no lease, -1 = never ends.  Times
+ * are ISO 8601 in UTC, null when unknown; duration_ms is null when unknown.
+ *
+ * The text is shorter than SNAPSHOT_TEXT_MAX: of lists that can grow, the
+ * oldest entries are left out until it fits.
+ *-------------------------------------------------------------------------
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/version.h"
+#include "node/host_internal.h"
+
+#define SNAPSHOT_TEXT_MAX		(512 * 1024)	/* SNAPSHOT_MAX of the shared memory */
+#define SNAPSHOT_HISTORY_MAX	256
+#define SNAPSHOT_EXPLAIN_MAX	(4 * CLUSTER_MEMBERS_MAX)
+
+static json_t *
+json_text(const char *text)
+{
+	json_t	   *value = text == NULL ? json_null() : json_string(text);
+
+	return value != NULL ? value : json_string("?");
+}
+
+static json_t *
+json_time(int64_t wall_ms)
+{
+	char		text[40];
+
+	if (wall_ms <= 0)
+		return json_null();
+	timestamp_to_text(wall_ms, text);
+	return json_text(text);
+}
+
+static json_t *
+decision_to_json(const HaNode *node, int64_t now_ms)
+{
+	const HaDecision *decision = ha_decision(node);
+
+	return json_pack("{s:o, s:o, s:o}",
+					 "rule", json_text(decision->rule),
+					 "because", json_text(decision->because),
+					 "since", decision->since_ms <= 0 ? json_null() :
+					 json_time(clock_wall_ms() - (now_ms - decision->since_ms)));
+}
+
+static json_t *
+node_to_json(const Host *host, int64_t now_ms)
+{
+	const HaNode *node = host->node;
+	const HaPostgres *postgres = host_last_postgres(host);
+	int64_t		deadline_ms = ha_lease_deadline_ms(node);
+	json_t	   *json;
+
+	json = json_pack("{s:o, s:o, s:s, s:s, s:s, s:s, s:s, s:b, s:I}",
+					 "name", json_text(host->settings.name),
+					 "scope", json_text(host->settings.scope),
+					 "role", member_role_name(ha_role(node)),
+					 "state", member_state_name(ha_state(node)),
+					 "home", host->home == HA_HOME_WORKER ? "worker" : "supervisor",
+					 "goal", ha_goal_name(node),
+					 "version", PATRONI_BGW_VERSION,
+					 "has_lease", ha_has_lease(node),
+					 "lease_deadline_ms", deadline_ms == HA_DEADLINE_NEVER ? (json_int_t) -1 :
+					 (json_int_t) deadline_ms);
+	json_object_set_new(json, "store",
+						json_pack("{s:o, s:b, s:o}",
+								  "driver", json_text(host->settings.dcs_driver),
+								  "is_reachable", host_store_is_reachable(host),
+								  "last_seen", json_time(host_store_last_seen_ms(host))));
+	json_object_set_new(json, "decision", decision_to_json(node, now_ms));
+	json_object_set_new(json, "timeline", postgres == NULL || postgres->timeline == 0 ?
+						json_null() : json_integer(postgres->timeline));
+	json_object_set_new(json, "is_in_recovery", postgres == NULL ||
+						postgres->server != HA_SERVER_RUNNING ?
+						json_null() : json_boolean(postgres->is_in_recovery));
+	json_object_set_new(json, "postgres", postgres == NULL ? json_null() :
+						postgres_to_json(postgres));
+	return json;
+}
+
+static json_t *
+cluster_to_json(const Host *host, const ClusterView *view)
+{
+	char	   *text = view == NULL ? NULL : cluster_view_to_json(view);
+	json_t	   *cluster = text == NULL ? NULL : json_loads(text, 0, NULL);
+
+	free(text);
+	if (!json_is_object(cluster))
+	{
+		json_decref(cluster);
+		return json_null();
+	}
+	json_object_set_new(cluster, "pause", json_boolean(host->settings.is_paused));
+	json_object_set_new(cluster, "scope", json_text(host->settings.scope));
+	return cluster;
+}
+
+static json_t *
+history_to_json(const ClusterView *view)
+{
+	json_t	   *list = json_array();
+	int			first = view == NULL ? 0 : view->n_history - SNAPSHOT_HISTORY_MAX;
+
+	for (int i = first < 0 ? 0 : first; view != NULL && i < view->n_history; i++)
+	{
+		const TimelineHistory *entry = &view->history[i];
+		char		lsn[24];
+
+		lsn_to_text(entry->switch_lsn, lsn);
+		json_array_append_new(list, json_pack("{s:I, s:s, s:o, s:o, s:o}",
+											  "timeline", (json_int_t) entry->timeline,
+											  "lsn", lsn,
+											  "reason", json_text(entry->reason),
+											  "timestamp", entry->timestamp[0] == '\0' ?
+											  json_null() : json_text(entry->timestamp),
+											  "new_leader", entry->new_leader[0] == '\0' ?
+											  json_null() : json_text(entry->new_leader)));
+	}
+	return list;
+}
+
+static json_t *
+events_to_json(const HostEvents *events)
+{
+	json_t	   *list = json_array();
+
+	for (int i = 0; i < events->count; i++)
+	{
+		const HostEvent *event = events_get(events, i);
+
+		json_array_append_new(list, json_pack("{s:o, s:o, s:o, s:o, s:o}",
+											  "time", json_time(event->wall_ms),
+											  "kind", json_text(event->kind),
+											  "rule", json_text(event->rule),
+											  "reason", json_text(event->reason),
+											  "duration_ms", event->duration_ms < 0 ?
+											  json_null() : json_integer(event->duration_ms)));
+	}
+	return list;
+}
+
+static json_t *
+explain_to_json(const HaNode *node, int64_t now_ms)
+{
+	json_t	   *list = json_array();
+	HaExplanation *rows = calloc(SNAPSHOT_EXPLAIN_MAX, sizeof(HaExplanation));
+	int			count = rows == NULL ? 0 : ha_explain(node, now_ms, rows, SNAPSHOT_EXPLAIN_MAX);
+
+	for (int i = 0; i < count; i++)
+		json_array_append_new(list, json_pack("{s:o, s:b, s:b, s:o}",
+											  "member", json_text(rows[i].member),
+											  "is_eligible", rows[i].is_eligible,
+											  "is_for", rows[i].is_for,
+											  "reason", json_text(rows[i].reason)));
+	free(rows);
+	return list;
+}
+
+/* Leave out the older half of a list; false when there is nothing to leave out. */
+static bool
+halve(json_t *list)
+{
+	size_t		size = json_array_size(list);
+
+	if (size == 0)
+		return false;
+	for (size_t i = 0; i < (size + 1) / 2; i++)
+		json_array_remove(list, 0);
+	return true;
+}
+
+/* Print the document, without what does not fit. */
+static char *
+print_bounded(json_t *document)
+{
+	json_t	   *lists[3];
+
+	lists[0] = json_object_get(document, "history");
+	lists[1] = json_object_get(document, "events");
+	lists[2] = json_object_get(document, "explain");
+	for (;;)
+	{
+		char	   *text = json_dumps(document, JSON_COMPACT);
+		bool		is_shorter = false;
+
+		if (text == NULL || strlen(text) < SNAPSHOT_TEXT_MAX)
+			return text;
+		free(text);
+		for (int i = 0; i < 3 && !is_shorter; i++)
+			is_shorter = halve(lists[i]);
+		if (!is_shorter && json_is_null(json_object_get(document, "cluster")))
+			return NULL;
+		if (!is_shorter)
+			json_object_set_new(document, "cluster", json_null());
+	}
+}
+
+/*
+ * The document that patroni.snapshot() shows, malloc'ed and shorter than
+ * SNAPSHOT_MAX; NULL when there is no memory.
+ */
+char *
+host_snapshot(const Host *host, int64_t now_ms)
+{
+	const ClusterView *view = host_view(host);
+	json_t	   *document;
+	char	   *text;
+
+	document = json_pack("{s:o, s:o, s:o, s:o, s:o, s:I}",
+						 "node", node_to_json(host, now_ms),
+						 "cluster", cluster_to_json(host, view),
+						 "history", history_to_json(view),
+						 "events", events_to_json(&host->events),
+						 "explain", explain_to_json(host->node, now_ms),
+						 "taken_ms", (json_int_t) now_ms);
+	if (document == NULL)
+		return NULL;
+	text = print_bounded(document);
+	json_decref(document);
+	return text;
+}
+
+/* Grows whenever the document may have changed. */
+uint64_t
+host_snapshot_number(const Host *host)
+{
+	return host->snapshot_number;
+}
