@@ -1,0 +1,278 @@
+# Makefile of patroni_bgw
+#
+# PGXS builds patroni_bgw.so (scripts/pgxs.mk); rules of our own build
+# patroni_worker.so, patroni_supervisor and libpatroni.a, the library that the
+# unit tests link.  Every object is listed by name; "make layering" complains
+# about a source file that no list names.
+#
+#   make [all]      build everything into $(BUILD)
+#   make install    PG_CONFIG, PREFIX and DESTDIR say where; also: uninstall
+#   make check      build, then every test; ends with "N passed, N failed"
+#   make unit sanitize pure layering headers symbols regress tap   its parts
+#   make demo       a cluster of three members on this machine; demo-stop
+#
+# All paths are relative, so that a work tree with spaces in its path works.
+#
+# Tests need a server that finds our libraries and our extension, without
+# touching the PostgreSQL installation or any cluster of this machine.
+# PostgreSQL finds its files relative to its programs, so scripts/stage.sh
+# makes a private copy in a temporary directory: programs copied, the rest
+# symbolic links, our files added.  That needs no root.  As root the servers
+# run as an unprivileged user (scripts/as-user.sh); the work tree may be
+# unreadable for that user, so the tests are copied to the stage as well.
+
+PG_CONFIG  ?= pg_config
+PKG_CONFIG ?= pkg-config
+CC          = gcc
+CLANG      ?= clang
+AR         ?= ar
+INSTALL    ?= install
+DESTDIR    ?=
+PREFIX     ?= /usr/local
+BINDIR     ?= $(PREFIX)/bin
+UNITDIR    ?= $(PREFIX)/lib/systemd/system
+SYSCONFDIR ?= /etc/patroni_bgw
+DOCDIR     ?= $(PREFIX)/share/doc/patroni_bgw
+BUILD      ?= build
+# make WERROR= builds with a compiler that warns of more than ours do
+WERROR     ?= -Werror
+SANITIZE   ?=
+
+BASE_OBJS = \
+	src/base/error.o \
+	src/base/lease_page.o
+
+CLUSTER_OBJS = \
+	src/cluster/failover.o \
+	src/cluster/history.o \
+	src/cluster/leader.o \
+	src/cluster/member.o \
+	src/cluster/status.o \
+	src/cluster/sync_state.o \
+	src/cluster/view.o
+
+HA_OBJS = \
+	src/ha/actions.o \
+	src/ha/lease.o \
+	src/ha/race.o \
+	src/ha/requests.o \
+	src/ha/rules.o \
+	src/ha/state.o \
+	src/ha/verbs.o
+
+CONFIG_OBJS = \
+	src/config/document.o \
+	src/config/guc_rules.o \
+	src/config/values.o
+
+POSTGRES_OBJS = \
+	src/postgres/control_file.o \
+	src/postgres/data_directory.o \
+	src/postgres/files.o \
+	src/postgres/history_file.o \
+	src/postgres/postmaster_file.o
+
+DCS_OBJS = \
+	src/dcs/base64.o \
+	src/dcs/dcs.o \
+	src/dcs/etcd3.o \
+	src/dcs/http.o \
+	src/dcs/stream.o
+
+NODE_OBJS = \
+	src/node/channel.o \
+	src/node/events.o \
+	src/node/host.o \
+	src/node/peers.o \
+	src/node/postgres_json.o
+
+REST_OBJS = \
+	src/rest/rest.o
+
+SUPERVISOR_OBJS = \
+	src/supervisor/baton.o \
+	src/supervisor/log.o \
+	src/supervisor/notify.o \
+	src/supervisor/supervisor.o
+
+SUPERVISOR_MAIN = src/supervisor/main.o
+
+# In the server.  The stub is loaded by the postmaster, the rest only by the
+# worker process.
+STUB_OBJS = \
+	patroni_bgw.o \
+	src/base/error.o \
+	src/base/lease_page.o \
+	src/worker/fence.o \
+	src/worker/shared.o \
+	src/worker/sql.o
+
+WORKER_OBJS = \
+	src/worker/loop.o \
+	src/worker/shared_worker.o
+
+PURE_OBJS   = $(CLUSTER_OBJS) $(HA_OBJS)
+SHARED_OBJS = $(BASE_OBJS) $(PURE_OBJS) $(CONFIG_OBJS) $(POSTGRES_OBJS) $(DCS_OBJS) $(NODE_OBJS)
+LIBRARY_OBJS = $(SHARED_OBJS) $(REST_OBJS) $(SUPERVISOR_OBJS)
+
+
+# ---------------------------------------------------------------------------
+# Flags
+
+MODULES_USED = jansson yaml-0.1 libcurl libevent libevent_openssl openssl
+OUR_CPPFLAGS = -D_GNU_SOURCE -Isrc $(shell $(PKG_CONFIG) --cflags $(MODULES_USED) 2>/dev/null)
+OUR_CFLAGS   = -std=gnu11 -O2 -g -Wall -Wextra $(WERROR) $(CFLAGS)
+PROGRAM_LIBS = -ljansson -lyaml -lcurl -levent -levent_openssl -lssl -lcrypto
+
+ifneq ($(SANITIZE),)
+OUR_CFLAGS  += -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+OUR_LDFLAGS  = -fsanitize=address,undefined
+endif
+
+SERVER_INCLUDE = $(shell $(PG_CONFIG) --includedir-server)
+SERVER_CFLAGS  = -fPIC -fno-strict-aliasing -fwrapv -Wno-unused-parameter -Wno-sign-compare \
+                 -Wno-missing-field-initializers
+# jansson is linked statically: the server exports symbols of the same names
+STATIC_JANSSON = $(shell $(PKG_CONFIG) --variable=libdir jansson)/libjansson.a
+
+UNIT_SOURCES  = $(wildcard test/*/test_*.c)
+UNIT_PROGRAMS = $(UNIT_SOURCES:%.c=$(BUILD)/%)
+
+objects = $(addprefix $(BUILD)/,$(1))
+worker_objects = $(addprefix $(BUILD)/pic/,$(1))
+
+export PG_CONFIG BUILD CLANG
+.DELETE_ON_ERROR:
+.SECONDARY:
+.PHONY: all install uninstall clean unit sanitize pure layering headers symbols regress tap \
+	check demo demo-stop unit-programs clang lists FORCE
+
+all: $(BUILD)/patroni_bgw.so $(BUILD)/patroni_worker.so $(BUILD)/patroni_supervisor
+
+# ---------------------------------------------------------------------------
+# Building
+
+$(BUILD)/%.o: %.c Makefile
+	@mkdir -p '$(@D)'
+	$(CC) $(OUR_CPPFLAGS) $(OUR_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/pic/src/worker/%.o: src/worker/%.c Makefile
+	@mkdir -p '$(@D)'
+	$(CC) $(OUR_CPPFLAGS) -I$(SERVER_INCLUDE) $(OUR_CFLAGS) $(SERVER_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/pic/%.o: %.c Makefile
+	@mkdir -p '$(@D)'
+	$(CC) $(OUR_CPPFLAGS) $(OUR_CFLAGS) -fPIC -MMD -MP -c -o $@ $<
+
+$(BUILD)/libpatroni.a: $(call objects,$(LIBRARY_OBJS))
+	rm -f $@
+	$(AR) rcs $@ $^
+
+$(BUILD)/patroni_supervisor: $(call objects,$(SUPERVISOR_MAIN)) $(BUILD)/libpatroni.a
+	$(CC) $(OUR_CFLAGS) $(OUR_LDFLAGS) $(LDFLAGS) -o $@ $^ $(PROGRAM_LIBS)
+
+$(BUILD)/patroni_worker.so: $(call worker_objects,$(WORKER_OBJS) $(SHARED_OBJS)) src/worker/patroni_worker.map
+	$(CC) $(OUR_CFLAGS) $(LDFLAGS) -shared -o $@ $(filter %.o,$^) \
+		-Wl,--version-script=src/worker/patroni_worker.map \
+		-Wl,-Bsymbolic -Wl,--exclude-libs,ALL $(STATIC_JANSSON) -lyaml -lcurl -lssl -lcrypto
+
+# The stub: PGXS in a directory of its own, sources found by a relative VPATH.
+$(BUILD)/patroni_bgw.so: FORCE
+	@mkdir -p '$(BUILD)/pgxs/src/base' '$(BUILD)/pgxs/src/worker'
+	@+$(MAKE) --no-print-directory -C '$(BUILD)/pgxs' -f '$(UP)/scripts/pgxs.mk' \
+		VPATH='$(UP)' STUB_OBJS='$(STUB_OBJS)' patroni_bgw.so
+	@cmp -s '$(BUILD)/pgxs/patroni_bgw.so' $@ || cp '$(BUILD)/pgxs/patroni_bgw.so' $@
+
+# The way back from $(BUILD)/pgxs: one ".." for each component of a relative path.
+empty =
+space = $(empty) $(empty)
+UP = $(if $(filter /%,$(BUILD)),$(CURDIR),$(subst $(space),/,$(patsubst %,..,$(subst /,$(space),$(BUILD)/pgxs))))
+
+# ---------------------------------------------------------------------------
+# Installing
+
+PKGLIBDIR = $(shell $(PG_CONFIG) --pkglibdir)
+SHAREDIR  = $(shell $(PG_CONFIG) --sharedir)
+
+install: all
+	$(INSTALL) -d '$(DESTDIR)$(PKGLIBDIR)' '$(DESTDIR)$(SHAREDIR)/extension' '$(DESTDIR)$(BINDIR)' \
+		'$(DESTDIR)$(UNITDIR)' '$(DESTDIR)$(SYSCONFDIR)' '$(DESTDIR)$(DOCDIR)'
+	$(INSTALL) -m 755 $(BUILD)/patroni_bgw.so $(BUILD)/patroni_worker.so '$(DESTDIR)$(PKGLIBDIR)'
+	$(INSTALL) -m 644 extension/*.sql patroni_bgw.control '$(DESTDIR)$(SHAREDIR)/extension'
+	$(INSTALL) -m 755 $(BUILD)/patroni_supervisor '$(DESTDIR)$(BINDIR)'
+	sed 's,@BINDIR@,$(BINDIR),g' systemd/patroni_supervisor@.service > $(BUILD)/patroni_supervisor@.service
+	$(INSTALL) -m 644 $(BUILD)/patroni_supervisor@.service '$(DESTDIR)$(UNITDIR)'
+	$(INSTALL) -m 644 patroni.yml '$(DESTDIR)$(SYSCONFDIR)/patroni.yml.sample'
+	$(INSTALL) -m 644 README.md LICENSE $(wildcard docs/*.md) '$(DESTDIR)$(DOCDIR)'
+
+uninstall:
+	rm -f '$(DESTDIR)$(PKGLIBDIR)/patroni_bgw.so' '$(DESTDIR)$(PKGLIBDIR)/patroni_worker.so'
+	rm -f '$(DESTDIR)$(SHAREDIR)/extension/patroni_bgw.control' \
+		$(patsubst extension/%,'$(DESTDIR)$(SHAREDIR)/extension/%',$(wildcard extension/*.sql))
+	rm -f '$(DESTDIR)$(BINDIR)/patroni_supervisor' '$(DESTDIR)$(UNITDIR)/patroni_supervisor@.service'
+	rm -f '$(DESTDIR)$(SYSCONFDIR)/patroni.yml.sample'
+	rm -rf '$(DESTDIR)$(DOCDIR)'
+
+clean:
+	rm -rf '$(BUILD)'
+
+# ---------------------------------------------------------------------------
+# Testing.  With TALLY=file each target appends "passed failed what" to it.
+
+$(BUILD)/test/%: test/%.c $(BUILD)/libpatroni.a
+	@mkdir -p '$(@D)'
+	$(CC) $(OUR_CPPFLAGS) -Itest $(OUR_CFLAGS) $(OUR_LDFLAGS) -MMD -MP -MF $@.d -o $@ $< \
+		$(BUILD)/libpatroni.a -lcmocka $(PROGRAM_LIBS)
+
+unit-programs: $(UNIT_PROGRAMS)
+
+# What only it can find: a function that does not do what its comment says.
+unit: $(UNIT_PROGRAMS)
+	@scripts/unit.sh $(UNIT_PROGRAMS)
+
+# What only it can find: memory and arithmetic errors that happen to work.
+sanitize:
+	@+$(MAKE) --no-print-directory BUILD='$(BUILD)/sanitize' SANITIZE=yes \
+		'$(BUILD)/sanitize/patroni_supervisor' unit-programs
+	@+$(MAKE) --no-print-directory BUILD='$(BUILD)/sanitize' SANITIZE=yes unit
+
+# What only it can find: the engine reaching for a clock, a socket or a file.
+pure: $(call objects,$(PURE_OBJS))
+	@scripts/pure.sh $(call objects,$(PURE_OBJS)) -- $(PURE_OBJS:.o=.c)
+
+# What only it can find: an include that points upwards, a file no list names.
+layering:
+	@scripts/layering.sh $(LIBRARY_OBJS) $(SUPERVISOR_MAIN) $(STUB_OBJS) $(WORKER_OBJS)
+
+# What only it can find: a header that needs another one included before it.
+headers:
+	@scripts/headers.sh
+
+# What only it can find: a name in our libraries that the server has as well.
+symbols: $(BUILD)/patroni_worker.so $(BUILD)/patroni_bgw.so
+	@scripts/tally.sh symbols test/check_symbols.sh $(BUILD)/patroni_worker.so $(BUILD)/patroni_bgw.so
+
+# What only it can find: what SQL shows and refuses on a real server.
+regress: all
+	@scripts/regress.sh
+
+# What only it can find: failover, restart and fencing on real servers and a real store.
+tap: all
+	@scripts/tap.sh $(PROVE_TESTS)
+
+# What only it can find: what clang warns of and gcc does not.
+clang:
+	@+scripts/tally.sh clang $(MAKE) --no-print-directory -s BUILD='$(BUILD)/clang' CC='$(CLANG)' \
+		'$(BUILD)/clang/patroni_worker.so' '$(BUILD)/clang/patroni_supervisor'
+
+check:
+	@+scripts/check.sh
+
+demo: all
+	@demo/demo.sh start
+
+demo-stop:
+	@demo/demo.sh stop
+
+-include $(patsubst %.o,%.d,$(call objects,$(LIBRARY_OBJS) $(SUPERVISOR_MAIN)) \
+	$(call worker_objects,$(WORKER_OBJS) $(SHARED_OBJS))) $(addsuffix .d,$(UNIT_PROGRAMS))

@@ -1,0 +1,37 @@
+#!/bin/sh
+# tap.sh [TEST...]: the TAP tests in t/, on the staged server.  A file that dies
+# counts as one failed test on top of what it said.
+here=$(dirname "$0")
+[ $# -gt 0 ] || set -- t/*.pl
+if [ ! -e "$1" ]; then
+	echo "there is no TAP test"
+	exit 1
+fi
+stage=$("$here/stage.sh") || exit 1
+passed=0 failed=0 status=0
+for test in "$@"; do
+	"$here/as-user.sh" sh -c '
+		cd "$1/src" && . ../env && export TESTDATADIR="$1/tmp/data" TESTLOGDIR="$1/tmp/log" &&
+		mkdir -p "$TESTDATADIR" "$TESTLOGDIR" &&
+		exec timeout "${TAP_TIMEOUT:-600}" perl -I "$PGXS_PERL" -I t -I t/lib "$2"' \
+		sh "$stage" "$test" > "$stage/output" 2>&1
+	result=$?
+	good=$(grep -c '^ok ' "$stage/output")
+	bad=$(grep -c '^not ok ' "$stage/output")
+	if [ $result -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
+	if [ $result -ne 0 ]; then
+		status=1
+		echo "--- $test failed (exit status $result):"
+		tail -n 80 "$stage/output"
+	fi
+	echo "$test: $good passed, $bad failed"
+	passed=$((passed + good))
+	failed=$((failed + bad))
+done
+[ -z "$TALLY" ] || echo "$passed $failed tap" >> "$TALLY"
+if [ $status -eq 0 ]; then
+	rm -rf "$stage"
+else
+	echo "logs are kept in $stage"
+fi
+exit $status
