@@ -950,7 +950,7 @@ static void
 act_on_server(Host *host, const HaAction *action)
 {
 	char		what[HA_REASON_MAX];
-	char		text[2 * HA_REASON_MAX];
+	char		text[2 * HA_REASON_MAX + 8];
 
 	if (describe_action(action, what, sizeof(what)))
 	{
