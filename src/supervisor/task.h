@@ -54,6 +54,8 @@ typedef struct TaskOps
 	/* Further "--name=value" words for the postmaster, NULL-terminated; copied:
 	 * "--patroni.lease_page=...", "--patroni.socket=..." */
 	const char *postmaster_arguments[TASK_ARGUMENTS_MAX];
+	/* No progress for so long = stuck; 0 = a default for each task. */
+	int64_t		progress_timeout_ms;
 } TaskOps;
 
 typedef struct TaskRequest
@@ -66,7 +68,6 @@ typedef struct TaskRequest
 								 * "" or NULL: own slot if settings->use_slots */
 	HaStopMode	stop_mode;		/* STOP */
 	bool		from_leader;	/* BASEBACKUP: informational */
-	bool		is_synchronous;	/* STOP: primary_stop_timeout applies */
 	Lsn			start_lsn;		/* WAL_END: where to begin looking; 0 = checkpoint */
 } TaskRequest;
 

@@ -1,0 +1,216 @@
+/*-------------------------------------------------------------------------
+ *
+ * history_file.c
+ *      Timeline history files in pg_wal.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres/postgres_dir.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "postgres/postgres_files.h"
+
+#define HISTORY_FILE_MAX	(1024 * 1024)
+
+/* The reason in a file that history_file_place() made; tells it from a real one. */
+#define PLACED_REASON		"timeline id taken by another promotion (patroni)"
+
+static bool
+history_path(const char *data_directory, uint32_t timeline, char path[PATH_MAX])
+{
+	char		name[40];
+
+	snprintf(name, sizeof(name), "pg_wal/%08X.history", timeline);
+	return path_join(path, PATH_MAX, data_directory, name);
+}
+
+/*
+ * Lines "<timeline> <X/X> <reason>"; comments and empty lines are skipped, as
+ * the server does.  Returns how many, -1 when a line is bad or there are more
+ * than "max".
+ */
+int
+history_parse(const char *text, TimelineHistory *entries, int max)
+{
+	int			count = 0;
+
+	while (*text != '\0')
+	{
+		const char *end = strchrnul(text, '\n');
+		const char *at = text;
+		unsigned	timeline;
+		unsigned	high;
+		unsigned	low;
+		int			used = 0;
+		TimelineHistory *entry;
+
+		while (at < end && strchr(" \t\r", *at) != NULL)
+			at++;
+		if (at < end && *at != '#')
+		{
+			if (count >= max || sscanf(at, "%u %X/%X%n", &timeline, &high, &low, &used) != 3 ||
+				at + used > end || timeline == 0)
+				return -1;
+			entry = &entries[count];
+			if (count > 0 && timeline <= entries[count - 1].timeline)
+				return -1;
+			memset(entry, 0, sizeof(*entry));
+			entry->timeline = timeline;
+			entry->switch_lsn = ((Lsn) high << 32) | low;
+			at += used;
+			while (at < end && strchr(" \t", *at) != NULL)
+				at++;
+			snprintf(entry->reason, sizeof(entry->reason), "%.*s", (int) (end - at), at);
+			count++;
+		}
+		text = *end == '\n' ? end + 1 : end;
+	}
+	return count;
+}
+
+/* The local history file of a timeline.  Timeline 1 has none: no entries. */
+bool
+history_file_read(const char *data_directory, uint32_t timeline, TimelineHistory *entries,
+				  int max, int *count, Error *error)
+{
+	char		path[PATH_MAX];
+	char	   *text;
+
+	*count = 0;
+	if (timeline <= 1)
+		return true;
+	if (!history_path(data_directory, timeline, path))
+		return error_set(error, "data directory name is too long");
+	text = file_read(path, HISTORY_FILE_MAX, NULL);
+	if (text == NULL)
+		return error_set(error, "could not read file \"%s\": %s", path, strerror(errno));
+	*count = history_parse(text, entries, max);
+	free(text);
+	if (*count < 0)
+	{
+		*count = 0;
+		return error_set(error, "file \"%s\" is no history file with at most %d lines", path, max);
+	}
+	return true;
+}
+
+/*
+ * The id after which a promotion would count on, found as the server finds
+ * it: the last of the unbroken run of history files after "from".
+ */
+uint32_t
+history_newest_timeline(const char *data_directory, uint32_t from)
+{
+	char		path[PATH_MAX];
+	struct stat st;
+
+	while (from < UINT32_MAX && history_path(data_directory, from + 1, path) && stat(path, &st) == 0)
+		from++;
+	return from;
+}
+
+/*
+ * Mark an id as taken.  The file says that the timeline forked from "parent"
+ * at "lsn"; because that is before any position this server may be at, the
+ * server never follows it but does not choose its id either.  An existing
+ * file is left as it is, whatever it says, and is success.
+ */
+bool
+history_file_place(const char *data_directory, uint32_t timeline, uint32_t parent, Lsn lsn,
+				   Error *error)
+{
+	char		path[PATH_MAX];
+	char		parent_path[PATH_MAX];
+	char		temporary[PATH_MAX + 40];
+	char		directory[PATH_MAX];
+	char	   *inherited = NULL;
+	FILE	   *file;
+	int			fd;
+	bool		ok;
+
+	if (timeline <= parent || parent == 0)
+		return error_set(error, "timeline %u cannot fork from timeline %u", timeline, parent);
+	if (!history_path(data_directory, timeline, path) ||
+		!history_path(data_directory, parent, parent_path) ||
+		!path_join(directory, sizeof(directory), data_directory, "pg_wal"))
+		return error_set(error, "data directory name is too long");
+	if (access(path, F_OK) == 0)
+		return true;
+	if (parent > 1)
+		inherited = file_read(parent_path, HISTORY_FILE_MAX, NULL);	/* none: one line will do */
+	snprintf(temporary, sizeof(temporary), "%s/patroni.%08X.tmp", directory, timeline);
+	unlink(temporary);
+	fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
+			  data_directory_file_mode(data_directory));
+	file = fd < 0 ? NULL : fdopen(fd, "w");
+	if (file == NULL)
+	{
+		error_set(error, "could not create file \"%s\": %s", temporary, strerror(errno));
+		if (fd >= 0)
+			close(fd);
+		free(inherited);
+		return false;
+	}
+	if (inherited != NULL)
+		fprintf(file, "%s%s", inherited,
+				inherited[0] == '\0' || inherited[strlen(inherited) - 1] == '\n' ? "" : "\n");
+	free(inherited);
+	fprintf(file, "%u\t%X/%X\t%s\n", parent, (unsigned) (lsn >> 32), (unsigned) lsn, PLACED_REASON);
+	ok = fflush(file) == 0 && !ferror(file) && fsync(fd) == 0;
+	ok = fclose(file) == 0 && ok;
+	if (!ok)
+		error_set(error, "could not write file \"%s\": %s", temporary, strerror(errno));
+	/* link(), not rename(): a real file that came in between is kept */
+	else if (link(temporary, path) != 0 && errno != EEXIST)
+		ok = error_set(error, "could not create file \"%s\": %s", path, strerror(errno));
+	unlink(temporary);
+	return ok && directory_sync(directory, error);
+}
+
+/*
+ * Take away what history_file_place() made.  Called before following an
+ * upstream: the walreceiver does not fetch a history file that is there.
+ */
+void
+history_files_remove_placed(const char *data_directory)
+{
+	char		directory[PATH_MAX];
+	DIR		   *dir;
+	struct dirent *entry;
+
+	if (!path_join(directory, sizeof(directory), data_directory, "pg_wal"))
+		return;
+	dir = opendir(directory);
+	if (dir == NULL)
+		return;
+	while ((entry = readdir(dir)) != NULL)
+	{
+		size_t		length = strlen(entry->d_name);
+		char		path[PATH_MAX];
+		char	   *text;
+		char	   *last;
+
+		if (length != 16 || strcmp(entry->d_name + 8, ".history") != 0 ||
+			!path_join(path, sizeof(path), directory, entry->d_name))
+			continue;
+		text = file_read(path, HISTORY_FILE_MAX, &length);
+		if (text == NULL)
+			continue;
+		if (length > 0 && text[length - 1] == '\n')
+			text[length - 1] = '\0';
+		last = strrchr(text, '\n');
+		if (strstr(last == NULL ? text : last, PLACED_REASON) != NULL)
+			unlink(path);
+		free(text);
+	}
+	closedir(dir);
+}
