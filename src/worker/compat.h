@@ -83,4 +83,69 @@
 #define COMPAT_MODULE_MAGIC(module_name, module_version) PG_MODULE_MAGIC
 #endif
 
+/*
+ * For the worker; each macro needs the server's header it is about.
+ */
+
+/* 15: the insertion timeline is asked for; before, RecoveryInProgress() set a global. */
+#if PG_VERSION_NUM >= 150000
+#define COMPAT_FLUSH_LSN()				GetFlushRecPtr(NULL)
+#define COMPAT_INSERT_TIMELINE()		GetWALInsertionTimeLine()
+#else
+#define COMPAT_FLUSH_LSN()				GetFlushRecPtr()
+#define COMPAT_INSERT_TIMELINE()		ThisTimeLineID
+#endif
+
+/* 14: a pause may be asked for before it is reached. */
+#if PG_VERSION_NUM >= 140000
+#define COMPAT_REPLAY_IS_PAUSED()		(GetRecoveryPauseState() != RECOVERY_NOT_PAUSED)
+#else
+#define COMPAT_REPLAY_IS_PAUSED()		RecoveryIsPaused()
+#endif
+
+/* 14: two_phase; 17: failover and synced. */
+#if PG_VERSION_NUM >= 170000
+#define COMPAT_SLOT_CREATE(name, persistency) \
+	ReplicationSlotCreate(name, false, persistency, false, false, false)
+#elif PG_VERSION_NUM >= 140000
+#define COMPAT_SLOT_CREATE(name, persistency) \
+	ReplicationSlotCreate(name, false, persistency, false)
+#else
+#define COMPAT_SLOT_CREATE(name, persistency) \
+	ReplicationSlotCreate(name, false, persistency)
+#endif
+
+/* 17: a set of wait events belongs to a resource owner, not to a context. */
+#if PG_VERSION_NUM >= 170000
+#define COMPAT_WAIT_SET(context, n_events)	CreateWaitEventSet(NULL, n_events)
+#else
+#define COMPAT_WAIT_SET(context, n_events)	CreateWaitEventSet(context, n_events)
+#endif
+
+/* 16: the entry of a backend by its place in the local copy has a new name. */
+#if PG_VERSION_NUM >= 160000
+#define COMPAT_BACKEND_ENTRY(i)			pgstat_get_local_beentry_by_index(i)
+#else
+#define COMPAT_BACKEND_ENTRY(i)			pgstat_fetch_stat_local_beentry(i)
+#endif
+
+/* 14: only the local copy of the backends' entries, not all statistics. */
+#if PG_VERSION_NUM >= 140000
+#define COMPAT_FORGET_BACKEND_ENTRIES()	pgstat_clear_backend_activity_snapshot()
+#else
+#define COMPAT_FORGET_BACKEND_ENTRIES()	pgstat_clear_snapshot()
+#endif
+
+/* 16: the number of settings comes with them. */
+#if PG_VERSION_NUM >= 160000
+#define COMPAT_GUC_VARIABLES(n)			get_guc_variables(n)
+#else
+#define COMPAT_GUC_VARIABLES(n)			(*(n) = GetNumConfigOptions(), get_guc_variables())
+#endif
+
+/* 19: what was called immediate is called fast. */
+#if PG_VERSION_NUM >= 190000
+#define CHECKPOINT_IMMEDIATE			CHECKPOINT_FAST
+#endif
+
 #endif							/* PATRONI_WORKER_COMPAT_H */

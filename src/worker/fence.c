@@ -145,10 +145,12 @@ log_withheld(int code, Datum argument)
 /*
  * End this session without another byte to its client.
  *
- * The same as the server does when the wait for a synchronous standby is cut
- * off, and the socket is shut as well: what is buffered must not leave either
- * with whatever is sent last.  Allocates nothing and cannot fail, so it may be
- * called right after the commit record.
+ * As the server does when the wait for a synchronous standby is cut off, and
+ * the socket is shut as well: what is buffered must not leave either with
+ * whatever is sent last.  A wrapped session drops all messages by itself;
+ * DestNone would have it read its next command from the server's own input.
+ * Allocates nothing and cannot fail, so it may be called right after the
+ * commit record.
  */
 static void
 withhold(void)
@@ -160,7 +162,8 @@ withhold(void)
 	is_withheld = true;
 	withheld_deadline_us = lease_page_deadline_us(page);
 	atomic_fetch_add_explicit(&page->withheld_acks, 1, memory_order_relaxed);
-	whereToSendOutput = DestNone;
+	if (base_methods == NULL)
+		whereToSendOutput = DestNone;
 	if (MyProcPort != NULL && MyProcPort->sock != PGINVALID_SOCKET)
 		(void) shutdown(MyProcPort->sock, SHUT_RDWR);
 	ProcDiePending = true;
