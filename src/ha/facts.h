@@ -49,6 +49,7 @@ typedef uint64_t HaFacts;
 	X(GOAL_REINIT,		"this member is being reinitialized") \
 	X(GOAL_REPAIR,		"it has to be found out why this standby does not stream") \
 	X(GOAL_SHUTDOWN,	"the supervisor was told to stop") \
+	X(GOAL_REFUSE,		"this member refuses to take part") \
 	X(HANDED_OVER,		"a candidate has all of this member's WAL") \
 	X(HANDOVER_LATE,	"no candidate confirmed all of the WAL in time") \
 	X(REQUEST,			"a switchover or failover is requested") \

@@ -26,6 +26,8 @@
 const HaRule ha_life_rules[] = {
 	{"look-first", F(DATA_UNKNOWN), 0, HA_DO_WAIT,
 	"the data directory has not been looked at yet"},
+	{"refuse", F(GOAL_REFUSE), F(TASK), HA_DO_REFUSE,
+	"this data directory may not take part in the cluster"},
 	{"task-running", F(TASK), 0, HA_DO_SUPERVISE_TASK,
 	"a task is under way"},
 
@@ -152,6 +154,8 @@ const HaRule ha_life_rules[] = {
 
 /* A running server, and the lease is ours. */
 const HaRule ha_leader_rules[] = {
+	{"confirming-lease", F(LEASE_UNSURE), 0, HA_DO_WAIT,
+	"the leader key names this member; asking the store whether the lease still runs"},
 	{"foreign-leader-running", F(FOREIGN), F(PAUSED), HA_DO_RELEASE,
 	"the system identifier of this server is not the cluster's"},
 	{"switchover", F(PRIMARY) | F(REQUEST) | F(REQUEST_DUE), 0, HA_DO_SWITCHOVER,

@@ -1,0 +1,111 @@
+/*-------------------------------------------------------------------------
+ *
+ * explain.c
+ *      Could each member become the primary now, and why (not)?
+ *
+ * Answered from the cluster view alone, without asking anyone, so that it
+ * also works at 3 am with half of the members gone.
+ *-------------------------------------------------------------------------
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "ha/internal.h"
+
+typedef struct Rows
+{
+	HaExplanation *rows;
+	int			count;
+	int			max;
+	int			first;			/* of the member at hand */
+	const char *member;
+} Rows;
+
+static void
+say(Rows *rows, bool is_for, const char *format,...) PRINTF_LIKE(3, 4);
+
+static void
+say(Rows *rows, bool is_for, const char *format,...)
+{
+	HaExplanation *row;
+	va_list		args;
+
+	if (rows->count >= rows->max)
+		return;
+	row = &rows->rows[rows->count++];
+	memset(row, 0, sizeof(*row));
+	ha_name_copy(row->member, sizeof(row->member), rows->member);
+	row->is_for = is_for;
+	va_start(args, format);
+	vsnprintf(row->reason, sizeof(row->reason), format, args);
+	va_end(args);
+}
+
+static void
+explain_member(const HaNode *node, const Member *member, int64_t now_ms, Rows *rows)
+{
+	const ClusterView *view = &node->view;
+	bool		is_self = strcmp(member->name, node->settings.name) == 0;
+	uint32_t	newest = cluster_timeline(view);
+	Lsn			lag = view->status.optime > member->xlog_location ?
+		view->status.optime - member->xlog_location : 0;
+
+	if (cluster_is_leader(view, member->name))
+	{
+		say(rows, true, "holds the leader lease");
+		if (is_self && node->has_lease && !node->settings.is_paused)
+			say(rows, true, "its lease runs for another %lld ms",
+				(long long) (ha_deadline_ms(node) - now_ms));
+	}
+	else if (view->has_leader)
+		say(rows, true, "could take over from \"%.100s\" if asked to, or when its lease ends",
+			view->leader);
+	if (member->tags.nofailover)
+		say(rows, false, "is tagged nofailover");
+	if (member->state != MEMBER_RUNNING)
+		say(rows, false, "its state is \"%s\"", member_state_name(member->state));
+	if (member->api_url[0] == '\0')
+		say(rows, false, "publishes no api_url, so nobody can ask it");
+	if (!cluster_is_leader(view, member->name))
+	{
+		if (member->xlog_location == 0)
+			say(rows, false, "publishes no WAL position");
+		else if ((int64_t) lag > node->settings.maximum_lag_on_failover)
+			say(rows, false, "lags by %llu bytes, more than maximum_lag_on_failover (%lld)",
+				(unsigned long long) lag, (long long) node->settings.maximum_lag_on_failover);
+		else
+			say(rows, true, "lags by %llu bytes", (unsigned long long) lag);
+		if (member->timeline != 0 && member->timeline < newest)
+			say(rows, !node->settings.check_timeline,
+				"is on timeline %u, the cluster is on %u%s", member->timeline, newest,
+				node->settings.check_timeline ? "" : " (members on the newer timeline go first)");
+		if (member->replication_state[0] != '\0')
+			say(rows, true, "%s", member->replication_state);
+		if (view->has_leader == false && node->settings.is_paused)
+			say(rows, false, "there is no automatic failover while the cluster is paused");
+	}
+	if (is_self && node->store_silent)
+		say(rows, false, "cannot reach the store");
+}
+
+/* Fills up to "max" rows, returns how many. */
+int
+ha_explain(const HaNode *node, int64_t now_ms, HaExplanation *explanations, int max)
+{
+	Rows		rows = {explanations, 0, max, 0, NULL};
+
+	for (int i = 0; i < node->view.n_members; i++)
+	{
+		bool		is_eligible = true;
+
+		rows.first = rows.count;
+		rows.member = node->view.members[i].name;
+		explain_member(node, &node->view.members[i], now_ms, &rows);
+		for (int k = rows.first; k < rows.count; k++)
+			is_eligible = is_eligible && explanations[k].is_for;
+		for (int k = rows.first; k < rows.count; k++)
+			explanations[k].is_eligible = is_eligible;
+	}
+	return rows.count;
+}

@@ -1,0 +1,275 @@
+/*-------------------------------------------------------------------------
+ *
+ * internal.h
+ *      The inside of the engine: the node's state and what its files share.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PATRONI_HA_INTERNAL_H
+#define PATRONI_HA_INTERNAL_H
+
+#include "base/error.h"
+#include "ha/facts.h"
+#include "ha/ha.h"
+
+/* How much earlier than the store's own expiry the fence closes. */
+#define HA_MARGIN_MIN_MS		100
+#define HA_MARGIN_DIVISOR		20		/* or ttl / 20, if that is more */
+
+#define HA_RETRY_MIN_MS			100		/* first pause after a failed request */
+#define HA_RETRY_MAX_MS			1000
+#define HA_RACE_VALID_MS		500		/* answers of peers are used that long */
+#define HA_TASK_RETRY_MIN_MS	1000
+#define HA_TASK_RETRY_MAX_MS	30000
+#define HA_PROMOTE_TIMEOUT_MS	60000	/* then the promotion is asked for again */
+#define HA_CHECKPOINT_WAIT_MS	60000	/* before a switchover; then it goes on without */
+#define HA_HANDOVER_WAIT_MS		5000	/* for a candidate to confirm the shutdown checkpoint */
+#define HA_STREAM_LOST_MS		5000
+#define HA_REPAIR_MAX_MS		60000
+#define HA_COMMAND_TIMEOUT_MS	60000
+#define HA_SCHEDULE_STALE_MS	30000
+
+/* What a request to the store is for; at most one of each is under way. */
+typedef enum HaPurpose
+{
+	FOR_RENEW,
+	FOR_ACQUIRE,
+	FOR_RELEASE,
+	FOR_MEMBER,
+	FOR_STATUS,
+	FOR_HISTORY,
+	FOR_INITIALIZE,
+	FOR_CONFIG,
+	FOR_TIMELINE,
+	FOR_FAILOVER,				/* clear or write the failover key */
+	FOR_MEMBER_REQUEST,			/* requests/<member> */
+	FOR_COUNT,
+} HaPurpose;
+
+typedef struct HaPending
+{
+	uint64_t	id;				/* 0 = none under way */
+	int64_t		sent_ms;
+	int64_t		next_try_ms;	/* not before */
+	int			failures;
+} HaPending;
+
+/* What only the supervisor can bring about. */
+typedef enum HaGoal
+{
+	HA_GOAL_NONE,
+	HA_GOAL_SWITCHOVER,			/* stop, let the candidate catch up, release, come back as standby */
+	HA_GOAL_RESTART,			/* stop and start, keeping role and lease */
+	HA_GOAL_DEMOTE,				/* stop at once, come back as standby */
+	HA_GOAL_REINIT,				/* stop, remove the data, clone */
+	HA_GOAL_REPAIR,				/* find out why a standby does not stream; rewind if needed */
+	HA_GOAL_SHUTDOWN,			/* stop, release, end */
+	HA_GOAL_REFUSE,				/* end, leaving the server alone */
+	HA_GOAL_COUNT,
+} HaGoal;
+
+/* Why peers are asked. */
+typedef enum HaRacePurpose
+{
+	RACE_NONE,
+	RACE_LEADER,				/* who is best placed to lead? */
+	RACE_SWITCHOVER,			/* who could take over? */
+	RACE_HANDOVER,				/* who has all WAL up to handover_lsn? */
+} HaRacePurpose;
+
+typedef struct HaKnownPeer
+{
+	char		name[CLUSTER_NAME_MAX];
+	char		api_url[CLUSTER_URL_MAX];
+} HaKnownPeer;
+
+typedef struct HaRace
+{
+	HaRacePurpose purpose;
+	uint64_t	round;
+	int64_t		started_ms;
+	int64_t		deadline_ms;	/* silent peers are given up then */
+	int64_t		ended_ms;		/* 0 = still asking */
+	int			n_asked;
+	int			n_answered;
+	char		asked[CLUSTER_MEMBERS_MAX][CLUSTER_NAME_MAX];
+	bool		has_answered[CLUSTER_MEMBERS_MAX];
+	HaPeer		answers[CLUSTER_MEMBERS_MAX];
+} HaRace;
+
+typedef struct HaWaiting
+{
+	HaCommand	command;		/* id 0 = free */
+	bool		is_submitted;	/* its store request is under way */
+	bool		is_accepted;
+	char		old_leader[CLUSTER_NAME_MAX];
+	char		request_id[40];	/* of requests/<member> */
+	int64_t		deadline_ms;
+} HaWaiting;
+
+struct HaNode
+{
+	HaHome		home;
+	int64_t		now_ms;			/* of the current step */
+	int64_t		wall_ms;
+	HaActions  *out;			/* of the current step */
+	int64_t		wake_ms;		/* earliest wish of the current step */
+
+	bool		has_settings;
+	HaSettings	settings;
+	ClusterView view;
+	HaKnownPeer peers[CLUSTER_MEMBERS_MAX];	/* of the last view with a leader, and the current */
+	int			n_peers;
+	bool		has_postgres;
+	HaPostgres	postgres;
+
+	bool		store_silent;
+	int64_t		silent_since_ms;
+	int64_t		born_ms;		/* first step */
+
+	/* The lease.  Changed in lease.c only. */
+	bool		has_lease;
+	int64_t		lease_sent_ms;	/* before the renewal that succeeded was sent */
+	uint64_t	lease_version;	/* store version at which we got the key */
+	bool		is_fence_set;	/* we have set the fence since we drive */
+	int64_t		fence_ms;		/* what we set */
+	int64_t		leaderless_since_ms;	/* 0 = there is a leader */
+	bool		has_renewed;	/* the session was renewed since we drive */
+	int64_t		renewed_ms;
+	bool		is_renewing_lease;	/* the renewal under way is for the leader key too */
+
+	HaPending	pending[FOR_COUNT];
+	uint64_t	next_id;
+
+	HaTask		task;
+	uint64_t	task_id;
+	int64_t		task_started_ms;
+	char		task_member[CLUSTER_NAME_MAX];
+	bool		is_task_cancelled;
+	HaTask		failed_task;
+	int			task_failures;
+	int64_t		task_retry_ms;
+	char		task_error[HA_REASON_MAX];
+
+	HaGoal		goal;
+	int64_t		goal_since_ms;
+	char		goal_candidate[CLUSTER_NAME_MAX];	/* named by the operator, or "" */
+	char		successor[CLUSTER_NAME_MAX];		/* who confirmed, for following at once */
+	char		goal_because[HA_REASON_MAX];
+	bool		goal_from_leader;
+	Lsn			handover_lsn;	/* shutdown checkpoint or end of WAL; 0 = unknown */
+	bool		is_handed_over;
+	int64_t		checkpoint_asked_ms;
+	Lsn			checkpoint_from;
+	bool		is_bootstrapping;
+	bool		is_post_bootstrapped;
+
+	HaRace		race;
+
+	bool		is_promoting;
+	int64_t		promote_ms;
+	uint32_t	claimed_timeline;
+	int64_t		upstream_set_ms;	/* when we last re-pointed the server */
+
+	bool		is_checked;
+	bool		is_diverged;
+	bool		has_rewind_failed;
+	bool		is_wal_end_known;
+	int64_t		down_since_ms;	/* 0 = the server runs */
+	int64_t		stream_lost_ms;	/* 0 = streams */
+	int64_t		repair_next_ms;
+	int			repair_failures;
+	bool		needs_checkpoint;	/* after a promotion */
+
+	/* what was published */
+	char	   *member_text;	/* owned */
+	int64_t		member_put_ms;
+	char	   *member_sent;	/* owned: under way */
+	Lsn			status_lsn;
+	int64_t		status_put_ms;
+	Lsn			status_sent;
+	MemberRole	announced_role;	/* to callbacks */
+	char		handled_request[40];	/* id of the requests/<me> under way or done */
+	bool		is_request_running;
+
+	MemberRole	role;
+	MemberState state;
+	HaDecision	decision;
+	HaVerb		verb;			/* of the decision */
+	HaWaiting	waiting[HA_COMMANDS_MAX];
+};
+
+/* actions.c */
+extern HaAction *ha_add(HaNode *node, HaActionKind kind, const char *rule,
+						const char *because,...) PRINTF_LIKE(4, 5);
+extern void ha_log(HaNode *node, int level, const char *rule, const char *because,...) PRINTF_LIKE(4, 5);
+extern void ha_set_text(HaNode *node, HaAction *action, char *text);	/* takes "text" */
+extern void ha_wake(HaNode *node, int64_t at_ms);
+extern void ha_name_copy(char *to, size_t size, const char *from);
+
+/* requests.c */
+extern bool ha_is_ready(HaNode *node, HaPurpose purpose);
+extern HaAction *ha_request(HaNode *node, HaPurpose purpose, HaActionKind kind,
+							const char *rule, const char *because);
+extern bool ha_is_pending(const HaNode *node, HaPurpose purpose);
+extern HaPurpose ha_reply_purpose(HaNode *node, uint64_t id, HaOutcome outcome);
+
+/* facts.c */
+extern HaFacts ha_gather_facts(HaNode *node);
+extern bool ha_is_primary(const HaNode *node);
+extern bool ha_is_running(const HaNode *node);
+extern Lsn	ha_own_position(const HaNode *node);
+extern uint32_t ha_own_timeline(const HaNode *node);
+extern const Member *ha_leader_member(const HaNode *node);
+extern const Member *ha_upstream(const HaNode *node);
+extern const Member *ha_clone_source(const HaNode *node);
+extern bool ha_request_is_due(const HaNode *node);
+
+/* lease.c */
+extern int64_t ha_deadline_ms(const HaNode *node);
+extern bool ha_lease_is_over(const HaNode *node);
+extern void ha_keep_lease(HaNode *node);
+extern void ha_lease_got(HaNode *node, int64_t sent_ms, uint64_t version);
+extern void ha_lease_lost(HaNode *node, const char *because);
+extern void ha_lease_from_view(HaNode *node);
+extern void ha_set_fence(HaNode *node, int64_t deadline_ms, const char *because);
+extern void ha_release(HaNode *node, Lsn lsn, const char *rule, const char *because);
+
+/* race.c */
+extern void ha_ask_peers(HaNode *node, HaRacePurpose purpose, const char *only, const char *because);
+extern void ha_peer_answered(HaNode *node, const HaPeer *peer);
+extern bool ha_race_is_asking(HaNode *node, HaRacePurpose purpose);
+extern bool ha_race_is_asked(HaNode *node, HaRacePurpose purpose);
+extern bool ha_race_primary_alive(const HaNode *node);
+extern bool ha_race_most_wal(const HaNode *node, char better[CLUSTER_NAME_MAX]);
+extern bool ha_peer_can_lead(const HaPeer *peer);
+extern const HaPeer *ha_race_answer(const HaNode *node, const char *name);
+extern const HaPeer *ha_race_holder_of(const HaNode *node, Lsn lsn, const char *only);
+
+/* switchover.c */
+extern void ha_do_switchover(HaNode *node, const HaRule *rule);
+extern void ha_clear_request(HaNode *node, const char *refused, const char *rule, const char *because);
+extern bool ha_has_candidate(const HaNode *node);
+
+/* verbs.c */
+extern void ha_carry_out(HaNode *node, const HaRule *rule);
+extern void ha_start_task(HaNode *node, HaTask task, const Member *member, HaStopMode mode,
+						  const char *rule, const char *because);
+extern void ha_task_ended(HaNode *node, const HaInput *input);
+extern void ha_set_goal(HaNode *node, HaGoal goal, const char *rule, const char *because);
+extern void ha_clear_goal(HaNode *node);
+
+/* publish.c */
+extern void ha_publish(HaNode *node);
+extern void ha_keep_slots(HaNode *node);
+extern void ha_lead(HaNode *node);
+extern void ha_describe_self(HaNode *node, Member *member);
+
+/* command.c */
+extern void ha_command(HaNode *node, const HaCommand *command);
+extern void ha_commands_look(HaNode *node);
+extern void ha_command_reply(HaNode *node, HaPurpose purpose, HaOutcome outcome);
+extern void ha_member_requests_look(HaNode *node);
+extern void ha_finish_member_request(HaNode *node, bool ok, const char *result);
+
+#endif							/* PATRONI_HA_INTERNAL_H */

@@ -1,0 +1,195 @@
+/*-------------------------------------------------------------------------
+ *
+ * lease.c
+ *      The leader lease and the fence that hangs on it.
+ *
+ * Invariants:
+ *  (1) has_lease is set only by an answer of the store, never by a guess.
+ *  (2) The deadline is counted from before the request that succeeded was
+ *      sent, less a margin for the rates of two clocks.
+ *  (3) Only a definite answer (or the deadline) ends the lease: silence
+ *      neither ends nor prolongs it.
+ *  (4) The fence is closed before the leader key is given away, and the
+ *      lease counts as given away from the moment the release is sent.
+ *
+ * Sources: etcd "lease keepalive" (the TTL restarts when the leader of the
+ * store handles the request, so later than it was sent).
+ *-------------------------------------------------------------------------
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "ha/internal.h"
+
+static int64_t
+margin_ms(const HaNode *node)
+{
+	int64_t		margin = node->settings.ttl_ms / HA_MARGIN_DIVISOR;
+
+	return margin > HA_MARGIN_MIN_MS ? margin : HA_MARGIN_MIN_MS;
+}
+
+/* Until when writes may be acknowledged under the lease; 0 without one. */
+int64_t
+ha_deadline_ms(const HaNode *node)
+{
+	if (!node->has_lease)
+		return 0;
+	return node->lease_sent_ms + node->settings.ttl_ms - margin_ms(node);
+}
+
+/* True when the lease may have run out. */
+bool
+ha_lease_is_over(const HaNode *node)
+{
+	return node->now_ms >= ha_deadline_ms(node);
+}
+
+/* Move the fence, if it is not there already. */
+void
+ha_set_fence(HaNode *node, int64_t deadline_ms, const char *because)
+{
+	if (node->is_fence_set && node->fence_ms == deadline_ms)
+		return;
+	node->is_fence_set = true;
+	node->fence_ms = deadline_ms;
+	ha_add(node, HA_FENCE, "fence", "%s", because)->deadline_ms = deadline_ms;
+}
+
+/* The store says that the lease is ours, as of a request sent at "sent_ms". */
+void
+ha_lease_got(HaNode *node, int64_t sent_ms, uint64_t version)
+{
+	if (!node->has_lease)
+		node->lease_sent_ms = sent_ms;
+	else if (sent_ms > node->lease_sent_ms)
+		node->lease_sent_ms = sent_ms;
+	node->has_lease = true;
+	if (version != 0)
+		node->lease_version = version;
+	node->leaderless_since_ms = 0;
+}
+
+/* The store says in so many words that it is not. */
+void
+ha_lease_lost(HaNode *node, const char *because)
+{
+	if (node->has_lease)
+		ha_log(node, 2, "lease-lost", "lost the leader lease: %s", because);
+	node->has_lease = false;
+	node->lease_version = 0;
+	if (!node->settings.is_paused)
+		ha_set_fence(node, 0, because);
+}
+
+/*
+ * What a new view says of the lease.  A view that is older than our own
+ * acquisition says nothing.
+ */
+void
+ha_lease_from_view(HaNode *node)
+{
+	const ClusterView *view = &node->view;
+
+	if (node->has_lease && view->revision >= node->lease_version &&
+		!cluster_is_leader(view, node->settings.name))
+		ha_lease_lost(node, view->has_leader ? "another member owns the leader key"
+					  : "the leader key is gone");
+	if (view->has_leader || node->has_lease)
+		node->leaderless_since_ms = 0;
+	else if (node->leaderless_since_ms == 0)
+		node->leaderless_since_ms = node->now_ms;
+}
+
+/* How often the lease is renewed: twice can fail before it is over. */
+static int64_t
+renew_interval_ms(const HaNode *node)
+{
+	int64_t		interval = node->settings.ttl_ms / 3;
+
+	return interval < node->settings.loop_wait_ms ? interval : node->settings.loop_wait_ms;
+}
+
+/*
+ * Renew the session (it carries the member key, and the leader key when that
+ * is ours), confirm a leader key that names us, and keep the fence.
+ */
+void
+ha_keep_lease(HaNode *node)
+{
+	bool		is_unsure = node->view.is_loaded && !node->has_lease &&
+		cluster_is_leader(&node->view, node->settings.name);
+	int64_t		due_ms = node->has_renewed ? node->renewed_ms + renew_interval_ms(node) : 0;
+
+	if (node->has_lease && node->lease_sent_ms + renew_interval_ms(node) < due_ms)
+		due_ms = node->lease_sent_ms + renew_interval_ms(node);
+	if (is_unsure && !ha_is_pending(node, FOR_RELEASE))
+		due_ms = 0;
+	if (node->view.is_loaded && node->now_ms >= due_ms && !ha_is_pending(node, FOR_ACQUIRE))
+	{
+		if (ha_is_ready(node, FOR_RENEW))
+		{
+			HaAction   *action = ha_request(node, FOR_RENEW, HA_RENEW, "renew",
+											node->has_lease ? "renewing the leader lease" :
+											is_unsure ? "confirming the leader lease" : "renewing the session");
+
+			node->is_renewing_lease = node->has_lease || is_unsure;
+			if (node->is_renewing_lease)
+				ha_name_copy(action->value, sizeof(action->value), node->settings.name);
+			/* a short bound, so that a dead connection leaves time to try again */
+			action->timeout_ms = (int) (node->settings.ttl_ms / 6);
+			if (action->timeout_ms > node->settings.retry_timeout_ms)
+				action->timeout_ms = (int) node->settings.retry_timeout_ms;
+			if (action->timeout_ms < 200)
+				action->timeout_ms = 200;
+		}
+	}
+	else
+		ha_wake(node, due_ms);
+
+	if (node->has_postgres && node->postgres.server == HA_SERVER_STOPPED)
+		ha_set_fence(node, 0, "the server is down: whatever is left of it must not acknowledge writes");
+	else if (node->settings.is_paused)
+		ha_set_fence(node, HA_DEADLINE_NEVER, "the cluster is paused");
+	else if (node->has_lease && !ha_is_pending(node, FOR_RELEASE))
+	{
+		ha_set_fence(node, ha_deadline_ms(node), "the leader lease was renewed");
+		if (!ha_lease_is_over(node))
+			ha_wake(node, ha_deadline_ms(node));
+	}
+	else if (!node->has_lease && !is_unsure && node->view.is_loaded)
+		ha_set_fence(node, 0, "this member does not hold the leader lease");
+}
+
+/*
+ * Give the leader key away: the fence first, then the last position (0 =
+ * unknown), then the key.
+ */
+void
+ha_release(HaNode *node, Lsn lsn, const char *rule, const char *because)
+{
+	if (!node->settings.is_paused)
+		ha_set_fence(node, 0, because);
+	if (!ha_is_ready(node, FOR_RELEASE))
+		return;
+	if (lsn != 0 && ha_is_ready(node, FOR_STATUS))
+	{
+		ClusterStatus status = node->view.status;
+		HaAction   *action = ha_request(node, FOR_STATUS, HA_PUT_KEY, rule,
+										"the last WAL position before the lease is released");
+
+		status.exists = true;
+		status.optime = lsn;
+		ha_name_copy(action->key, sizeof(action->key), "status");
+		ha_set_text(node, action, status_to_text(&status));
+		node->status_sent = lsn;
+	}
+	ha_name_copy(ha_request(node, FOR_RELEASE, HA_RELEASE, rule, because)->value,
+				 CLUSTER_NAME_MAX, node->settings.name);
+
+	/*
+	 * From here on the key may be gone at any moment, whatever the reply says:
+	 * the lease is ours again only if the store confirms it anew.
+	 */
+	node->has_lease = false;
+}

@@ -1,0 +1,282 @@
+/*-------------------------------------------------------------------------
+ *
+ * publish.c
+ *      What a node writes to the store about itself and, as the leader,
+ *      about the cluster; and the replication slots it keeps.
+ *
+ * Formats: dcs-layout.md section 2.  A key is written only when its content
+ * changed; a change of WAL positions alone waits for loop_wait.
+ *-------------------------------------------------------------------------
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ha/internal.h"
+
+/* Fill in the member key of this node.  Texts in it are borrowed. */
+void
+ha_describe_self(HaNode *node, Member *member)
+{
+	const HaSettings *settings = &node->settings;
+	const HaPostgres *postgres = &node->postgres;
+
+	memset(member, 0, sizeof(*member));
+	ha_name_copy(member->name, sizeof(member->name), settings->name);
+	ha_name_copy(member->conn_url, sizeof(member->conn_url), settings->conn_url);
+	ha_name_copy(member->api_url, sizeof(member->api_url), settings->api_url);
+	ha_name_copy(member->proxy_url, sizeof(member->proxy_url), settings->proxy_url);
+	ha_name_copy(member->agent_version, sizeof(member->agent_version), settings->agent_version);
+	member->state = node->state;
+	member->role = node->role;
+	member->is_paused = settings->is_paused;
+	member->tags = settings->tags;
+	member->tags_json = settings->tags_json[0] ? (char *) settings->tags_json : NULL;
+	member->has_pending_restart = postgres->has_pending_restart;
+	if (postgres->has_pending_restart && postgres->pending_restart_reason[0])
+		member->pending_restart_reason_json = (char *) postgres->pending_restart_reason;
+	if (!node->has_postgres || !ha_is_running(node))
+		return;
+	member->timeline = postgres->timeline;
+	if (ha_is_primary(node))
+	{
+		member->xlog_location = postgres->write_lsn ? postgres->write_lsn : postgres->flush_lsn;
+		member->has_checkpoint_pending = node->has_lease && postgres->timeline > 1 &&
+			postgres->checkpoint_timeline != 0 &&
+			postgres->checkpoint_timeline < postgres->timeline;
+	}
+	else
+	{
+		member->xlog_location = ha_own_position(node);
+		member->receive_lsn = postgres->received_lsn;
+		member->replay_lsn = postgres->replayed_lsn;
+		ha_name_copy(member->replication_state, sizeof(member->replication_state),
+					 postgres->is_streaming ? "streaming" :
+					 postgres->has_restore_command ? "in archive recovery" : "");
+	}
+}
+
+/* Does only the WAL progress differ?  Then the change can wait. */
+static bool
+differs_in_wal_only(const HaNode *node, const Member *now)
+{
+	const Member *then = cluster_find_member(&node->view, node->settings.name);
+
+	return then != NULL && then->state == now->state && then->role == now->role &&
+		then->timeline == now->timeline && then->is_paused == now->is_paused &&
+		then->has_checkpoint_pending == now->has_checkpoint_pending &&
+		then->has_pending_restart == now->has_pending_restart &&
+		strcmp(then->replication_state, now->replication_state) == 0 &&
+		strcmp(then->conn_url, now->conn_url) == 0 &&
+		strcmp(then->api_url, now->api_url) == 0 &&
+		strcmp(then->agent_version, now->agent_version) == 0 &&
+		json_text_equal(then->tags_json ? then->tags_json : "{}",
+						now->tags_json ? now->tags_json : "{}");
+}
+
+/* Write the member key when it is missing, differs, or is due. */
+void
+ha_publish(HaNode *node)
+{
+	Member		self;
+	char	   *text;
+	bool		is_missing;
+	HaAction   *action;
+
+	if (!node->view.is_loaded || node->goal == HA_GOAL_REFUSE)
+		return;
+	ha_describe_self(node, &self);
+	is_missing = cluster_find_member(&node->view, node->settings.name) == NULL;
+	if (!is_missing && node->member_text != NULL && differs_in_wal_only(node, &self) &&
+		node->now_ms < node->member_put_ms + node->settings.loop_wait_ms)
+	{
+		ha_wake(node, node->member_put_ms + node->settings.loop_wait_ms);
+		return;
+	}
+	text = member_to_text(&self);
+	if (text == NULL)
+	{
+		node->out->is_incomplete = true;
+		return;
+	}
+	if (!is_missing && node->member_text != NULL && strcmp(text, node->member_text) == 0)
+	{
+		node->member_put_ms = node->now_ms;
+		ha_wake(node, node->now_ms + node->settings.loop_wait_ms);
+		free(text);
+		return;
+	}
+	if (!ha_is_ready(node, FOR_MEMBER))
+	{
+		free(text);
+		return;
+	}
+	free(node->member_sent);
+	node->member_sent = strdup(text);
+	node->member_put_ms = node->now_ms;
+	action = ha_request(node, FOR_MEMBER, HA_PUT_MEMBER, "publish", "what this member is doing");
+	ha_name_copy(action->key, sizeof(action->key), node->settings.name);
+	ha_set_text(node, action, text);
+}
+
+static void
+put_key(HaNode *node, HaPurpose purpose, HaActionKind kind, const char *key, char *text,
+		uint64_t version, const char *because)
+{
+	HaAction   *action = ha_request(node, purpose, kind, "lead", because);
+
+	ha_name_copy(action->key, sizeof(action->key), key);
+	action->version = version;
+	ha_set_text(node, action, text);
+}
+
+/* ha-behaviour.md section 25. */
+static void
+put_history(HaNode *node)
+{
+	const HaPostgres *postgres = &node->postgres;
+	const ClusterView *view = &node->view;
+	TimelineHistory *lines;
+	int			first = 0;
+
+	if (postgres->timeline < 2 || postgres->n_history == 0 || !postgres->is_observed ||
+		postgres->history[postgres->n_history - 1].timeline != postgres->timeline - 1)
+	{
+		/* ids can be skipped: the last entry is the parent, whatever its id */
+		if (postgres->timeline < 2 || postgres->n_history == 0 || !postgres->is_observed)
+			return;
+	}
+	if (view->n_history > 0 &&
+		view->history[view->n_history - 1].timeline ==
+		postgres->history[postgres->n_history - 1].timeline &&
+		view->history[view->n_history - 1].switch_lsn ==
+		postgres->history[postgres->n_history - 1].switch_lsn)
+		return;
+	if (!ha_is_ready(node, FOR_HISTORY))
+		return;
+	lines = calloc((size_t) postgres->n_history, sizeof(*lines));
+	if (lines == NULL)
+	{
+		node->out->is_incomplete = true;
+		return;
+	}
+	for (int i = 0; i < postgres->n_history; i++)
+	{
+		lines[i] = postgres->history[i];
+		for (int k = 0; k < view->n_history; k++)
+			if (view->history[k].timeline == lines[i].timeline &&
+				view->history[k].switch_lsn == lines[i].switch_lsn)
+				lines[i] = view->history[k];
+	}
+	if (lines[postgres->n_history - 1].new_leader[0] == '\0')
+	{
+		TimelineHistory *newest = &lines[postgres->n_history - 1];
+
+		ha_name_copy(newest->new_leader, sizeof(newest->new_leader), node->settings.name);
+		if (newest->timestamp[0] == '\0')
+			timestamp_to_text(node->wall_ms, newest->timestamp);
+	}
+	if (node->settings.max_timelines_history > 0 &&
+		postgres->n_history > node->settings.max_timelines_history)
+		first = postgres->n_history - node->settings.max_timelines_history;
+	put_key(node, FOR_HISTORY, HA_PUT_KEY, "history",
+			history_to_text(lines + first, postgres->n_history - first), 0,
+			"the history of timelines");
+	free(lines);
+}
+
+/* What the leader owes the cluster, each step. */
+void
+ha_lead(HaNode *node)
+{
+	const HaPostgres *postgres = &node->postgres;
+	const ClusterView *view = &node->view;
+	Lsn			position = postgres->flush_lsn;
+
+	if (!node->has_lease || !ha_is_primary(node) || ha_lease_is_over(node) || !view->is_loaded)
+		return;
+	if (node->is_bootstrapping && !node->is_post_bootstrapped)
+		return;
+	if (view->system_identifier[0] == '\0' && postgres->system_identifier != 0 &&
+		ha_is_ready(node, FOR_INITIALIZE))
+	{
+		char		text[32];
+
+		snprintf(text, sizeof(text), "%llu", (unsigned long long) postgres->system_identifier);
+		put_key(node, FOR_INITIALIZE, HA_PUT_KEY, "initialize", strdup(text), 0,
+				"the cluster's system identifier");
+	}
+	if (view->config_version == 0 && node->settings.initial_config[0] != '\0' &&
+		ha_is_ready(node, FOR_CONFIG))
+		put_key(node, FOR_CONFIG, HA_PUT_KEY, "config", strdup(node->settings.initial_config), 0,
+				"the cluster's dynamic configuration is missing");
+	if (node->is_bootstrapping && view->system_identifier[0] != '\0' && view->config_version != 0)
+	{
+		node->is_bootstrapping = node->is_post_bootstrapped = false;
+		ha_log(node, 1, "bootstrapped", "initialized a new cluster");
+	}
+	put_history(node);
+	if (node->needs_checkpoint && node->home == HA_HOME_WORKER)
+	{
+		ha_add(node, HA_CHECKPOINT, "lead", "pg_rewind needs the new timeline in pg_control");
+		node->needs_checkpoint = false;
+	}
+	if (position != 0 && position != node->status_lsn)
+	{
+		int64_t		due_ms = node->status_put_ms + node->settings.loop_wait_ms;
+
+		if (node->now_ms < due_ms)
+			ha_wake(node, due_ms);
+		else if (ha_is_ready(node, FOR_STATUS))
+		{
+			ClusterStatus status = view->status;
+
+			status.exists = true;
+			status.optime = position;
+			put_key(node, FOR_STATUS, HA_PUT_KEY, "status", status_to_text(&status), 0,
+					"the leader's WAL position");
+			node->status_sent = position;
+			node->status_put_ms = node->now_ms;
+		}
+	}
+}
+
+/*
+ * Physical slots for the other members.  The leader (and whoever is named in
+ * replicatefrom) needs them at once when members connect, so every node has
+ * them; on a standby nothing moves them forward, so an unused one that fell
+ * behind the last restartpoint is made anew.
+ */
+void
+ha_keep_slots(HaNode *node)
+{
+	const HaPostgres *postgres = &node->postgres;
+	bool		is_primary = ha_is_primary(node);
+
+	if (node->home != HA_HOME_WORKER || !postgres->is_observed || !ha_is_running(node) ||
+		!node->settings.use_slots || node->settings.tags.nofailover || !node->view.is_loaded ||
+		node->is_promoting)
+		return;
+	for (int i = 0; i < node->view.n_members; i++)
+	{
+		const Member *member = &node->view.members[i];
+		char		slot[64];
+		int			found = -1;
+
+		if (strcmp(member->name, node->settings.name) == 0 || member->tags.nostream)
+			continue;
+		member_slot_name(member->name, slot);
+		for (int k = 0; k < postgres->n_slots; k++)
+			if (strcmp(postgres->slots[k].name, slot) == 0)
+				found = k;
+		if (found < 0)
+			ha_name_copy(ha_add(node, HA_CREATE_SLOT, "slots", "for member \"%s\"", member->name)->slot,
+						 64, slot);
+		else if (!is_primary && !postgres->slots[found].is_active &&
+				 postgres->slots[found].restart_lsn != 0 &&
+				 postgres->slots[found].restart_lsn < postgres->checkpoint_redo)
+			ha_name_copy(ha_add(node, HA_DROP_SLOT, "slots",
+								"the slot of \"%s\" fell behind the last restartpoint", member->name)->slot,
+						 64, slot);
+	}
+}

@@ -1,0 +1,194 @@
+/*-------------------------------------------------------------------------
+ *
+ * race.c
+ *      Asking the other members, and what their answers mean.
+ *
+ * All peers are asked at once; a silent one costs peer_timeout_ms at most.
+ * Positions are compared as (timeline, LSN): WAL of an older timeline is
+ * never better.  Equal positions go to the higher failover_priority; equal
+ * in both, the store decides who was first.
+ *
+ * Facts of the protocol: ha-behaviour.md sections 5 and 9.
+ *-------------------------------------------------------------------------
+ */
+#include <string.h>
+
+#include "ha/internal.h"
+
+/* Ask every known peer (or only one) for its state. */
+void
+ha_ask_peers(HaNode *node, HaRacePurpose purpose, const char *only, const char *because)
+{
+	HaRace	   *race = &node->race;
+	uint64_t	round = race->round + 1;
+
+	memset(race, 0, sizeof(*race));
+	race->purpose = purpose;
+	race->round = round;
+	race->started_ms = node->now_ms;
+	race->deadline_ms = node->now_ms + node->settings.peer_timeout_ms;
+	for (int i = 0; i < node->n_peers; i++)
+	{
+		const HaKnownPeer *peer = &node->peers[i];
+		HaAction   *action;
+
+		if (strcmp(peer->name, node->settings.name) == 0 || peer->api_url[0] == '\0')
+			continue;
+		if (only != NULL && only[0] != '\0' && strcmp(only, peer->name) != 0)
+			continue;
+		ha_name_copy(race->asked[race->n_asked], CLUSTER_NAME_MAX, peer->name);
+		race->n_asked++;
+		action = ha_add(node, HA_ASK_PEER, "ask", "%s", because);
+		ha_name_copy(action->member, sizeof(action->member), peer->name);
+		ha_name_copy(action->url, sizeof(action->url), peer->api_url);
+		action->round = round;
+		action->timeout_ms = (int) node->settings.peer_timeout_ms;
+	}
+	if (race->n_asked == 0)
+		race->ended_ms = node->now_ms;
+	else
+		ha_wake(node, race->deadline_ms);
+}
+
+/* One answer, or a silence. */
+void
+ha_peer_answered(HaNode *node, const HaPeer *peer)
+{
+	HaRace	   *race = &node->race;
+
+	if (race->purpose == RACE_NONE || peer->round != race->round)
+		return;
+	for (int i = 0; i < race->n_asked; i++)
+	{
+		if (strcmp(race->asked[i], peer->name) != 0 || race->has_answered[i])
+			continue;
+		race->has_answered[i] = true;
+		race->answers[i] = *peer;
+		race->n_answered++;
+	}
+	if (race->n_answered == race->n_asked && race->ended_ms == 0)
+		race->ended_ms = node->now_ms;
+}
+
+/* Are answers for this purpose still awaited?  Silence ends by time. */
+bool
+ha_race_is_asking(HaNode *node, HaRacePurpose purpose)
+{
+	HaRace	   *race = &node->race;
+
+	if (race->purpose != purpose || race->ended_ms != 0)
+		return false;
+	if (node->now_ms >= race->deadline_ms)
+	{
+		race->ended_ms = node->now_ms;
+		return false;
+	}
+	ha_wake(node, race->deadline_ms);
+	return true;
+}
+
+/* Are there answers that are fresh enough to decide by? */
+bool
+ha_race_is_asked(HaNode *node, HaRacePurpose purpose)
+{
+	HaRace	   *race = &node->race;
+
+	if (race->purpose != purpose || race->ended_ms == 0 ||
+		node->now_ms - race->ended_ms > HA_RACE_VALID_MS)
+		return false;
+	ha_wake(node, race->ended_ms + HA_RACE_VALID_MS + 1);
+	return true;
+}
+
+/* May this peer be considered as a leader at all? */
+bool
+ha_peer_can_lead(const HaPeer *peer)
+{
+	return peer->is_reachable && peer->can_lead && !peer->nofailover && !peer->watchdog_failed;
+}
+
+/* The answer of one member in the last round, or NULL. */
+const HaPeer *
+ha_race_answer(const HaNode *node, const char *name)
+{
+	const HaRace *race = &node->race;
+
+	for (int i = 0; i < race->n_asked; i++)
+		if (race->has_answered[i] && strcmp(race->asked[i], name) == 0)
+			return &race->answers[i];
+	return NULL;
+}
+
+/* Does a member that can reach the store say that it is still a primary? */
+bool
+ha_race_primary_alive(const HaNode *node)
+{
+	const HaRace *race = &node->race;
+
+	for (int i = 0; i < race->n_asked; i++)
+		if (race->has_answered[i] && race->answers[i].is_reachable &&
+			race->answers[i].can_lead && !race->answers[i].is_in_recovery)
+			return true;
+	return false;
+}
+
+/* Negative: a is worse placed than b. */
+static int
+compare_place(uint32_t a_timeline, Lsn a_position, int a_priority,
+			  uint32_t b_timeline, Lsn b_position, int b_priority)
+{
+	if (a_timeline != b_timeline && a_timeline != 0 && b_timeline != 0)
+		return a_timeline < b_timeline ? -1 : 1;
+	if (a_position != b_position)
+		return a_position < b_position ? -1 : 1;
+	return (a_priority > b_priority) - (a_priority < b_priority);
+}
+
+/* Is no reachable member better placed?  If one is, its name comes back. */
+bool
+ha_race_most_wal(const HaNode *node, char better[CLUSTER_NAME_MAX])
+{
+	const HaRace *race = &node->race;
+
+	better[0] = '\0';
+	for (int i = 0; i < race->n_asked; i++)
+	{
+		const HaPeer *peer = &race->answers[i];
+
+		if (!race->has_answered[i] || !ha_peer_can_lead(peer) || !peer->is_in_recovery ||
+			peer->position == 0)
+			continue;
+		if (compare_place(ha_own_timeline(node), ha_own_position(node),
+						  node->settings.tags.failover_priority,
+						  peer->timeline, peer->position, peer->failover_priority) < 0)
+		{
+			ha_name_copy(better, CLUSTER_NAME_MAX, race->asked[i]);
+			return false;
+		}
+	}
+	return true;
+}
+
+/* The best placed member that can lead and has all WAL up to "lsn"; or NULL. */
+const HaPeer *
+ha_race_holder_of(const HaNode *node, Lsn lsn, const char *only)
+{
+	const HaRace *race = &node->race;
+	const HaPeer *best = NULL;
+
+	for (int i = 0; i < race->n_asked; i++)
+	{
+		const HaPeer *peer = &race->answers[i];
+
+		if (!race->has_answered[i] || !ha_peer_can_lead(peer) || !peer->is_in_recovery ||
+			peer->position < lsn)
+			continue;
+		if (only != NULL && only[0] != '\0' && strcmp(only, race->asked[i]) != 0)
+			continue;
+		if (best == NULL ||
+			compare_place(best->timeline, best->position, best->failover_priority,
+						  peer->timeline, peer->position, peer->failover_priority) < 0)
+			best = peer;
+	}
+	return best;
+}

@@ -1,0 +1,159 @@
+/*-------------------------------------------------------------------------
+ *
+ * save.c
+ *      The baton's content: what one home of the engine tells the other.
+ *
+ * A JSON object; unknown members are ignored and missing ones keep their
+ * default, so that neighbouring releases can hand over to each other.
+ * Requests under way are not handed over: their effects are observed.
+ *-------------------------------------------------------------------------
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "ha/internal.h"
+
+/* The state for the other home.  malloc'ed; NULL without memory. */
+char *
+ha_node_save(const HaNode *node)
+{
+	json_t	   *saved;
+	char	   *text;
+
+	saved = json_pack("{s:i, s:b, s:I, s:I, s:i, s:I, s:s, s:s, s:s, s:b, s:I, s:b, s:I,"
+					  " s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:i, s:i, s:s, s:s, s:I, s:I}",
+					  "protocol", HA_PROTOCOL,
+					  "has_lease", node->has_lease,
+					  "lease_sent_ms", (json_int_t) node->lease_sent_ms,
+					  "lease_version", (json_int_t) node->lease_version,
+					  "goal", (int) node->goal,
+					  "goal_since_ms", (json_int_t) node->goal_since_ms,
+					  "goal_candidate", node->goal_candidate,
+					  "goal_because", node->goal_because,
+					  "successor", node->successor,
+					  "goal_from_leader", node->goal_from_leader,
+					  "handover_lsn", (json_int_t) node->handover_lsn,
+					  "is_promoting", node->is_promoting,
+					  "promote_ms", (json_int_t) node->promote_ms,
+					  "is_bootstrapping", node->is_bootstrapping,
+					  "is_post_bootstrapped", node->is_post_bootstrapped,
+					  "is_checked", node->is_checked,
+					  "is_diverged", node->is_diverged,
+					  "has_rewind_failed", node->has_rewind_failed,
+					  "needs_checkpoint", node->needs_checkpoint,
+					  "is_request_running", node->is_request_running,
+					  "repair_next_ms", (json_int_t) node->repair_next_ms,
+					  "repair_failures", node->repair_failures,
+					  "announced_role", (int) node->announced_role,
+					  "handled_request", node->handled_request,
+					  "member_text", node->member_text ? node->member_text : "",
+					  "renewed_ms", (json_int_t) (node->has_renewed ? node->renewed_ms : 0),
+					  "next_id", (json_int_t) node->next_id);
+	if (saved == NULL)
+		return NULL;
+	text = json_dumps(saved, JSON_COMPACT);
+	json_decref(saved);
+	return text;
+}
+
+static bool
+get_bool(const json_t *saved, const char *key)
+{
+	return json_is_true(json_object_get(saved, key));
+}
+
+static int64_t
+get_int(const json_t *saved, const char *key)
+{
+	return json_integer_value(json_object_get(saved, key));
+}
+
+static void
+get_text(const json_t *saved, const char *key, char *text, size_t size)
+{
+	const char *value = json_string_value(json_object_get(saved, key));
+
+	ha_name_copy(text, size, value ? value : "");
+}
+
+/*
+ * Go on from a saved state.  NULL or nonsense: from nothing, which is safe:
+ * a lease that is still ours is confirmed by the store.
+ *
+ * What this home knew of the lease, the tasks and the requests from an
+ * earlier time with the baton is forgotten; settings, view, server state and
+ * waiting commands stay.  Returns false if "saved" could not be used.
+ */
+bool
+ha_node_load(HaNode *node, const char *saved_text, int64_t now_ms)
+{
+	json_t	   *saved = saved_text ? json_loads(saved_text, 0, NULL) : NULL;
+	int64_t		goal;
+	const char *member_text;
+
+	if (now_ms > node->now_ms)
+		node->now_ms = now_ms;
+	memset(node->pending, 0, sizeof(node->pending));
+	memset(&node->race, 0, sizeof(node->race));
+	node->has_lease = false;
+	node->lease_version = 0;
+	node->is_fence_set = false;
+	node->has_renewed = false;
+	node->task = HA_TASK_NONE;
+	node->task_retry_ms = 0;
+	node->task_failures = 0;
+	node->failed_task = HA_TASK_NONE;
+	node->is_promoting = false;
+	node->claimed_timeline = 0;
+	node->checkpoint_asked_ms = 0;
+	node->goal_from_leader = false;
+	node->successor[0] = '\0';
+	node->is_checked = node->is_diverged = node->has_rewind_failed = false;
+	node->is_wal_end_known = false;
+	free(node->member_text);
+	node->member_text = NULL;
+	ha_clear_goal(node);
+	node->decision.rule = "taking-over";
+	if (!json_is_object(saved))
+	{
+		json_decref(saved);
+		return saved_text == NULL;
+	}
+	node->lease_sent_ms = get_int(saved, "lease_sent_ms");
+	node->has_lease = get_bool(saved, "has_lease") && node->lease_sent_ms > 0 &&
+		node->lease_sent_ms <= now_ms;
+	node->lease_version = (uint64_t) get_int(saved, "lease_version");
+	goal = get_int(saved, "goal");
+	if (goal > HA_GOAL_NONE && goal < HA_GOAL_COUNT)
+		node->goal = (HaGoal) goal;
+	node->goal_since_ms = get_int(saved, "goal_since_ms");
+	get_text(saved, "goal_candidate", node->goal_candidate, sizeof(node->goal_candidate));
+	get_text(saved, "goal_because", node->goal_because, sizeof(node->goal_because));
+	get_text(saved, "successor", node->successor, sizeof(node->successor));
+	node->goal_from_leader = get_bool(saved, "goal_from_leader");
+	node->handover_lsn = (Lsn) get_int(saved, "handover_lsn");
+	node->is_promoting = get_bool(saved, "is_promoting");
+	node->promote_ms = get_int(saved, "promote_ms");
+	node->is_bootstrapping = get_bool(saved, "is_bootstrapping");
+	node->is_post_bootstrapped = get_bool(saved, "is_post_bootstrapped");
+	node->is_checked = get_bool(saved, "is_checked");
+	node->is_diverged = get_bool(saved, "is_diverged");
+	node->has_rewind_failed = get_bool(saved, "has_rewind_failed");
+	node->needs_checkpoint = get_bool(saved, "needs_checkpoint");
+	node->is_request_running = get_bool(saved, "is_request_running");
+	node->repair_next_ms = get_int(saved, "repair_next_ms");
+	node->repair_failures = (int) get_int(saved, "repair_failures");
+	node->announced_role = (MemberRole) get_int(saved, "announced_role");
+	get_text(saved, "handled_request", node->handled_request, sizeof(node->handled_request));
+	member_text = json_string_value(json_object_get(saved, "member_text"));
+	if (member_text != NULL && member_text[0] != '\0')
+		node->member_text = strdup(member_text);
+	node->renewed_ms = get_int(saved, "renewed_ms");
+	node->has_renewed = node->renewed_ms > 0 && node->renewed_ms <= now_ms;
+	if ((uint64_t) get_int(saved, "next_id") > node->next_id)
+		node->next_id = (uint64_t) get_int(saved, "next_id");
+	json_decref(saved);
+	return true;
+}

@@ -1,0 +1,363 @@
+/*-------------------------------------------------------------------------
+ *
+ * state.c
+ *      Gathers the facts that the tables decide by, from what was observed.
+ *
+ * Nothing here acts; asking for a wake-up is all it may do.
+ *-------------------------------------------------------------------------
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "ha/internal.h"
+
+/* Is there a server that takes connections? */
+bool
+ha_is_running(const HaNode *node)
+{
+	return node->has_postgres && node->postgres.server == HA_SERVER_RUNNING;
+}
+
+/* Is it a primary, as far as it says itself? */
+bool
+ha_is_primary(const HaNode *node)
+{
+	return ha_is_running(node) && !node->postgres.is_in_recovery;
+}
+
+/* Our WAL position: what a standby has safely received or replayed. */
+Lsn
+ha_own_position(const HaNode *node)
+{
+	const HaPostgres *postgres = &node->postgres;
+
+	if (ha_is_primary(node))
+		return postgres->flush_lsn;
+	return postgres->received_lsn > postgres->replayed_lsn ?
+		postgres->received_lsn : postgres->replayed_lsn;
+}
+
+/* Our timeline; 0 = unknown. */
+uint32_t
+ha_own_timeline(const HaNode *node)
+{
+	return node->postgres.timeline;
+}
+
+/* The member that leads, when it is not us and its key is there; or NULL. */
+const Member *
+ha_leader_member(const HaNode *node)
+{
+	if (!node->view.has_leader || strcmp(node->view.leader, node->settings.name) == 0)
+		return NULL;
+	return cluster_find_member(&node->view, node->view.leader);
+}
+
+/* Whom a standby streams from: replicatefrom if it is there, else the leader. */
+const Member *
+ha_upstream(const HaNode *node)
+{
+	const char *wanted = node->settings.tags.replicatefrom;
+	const Member *member = NULL;
+
+	if (node->settings.tags.nostream)
+		return NULL;
+	if (wanted[0] != '\0' && strcmp(wanted, node->settings.name) != 0)
+		member = cluster_find_member(&node->view, wanted);
+	if (member == NULL || member->conn_url[0] == '\0' || member->state != MEMBER_RUNNING)
+		member = ha_leader_member(node);
+	return member != NULL && member->conn_url[0] != '\0' ? member : NULL;
+}
+
+/* Whom to clone: a running member tagged clonefrom, else the leader. */
+const Member *
+ha_clone_source(const HaNode *node)
+{
+	const Member *leader = ha_leader_member(node);
+
+	for (int i = 0; i < node->view.n_members && !node->goal_from_leader; i++)
+	{
+		const Member *member = &node->view.members[i];
+
+		if (member->tags.clonefrom && member != leader && member->state == MEMBER_RUNNING &&
+			member->conn_url[0] != '\0' && strcmp(member->name, node->settings.name) != 0 &&
+			node->task_failures % 2 == 0)	/* every second try goes to the leader */
+			return member;
+	}
+	return leader != NULL && leader->conn_url[0] != '\0' ? leader : NULL;
+}
+
+/* Has the time of a scheduled request come? */
+bool
+ha_request_is_due(const HaNode *node)
+{
+	const FailoverRequest *request = &node->view.failover;
+
+	if (!request->is_scheduled)
+		return true;
+	if (request->schedule_is_bad)
+		return true;
+	return !node->settings.is_paused && node->wall_ms >= request->scheduled_at_ms;
+}
+
+/* Does the configured upstream match the wanted one? */
+static bool
+follows_right(const HaNode *node)
+{
+	const Member *upstream = ha_upstream(node);
+	char		host[256];
+	int			port;
+	char		slot[64] = "";
+
+	if (upstream == NULL)
+		return true;			/* nobody better to follow: leave it */
+	if (!member_host_port(upstream, host, &port))
+		return true;
+	if (node->settings.use_slots)
+		member_slot_name(node->settings.name, slot);
+	return strcmp(host, node->postgres.upstream_host) == 0 &&
+		port == node->postgres.upstream_port &&
+		strcmp(slot, node->postgres.upstream_slot) == 0;
+}
+
+/* Has a standby that should stream not done so for a while? */
+static bool
+stream_is_lost(HaNode *node)
+{
+	int64_t		since_ms = node->stream_lost_ms;
+
+	if (since_ms == 0 || !node->postgres.is_observed || ha_upstream(node) == NULL)
+		return false;
+	if (node->upstream_set_ms > since_ms)
+		since_ms = node->upstream_set_ms;
+	if (node->now_ms < since_ms + HA_STREAM_LOST_MS || node->now_ms < node->repair_next_ms)
+	{
+		ha_wake(node, since_ms + HA_STREAM_LOST_MS);
+		ha_wake(node, node->repair_next_ms);
+		return false;
+	}
+	return true;
+}
+
+static HaFacts
+store_facts(HaNode *node)
+{
+	const ClusterView *view = &node->view;
+	const HaSettings *settings = &node->settings;
+	HaFacts		facts = 0;
+	bool		is_mine = node->has_lease;
+
+	if (settings->is_paused)
+		facts |= HA_FACT(PAUSED);
+	if (settings->may_bootstrap)
+		facts |= HA_FACT(MAY_BOOTSTRAP);
+	if (node->store_silent || !view->is_loaded)
+	{
+		int64_t		grace_from_ms = node->silent_since_ms;
+
+		facts |= HA_FACT(STORE_SILENT);
+		if (ha_deadline_ms(node) > grace_from_ms)
+			grace_from_ms = ha_deadline_ms(node);
+		if (node->now_ms >= grace_from_ms + settings->retry_timeout_ms)
+			facts |= HA_FACT(GRACE_OVER);
+		else
+			ha_wake(node, grace_from_ms + settings->retry_timeout_ms);
+	}
+	if (is_mine)
+		facts |= HA_FACT(LEASE_MINE);
+	else if (view->is_loaded && cluster_is_leader(view, settings->name))
+		facts |= HA_FACT(LEASE_UNSURE);
+	else if (view->is_loaded && view->has_leader)
+		facts |= HA_FACT(LEASE_OTHER);
+	else if (view->is_loaded)
+		facts |= HA_FACT(LEASE_FREE);
+	if (ha_lease_is_over(node))
+		facts |= HA_FACT(LEASE_OVER);
+	if (view->system_identifier[0] != '\0')
+	{
+		char		own[32];
+
+		facts |= HA_FACT(INITIALIZED);
+		snprintf(own, sizeof(own), "%llu", (unsigned long long) node->postgres.system_identifier);
+		if (node->has_postgres && node->postgres.system_identifier != 0 &&
+			node->postgres.data == HA_DATA_PRESENT && strcmp(own, view->system_identifier) != 0)
+			facts |= HA_FACT(FOREIGN);
+	}
+	else if (view->has_initialize && !node->is_bootstrapping)
+		facts |= HA_FACT(INITIALIZE_TAKEN);
+	if (node->is_bootstrapping)
+		facts |= HA_FACT(BOOTSTRAPPING);
+	if (cluster_timeline(view) > ha_own_timeline(node) && ha_own_timeline(node) != 0 &&
+		(ha_is_primary(node) || settings->check_timeline))
+		facts |= HA_FACT(TIMELINE_OLD);
+	if (ha_clone_source(node) != NULL)
+		facts |= HA_FACT(CLONE_SOURCE);
+	if (ha_leader_member(node) != NULL && ha_leader_member(node)->has_checkpoint_pending)
+		facts |= HA_FACT(LEADER_CHECKPOINT_PENDING);
+	return facts;
+}
+
+static HaFacts
+server_facts(HaNode *node)
+{
+	const HaPostgres *postgres = &node->postgres;
+	HaFacts		facts = 0;
+
+	if (!node->has_postgres || postgres->data == HA_DATA_UNKNOWN ||
+		postgres->server == HA_SERVER_UNKNOWN)
+		return HA_FACT(DATA_UNKNOWN);
+	if (postgres->server == HA_SERVER_STOPPED && postgres->data == HA_DATA_EMPTY)
+		facts |= HA_FACT(DATA_EMPTY);
+	if (postgres->server == HA_SERVER_STOPPED && postgres->data == HA_DATA_UNREADABLE)
+		facts |= HA_FACT(DATA_UNREADABLE);
+	if (postgres->server == HA_SERVER_STOPPED)
+		facts |= HA_FACT(STOPPED);
+	if (postgres->server == HA_SERVER_STARTING)
+		facts |= HA_FACT(STARTING);
+	if (postgres->server == HA_SERVER_STOPPING)
+		facts |= HA_FACT(STOPPING);
+	if (ha_is_running(node))
+		facts |= HA_FACT(RUNNING);
+	if (postgres->is_observed)
+		facts |= HA_FACT(OBSERVED);
+	if (ha_is_primary(node))
+		facts |= HA_FACT(PRIMARY);
+	if (postgres->data == HA_DATA_PRESENT && !postgres->is_standby_configured &&
+		postgres->control_state != HA_CONTROL_SHUTDOWNED_IN_RECOVERY &&
+		postgres->control_state != HA_CONTROL_IN_ARCHIVE_RECOVERY)
+		facts |= HA_FACT(WAS_PRIMARY);
+	if (postgres->control_state == HA_CONTROL_SHUTDOWNED ||
+		postgres->control_state == HA_CONTROL_SHUTDOWNED_IN_RECOVERY)
+		facts |= HA_FACT(CLEAN);
+	if (node->is_promoting)
+		facts |= HA_FACT(PROMOTING);
+	if (node->claimed_timeline != 0 && node->claimed_timeline > postgres->newest_timeline &&
+		node->claimed_timeline > ha_own_timeline(node))
+		facts |= HA_FACT(TIMELINE_CLAIMED);
+	if (follows_right(node))
+		facts |= HA_FACT(FOLLOWS);
+	if (stream_is_lost(node))
+		facts |= HA_FACT(STREAM_LOST);
+	if (postgres->is_replay_paused)
+		facts |= HA_FACT(REPLAY_PAUSED);
+	if (postgres->can_rewind && node->settings.use_pg_rewind)
+		facts |= HA_FACT(CAN_REWIND);
+	return facts;
+}
+
+static HaFacts
+task_facts(HaNode *node)
+{
+	static const HaFacts goal_facts[HA_GOAL_COUNT] = {
+		[HA_GOAL_SWITCHOVER] = HA_FACT(GOAL_SWITCHOVER),
+		[HA_GOAL_RESTART] = HA_FACT(GOAL_RESTART),
+		[HA_GOAL_DEMOTE] = HA_FACT(GOAL_DEMOTE),
+		[HA_GOAL_REINIT] = HA_FACT(GOAL_REINIT),
+		[HA_GOAL_REPAIR] = HA_FACT(GOAL_REPAIR),
+		[HA_GOAL_SHUTDOWN] = HA_FACT(GOAL_SHUTDOWN),
+		[HA_GOAL_REFUSE] = HA_FACT(GOAL_REFUSE),
+	};
+	const HaSettings *settings = &node->settings;
+	bool		is_start = node->task == HA_TASK_START_PRIMARY || node->task == HA_TASK_START_STANDBY;
+	HaFacts		facts = goal_facts[node->goal];
+
+	/* a start is judged by the server it brings up, once there is one */
+	if (node->task != HA_TASK_NONE && !(is_start && node->postgres.server == HA_SERVER_STARTING))
+		facts |= HA_FACT(TASK);
+	if (node->now_ms < node->task_retry_ms)
+	{
+		facts |= HA_FACT(TASK_PAUSE);
+		ha_wake(node, node->task_retry_ms);
+	}
+	if (node->is_checked)
+		facts |= HA_FACT(CHECKED);
+	if (node->is_diverged)
+		facts |= HA_FACT(DIVERGED);
+	if (node->has_rewind_failed)
+		facts |= HA_FACT(REWIND_FAILED);
+	if (settings->remove_data_directory_on_diverged_timelines ||
+		(node->has_rewind_failed && settings->remove_data_directory_on_rewind_failure))
+		facts |= HA_FACT(MAY_REMOVE);
+	if (node->is_wal_end_known)
+		facts |= HA_FACT(WAL_END_KNOWN);
+	if (node->down_since_ms != 0)
+	{
+		int64_t		over_ms = node->down_since_ms + settings->primary_start_timeout_ms;
+
+		if (node->now_ms >= over_ms)
+			facts |= HA_FACT(START_TIMEOUT);
+		else
+			ha_wake(node, over_ms);
+	}
+	if (ha_has_candidate(node))
+		facts |= HA_FACT(CANDIDATE);
+	return facts;
+}
+
+static HaFacts
+race_facts(HaNode *node)
+{
+	const FailoverRequest *request = &node->view.failover;
+	const HaSettings *settings = &node->settings;
+	Lsn			position = ha_own_position(node);
+	HaFacts		facts = 0;
+	HaRacePurpose purpose = RACE_LEADER;
+	char		better[CLUSTER_NAME_MAX];
+
+	if (!ha_is_running(node) && (node->goal == HA_GOAL_SWITCHOVER || node->goal == HA_GOAL_SHUTDOWN ||
+								 node->has_lease))
+		purpose = RACE_HANDOVER;
+	if (settings->tags.nofailover)
+		facts |= HA_FACT(NO_FAILOVER);
+	if (request->exists)
+	{
+		facts |= HA_FACT(REQUEST);
+		if (ha_request_is_due(node))
+		{
+			const HaPeer *peer = ha_race_answer(node, request->candidate);
+			int64_t		patience_ms = node->leaderless_since_ms + settings->ttl_ms +
+				settings->loop_wait_ms;
+
+			facts |= HA_FACT(REQUEST_DUE);
+			if (strcmp(request->candidate, settings->name) == 0)
+				facts |= HA_FACT(REQUEST_FOR_ME);
+			else if (request->candidate[0] != '\0' && peer != NULL && ha_peer_can_lead(peer) &&
+					 node->now_ms < patience_ms)
+				facts |= HA_FACT(REQUEST_FOR_OTHER);
+		}
+		else if (request->is_scheduled && !settings->is_paused)
+			ha_wake(node, node->now_ms + (request->scheduled_at_ms - node->wall_ms));
+	}
+	if (node->view.status.optime > position &&
+		(int64_t) (node->view.status.optime - position) > settings->maximum_lag_on_failover)
+		facts |= HA_FACT(LAGS);
+	if (ha_race_is_asking(node, purpose))
+		facts |= HA_FACT(ASKING);
+	else if (ha_race_is_asked(node, purpose))
+		facts |= HA_FACT(ASKED);
+	if (facts & HA_FACT(ASKED))
+	{
+		if (ha_race_primary_alive(node))
+			facts |= HA_FACT(PRIMARY_ALIVE);
+		if (ha_race_most_wal(node, better))
+			facts |= HA_FACT(MOST_WAL);
+	}
+	if (purpose == RACE_HANDOVER && (facts & HA_FACT(ASKED)) && node->handover_lsn != 0 &&
+		ha_race_holder_of(node, node->handover_lsn,
+						  node->goal == HA_GOAL_SWITCHOVER ? node->goal_candidate : NULL) != NULL)
+		facts |= node->goal == HA_GOAL_NONE ? HA_FACT(LOSSLESS) : HA_FACT(HANDED_OVER);
+	if (node->is_handed_over)
+		facts |= HA_FACT(HANDED_OVER);
+	if ((node->goal == HA_GOAL_SWITCHOVER || node->goal == HA_GOAL_SHUTDOWN) &&
+		node->down_since_ms != 0 &&
+		node->now_ms >= node->down_since_ms + HA_HANDOVER_WAIT_MS)
+		facts |= HA_FACT(HANDOVER_LATE);
+	return facts;
+}
+
+/* Everything the tables can ask, as of now. */
+HaFacts
+ha_gather_facts(HaNode *node)
+{
+	return store_facts(node) | server_facts(node) | task_facts(node) | race_facts(node);
+}

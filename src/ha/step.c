@@ -1,0 +1,556 @@
+/*-------------------------------------------------------------------------
+ *
+ * step.c
+ *      One step of the engine: take in what happened, gather the facts,
+ *      decide by the tables, carry out.
+ *
+ * Everything a step knows of the world is in the node; everything it wants
+ * of the world is in the list of actions.  See ha.h.
+ *-------------------------------------------------------------------------
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ha/internal.h"
+
+/* A node that knows nothing yet; NULL without memory. */
+HaNode *
+ha_node_create(HaHome home)
+{
+	HaNode	   *node = calloc(1, sizeof(*node));
+
+	if (node == NULL)
+		return NULL;
+	node->home = home;
+	cluster_view_init(&node->view);
+	node->role = ROLE_UNINITIALIZED;
+	node->announced_role = ROLE_UNINITIALIZED;
+	node->state = MEMBER_STOPPED;
+	node->decision.rule = "starting-up";
+	snprintf(node->decision.because, sizeof(node->decision.because), "nothing is known yet");
+	return node;
+}
+
+/* Free a node; NULL is fine. */
+void
+ha_node_free(HaNode *node)
+{
+	if (node == NULL)
+		return;
+	cluster_view_free(&node->view);
+	free(node->member_text);
+	free(node->member_sent);
+	free(node);
+}
+
+/* --- what happened --- */
+
+static void
+remember_peer(HaNode *node, const Member *member)
+{
+	HaKnownPeer *peer = NULL;
+
+	for (int i = 0; i < node->n_peers; i++)
+		if (strcmp(node->peers[i].name, member->name) == 0)
+			peer = &node->peers[i];
+	if (peer == NULL && node->n_peers < CLUSTER_MEMBERS_MAX)
+		peer = &node->peers[node->n_peers++];
+	if (peer == NULL)
+		return;
+	ha_name_copy(peer->name, sizeof(peer->name), member->name);
+	ha_name_copy(peer->api_url, sizeof(peer->api_url), member->api_url);
+}
+
+/*
+ * Members vanish from the store together with the leader when their leases
+ * run out in one outage; so the peers of the last view with a leader are
+ * asked as well.
+ */
+static void
+remember_peers(HaNode *node)
+{
+	if (node->view.has_leader)
+		node->n_peers = 0;
+	for (int i = 0; i < node->view.n_members; i++)
+		remember_peer(node, &node->view.members[i]);
+}
+
+/* A claim of ours counts when the store shows it as the newest of all. */
+static void
+look_for_claim(HaNode *node)
+{
+	const ClusterView *view = &node->view;
+	const TakenTimeline *newest = NULL;
+
+	for (int i = 0; i < view->n_taken; i++)
+		if (newest == NULL || view->taken[i].timeline > newest->timeline)
+			newest = &view->taken[i];
+	node->claimed_timeline = 0;
+	if (newest != NULL && strcmp(newest->name, node->settings.name) == 0 &&
+		newest->timeline > cluster_timeline(view) &&
+		newest->parent == node->postgres.timeline)
+		node->claimed_timeline = newest->timeline;
+}
+
+static void
+take_view(HaNode *node, const ClusterView *view)
+{
+	ClusterView copy;
+
+	if (!cluster_view_copy(&copy, view))
+	{
+		node->out->is_incomplete = true;
+		return;
+	}
+	cluster_view_free(&node->view);
+	node->view = copy;
+	remember_peers(node);
+	ha_lease_from_view(node);
+	if (node->view.has_leader && node->race.purpose == RACE_LEADER)
+		node->race.purpose = RACE_NONE;
+	if (node->view.has_leader)
+		node->successor[0] = '\0';
+}
+
+static void
+take_postgres(HaNode *node, const HaPostgres *postgres)
+{
+	bool		was_primary = ha_is_primary(node);
+	bool		is_first = !node->has_postgres;
+
+	node->postgres = *postgres;
+	node->has_postgres = true;
+	if (ha_is_primary(node))
+	{
+		if (node->is_promoting)
+		{
+			ha_log(node, 1, "promoted", "promoted to primary on timeline %u after %lld ms",
+				   postgres->timeline, (long long) (node->now_ms - node->promote_ms));
+			if (node->claimed_timeline != 0 && postgres->timeline != 0 &&
+				postgres->timeline != node->claimed_timeline)
+				ha_log(node, 2, "timeline-differs", "the server chose timeline %u, not %u",
+					   postgres->timeline, node->claimed_timeline);
+			node->claimed_timeline = 0;
+		}
+		node->is_promoting = false;
+		if (!was_primary || is_first)
+			node->needs_checkpoint = postgres->checkpoint_timeline != 0 &&
+				postgres->checkpoint_timeline < postgres->timeline;
+	}
+	else if (node->is_promoting &&
+			 (postgres->server == HA_SERVER_STOPPED ||
+			  node->now_ms >= node->promote_ms + HA_PROMOTE_TIMEOUT_MS))
+		node->is_promoting = false;
+	if (postgres->server == HA_SERVER_STOPPED || postgres->server == HA_SERVER_STARTING)
+	{
+		if (node->down_since_ms == 0)
+			node->down_since_ms = node->now_ms;
+	}
+	else
+	{
+		node->down_since_ms = 0;
+		node->is_wal_end_known = false;
+	}
+	if (ha_is_running(node) && postgres->is_in_recovery && !postgres->is_streaming)
+	{
+		if (node->stream_lost_ms == 0)
+			node->stream_lost_ms = node->now_ms;
+	}
+	else
+	{
+		node->stream_lost_ms = 0;
+		if (postgres->is_streaming)
+			node->repair_failures = 0;
+	}
+	/* goals that the observed server has reached */
+	if (node->home == HA_HOME_SUPERVISOR && node->task == HA_TASK_NONE)
+	{
+		if (node->goal == HA_GOAL_DEMOTE &&
+			(postgres->server == HA_SERVER_STOPPED ||
+			 (ha_is_running(node) && postgres->is_in_recovery && !node->is_promoting)))
+			ha_clear_goal(node);
+		if (node->goal == HA_GOAL_REPAIR &&
+			(postgres->server == HA_SERVER_STOPPED || postgres->is_streaming ||
+			 ha_is_primary(node)))
+			ha_clear_goal(node);
+		if (node->goal == HA_GOAL_SWITCHOVER && ha_is_running(node) && postgres->is_in_recovery)
+			ha_clear_goal(node);
+	}
+}
+
+static void
+take_reply(HaNode *node, const HaInput *input)
+{
+	HaOutcome	outcome = input->reply.outcome;
+	HaPurpose	purpose = ha_reply_purpose(node, input->reply.id, outcome);
+	bool		is_done = outcome == HA_OUTCOME_DONE;
+	bool		is_refused = outcome == HA_OUTCOME_LOST_RACE;
+
+	switch (purpose)
+	{
+		case FOR_RENEW:
+			if (is_done)
+			{
+				node->has_renewed = true;
+				node->renewed_ms = input->reply.sent_at_ms;
+				if (node->is_renewing_lease)
+					ha_lease_got(node, input->reply.sent_at_ms, 0);
+			}
+			else if (is_refused)
+			{
+				if (node->is_renewing_lease)
+					ha_lease_lost(node, input->reply.session_lost ? "the lease has expired in the store"
+								  : "another member owns the leader key");
+				if (input->reply.session_lost)
+				{
+					node->has_renewed = false;
+					free(node->member_text);
+					node->member_text = NULL;
+					node->pending[FOR_RENEW].next_try_ms = 0;
+				}
+			}
+			break;
+		case FOR_ACQUIRE:
+			if (is_done)
+			{
+				ha_lease_got(node, input->reply.sent_at_ms, input->reply.version);
+				ha_log(node, 1, "lease-acquired", "acquired the leader lease");
+			}
+			node->race.purpose = RACE_NONE;
+			break;
+		case FOR_RELEASE:
+			if (is_done || is_refused)
+			{
+				/* the view may still show our key for a moment */
+				if (cluster_is_leader(&node->view, node->settings.name))
+				{
+					node->view.has_leader = false;
+					node->view.leader[0] = '\0';
+				}
+				node->lease_version = 0;
+				ha_log(node, 1, "lease-released", "released the leader lease");
+				if (node->goal == HA_GOAL_SWITCHOVER)
+					ha_clear_goal(node);
+			}
+			break;
+		case FOR_MEMBER:
+			if (is_done)
+			{
+				free(node->member_text);
+				node->member_text = node->member_sent;
+				node->member_sent = NULL;
+			}
+			break;
+		case FOR_STATUS:
+			if (is_done)
+				node->status_lsn = node->status_sent;
+			break;
+		case FOR_INITIALIZE:
+			if (is_done && node->postgres.data == HA_DATA_EMPTY && !node->is_bootstrapping &&
+				node->view.system_identifier[0] == '\0')
+			{
+				node->is_bootstrapping = true;
+				node->is_post_bootstrapped = false;
+			}
+			break;
+		case FOR_FAILOVER:
+		case FOR_MEMBER_REQUEST:
+			ha_command_reply(node, purpose, outcome);
+			break;
+		case FOR_HISTORY:
+		case FOR_CONFIG:
+		case FOR_TIMELINE:
+		case FOR_COUNT:
+			break;				/* the view will show it */
+	}
+}
+
+static void
+take_input(HaNode *node, const HaInput *input)
+{
+	switch (input->kind)
+	{
+		case HA_INPUT_TICK:
+			break;
+		case HA_INPUT_SETTINGS:
+			node->settings = *input->settings;
+			node->has_settings = true;
+			break;
+		case HA_INPUT_CLUSTER:
+			take_view(node, input->view);
+			break;
+		case HA_INPUT_REACHABLE:
+			if (!input->reachable.is_reachable && !node->store_silent)
+				node->silent_since_ms = node->now_ms;
+			node->store_silent = !input->reachable.is_reachable;
+			break;
+		case HA_INPUT_REPLY:
+			take_reply(node, input);
+			break;
+		case HA_INPUT_POSTGRES:
+			take_postgres(node, input->postgres);
+			break;
+		case HA_INPUT_PEER:
+			ha_peer_answered(node, input->peer);
+			break;
+		case HA_INPUT_TASK:
+			ha_task_ended(node, input);
+			break;
+		case HA_INPUT_COMMAND:
+			ha_command(node, input->command);
+			break;
+		case HA_INPUT_FENCE_LOST:
+			break;
+	}
+}
+
+/* --- what this node is --- */
+
+static MemberState
+state_of(const HaNode *node)
+{
+	switch (node->task)
+	{
+		case HA_TASK_INITDB:
+			return MEMBER_INITDB;
+		case HA_TASK_BASEBACKUP:
+			return MEMBER_CREATING_REPLICA;
+		case HA_TASK_STOP:
+			return node->goal == HA_GOAL_RESTART ? MEMBER_RESTARTING : MEMBER_STOPPING;
+		case HA_TASK_START_PRIMARY:
+		case HA_TASK_START_STANDBY:
+			return node->goal == HA_GOAL_RESTART ? MEMBER_RESTARTING : MEMBER_STARTING;
+		default:
+			break;
+	}
+	switch (node->postgres.server)
+	{
+		case HA_SERVER_RUNNING:
+			return MEMBER_RUNNING;
+		case HA_SERVER_STARTING:
+			return MEMBER_STARTING;
+		case HA_SERVER_STOPPING:
+			return MEMBER_STOPPING;
+		default:
+			break;
+	}
+	if (node->failed_task == HA_TASK_START_PRIMARY || node->failed_task == HA_TASK_START_STANDBY)
+		return MEMBER_START_FAILED;
+	if (node->postgres.data == HA_DATA_PRESENT && !node->postgres.is_standby_configured &&
+		node->postgres.control_state == HA_CONTROL_IN_PRODUCTION)
+		return MEMBER_CRASHED;
+	return MEMBER_STOPPED;
+}
+
+static MemberRole
+role_of(const HaNode *node)
+{
+	if (!node->has_postgres || node->postgres.data == HA_DATA_EMPTY ||
+		node->postgres.data == HA_DATA_UNKNOWN)
+		return ROLE_UNINITIALIZED;
+	if (ha_is_primary(node))
+		return ROLE_PRIMARY;
+	if (node->is_promoting)
+		return ROLE_PROMOTED;
+	if (node->goal == HA_GOAL_SWITCHOVER || node->goal == HA_GOAL_DEMOTE)
+		return ROLE_DEMOTED;
+	if (node->postgres.server == HA_SERVER_STOPPED && node->has_lease &&
+		!node->postgres.is_standby_configured)
+		return ROLE_PRIMARY;
+	return ROLE_REPLICA;
+}
+
+/* Patroni's callbacks: on_start first, on_role_change when the role changed. */
+static void
+announce(HaNode *node)
+{
+	MemberRole	role = node->role;
+	HaAction   *action;
+
+	if (!ha_is_running(node) || (role != ROLE_PRIMARY && role != ROLE_REPLICA) ||
+		node->is_bootstrapping || role == node->announced_role)
+		return;
+	action = ha_add(node, HA_CALLBACK, "callback", "the server is a %s now", member_role_name(role));
+	ha_name_copy(action->key, sizeof(action->key),
+				 node->announced_role == ROLE_UNINITIALIZED ? "on_start" : "on_role_change");
+	action->role = role;
+	node->announced_role = role;
+}
+
+/* --- the decision --- */
+
+static const HaRule first_load = {
+	"first-load", 0, 0, HA_DO_WAIT, "the store has not been read yet"
+};
+static const HaRule yielded = {
+	"yield", 0, 0, HA_DO_WAIT, "the supervisor has to act"
+};
+
+static const HaRule *
+decide(HaNode *node, HaFacts facts)
+{
+	if (!node->view.is_loaded &&
+		(!node->store_silent ||
+		 node->now_ms < node->silent_since_ms + node->settings.retry_timeout_ms) &&
+		node->task == HA_TASK_NONE)
+	{
+		ha_wake(node, node->born_ms + node->settings.retry_timeout_ms);
+		if (node->store_silent)
+			ha_wake(node, node->silent_since_ms + node->settings.retry_timeout_ms);
+		if (node->goal != HA_GOAL_SHUTDOWN)
+			return &first_load;
+	}
+	if (node->home == HA_HOME_WORKER && node->goal != HA_GOAL_NONE)
+	{
+		ha_add(node, HA_YIELD, "yield", "%s", node->goal_because);
+		return &yielded;
+	}
+	if (!ha_is_running(node) || node->goal != HA_GOAL_NONE || node->task != HA_TASK_NONE ||
+		node->is_bootstrapping)
+		return ha_match(ha_life_rules, facts);
+	if ((facts & HA_FACT(STORE_SILENT)) != 0 &&
+		(facts & (HA_FACT(PRIMARY) | HA_FACT(LEASE_OTHER))) !=
+		(HA_FACT(PRIMARY) | HA_FACT(LEASE_OTHER)))
+		return ha_match(ha_outage_rules, facts);
+	if ((facts & (HA_FACT(LEASE_MINE) | HA_FACT(LEASE_UNSURE))) != 0)
+		return ha_match(ha_leader_rules, facts);
+	if ((facts & HA_FACT(LEASE_FREE)) != 0)
+		return ha_match(ha_race_rules, facts);
+	return ha_match(ha_follower_rules, facts);
+}
+
+static void
+note_decision(HaNode *node, const HaRule *rule)
+{
+	char		because[HA_REASON_MAX];
+	char		better[CLUSTER_NAME_MAX];
+
+	snprintf(because, sizeof(because), "%s", rule->because);
+	if (strcmp(rule->name, "better-placed") == 0 && !ha_race_most_wal(node, better))
+		snprintf(because, sizeof(because), "\"%.100s\" is better placed to lead", better);
+	else if (strcmp(rule->name, "following") == 0 || strcmp(rule->name, "follow") == 0)
+		snprintf(because, sizeof(because), "\"%.100s\" leads and this member follows it",
+				 node->view.leader);
+	else if (strcmp(rule->name, "wait-for-data") == 0 && node->postgres.problem[0] != '\0')
+		snprintf(because, sizeof(because), "the data directory cannot be used: %.190s",
+				 node->postgres.problem);
+	else if (strcmp(rule->name, "task-running") == 0)
+		snprintf(because, sizeof(because), "%s is under way", ha_task_name(node->task));
+	else if (strcmp(rule->name, "task-pause") == 0)
+		snprintf(because, sizeof(because), "%s failed a moment ago: %.180s",
+				 ha_task_name(node->failed_task), node->task_error);
+	if (node->decision.rule != NULL && strcmp(node->decision.rule, rule->name) == 0 &&
+		strcmp(node->decision.because, because) == 0)
+		return;
+	if (node->decision.rule == NULL || strcmp(node->decision.rule, rule->name) != 0)
+		node->decision.since_ms = node->now_ms;
+	node->decision.rule = rule->name;
+	memcpy(node->decision.because, because, sizeof(because));
+	ha_log(node, rule == &yielded ? 0 : 1, rule->name, "%s", because);
+}
+
+/*
+ * One step: what happened in, what to do out.
+ *
+ * "actions" is emptied first; the caller owns it.  now_ms must not go back
+ * between steps (a smaller value counts as the last one).
+ */
+void
+ha_step(HaNode *node, int64_t now_ms, const HaInput *input, HaActions *actions)
+{
+	HaFacts		facts;
+	const HaRule *rule;
+
+	ha_actions_reset(actions);
+	node->out = actions;
+	if (now_ms > node->now_ms)
+		node->now_ms = now_ms;
+	if (node->born_ms == 0)
+		node->born_ms = node->now_ms;
+	node->wall_ms = input->wall_ms;
+	node->wake_ms = INT64_MAX;
+
+	take_input(node, input);
+	if (!node->has_settings)
+	{
+		node->out = NULL;
+		return;
+	}
+	node->wake_ms = node->now_ms + node->settings.loop_wait_ms;
+	look_for_claim(node);
+	ha_member_requests_look(node);
+	ha_keep_lease(node);
+
+	facts = ha_gather_facts(node);
+	rule = decide(node, facts);
+	node->verb = rule->then;
+	node->role = role_of(node);
+	node->state = state_of(node);
+	note_decision(node, rule);
+	ha_carry_out(node, rule);
+
+	node->role = role_of(node);
+	node->state = state_of(node);
+	ha_lead(node);
+	ha_publish(node);
+	ha_keep_slots(node);
+	ha_commands_look(node);
+	announce(node);
+	if (node->wake_ms <= node->now_ms)
+		node->wake_ms = node->now_ms + 1;
+	ha_add(node, HA_WAKE_AT, "wake", "the next tick")->deadline_ms = node->wake_ms;
+	node->out = NULL;
+}
+
+/* --- what it thinks, for people --- */
+
+/* The decision in force. */
+const HaDecision *
+ha_decision(const HaNode *node)
+{
+	return &node->decision;
+}
+
+/* The role as Patroni's in-memory role. */
+MemberRole
+ha_role(const HaNode *node)
+{
+	return node->role;
+}
+
+/* The state as published in the member key. */
+MemberState
+ha_state(const HaNode *node)
+{
+	return node->state;
+}
+
+/* Does the store say that the lease is ours? */
+bool
+ha_has_lease(const HaNode *node)
+{
+	return node->has_lease;
+}
+
+/* Until when; 0 none, HA_DEADLINE_NEVER while paused. */
+int64_t
+ha_lease_deadline_ms(const HaNode *node)
+{
+	return node->settings.is_paused ? HA_DEADLINE_NEVER : ha_deadline_ms(node);
+}
+
+/* Is the cluster paused, as far as this node knows? */
+bool
+ha_is_paused(const HaNode *node)
+{
+	return node->settings.is_paused;
+}
+
+/* Should the supervisor keep the baton?  See ha.h. */
+bool
+ha_wants_supervisor(const HaNode *node)
+{
+	return node->goal != HA_GOAL_NONE || node->task != HA_TASK_NONE ||
+		node->is_bootstrapping || !ha_is_running(node);
+}

@@ -1,0 +1,611 @@
+/*-------------------------------------------------------------------------
+ *
+ * verbs.c
+ *      Carries out what the tables decided.
+ *
+ * A verb may be carried out again and again until what it wants is observed:
+ * each looks first whether the same thing is under way already.  Verbs that
+ * need a task in the worker's home yield the baton instead; the supervisor's
+ * engine comes to the same decision and acts.
+ *-------------------------------------------------------------------------
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ha/internal.h"
+
+static const char *const task_names[] = {
+	[HA_TASK_NONE] = "",
+	[HA_TASK_INITDB] = "initdb",
+	[HA_TASK_BASEBACKUP] = "base backup",
+	[HA_TASK_START_PRIMARY] = "start as primary",
+	[HA_TASK_START_STANDBY] = "start as standby",
+	[HA_TASK_STOP] = "stop",
+	[HA_TASK_POST_BOOTSTRAP] = "post-bootstrap",
+	[HA_TASK_CHECK_DIVERGENCE] = "timeline check",
+	[HA_TASK_REWIND] = "pg_rewind",
+	[HA_TASK_CRASH_RECOVERY] = "crash recovery",
+	[HA_TASK_WAL_END] = "search for the end of WAL",
+	[HA_TASK_REMOVE_DATA] = "removal of the data directory",
+	[HA_TASK_MOVE_DATA_ASIDE] = "move of the data directory",
+};
+
+static const char *const goal_names[HA_GOAL_COUNT] = {
+	[HA_GOAL_NONE] = "",
+	[HA_GOAL_SWITCHOVER] = "switchover",
+	[HA_GOAL_RESTART] = "restart",
+	[HA_GOAL_DEMOTE] = "demote",
+	[HA_GOAL_REINIT] = "reinitialize",
+	[HA_GOAL_REPAIR] = "repair",
+	[HA_GOAL_SHUTDOWN] = "shutdown",
+	[HA_GOAL_REFUSE] = "refuse",
+};
+
+/* The task's name in messages. */
+const char *
+ha_task_name(HaTask task)
+{
+	return (unsigned) task < sizeof(task_names) / sizeof(task_names[0]) ? task_names[task] : "";
+}
+
+/* The goal's name in messages and in the saved state; "" = none. */
+const char *
+ha_goal_name(const HaNode *node)
+{
+	return goal_names[node->goal];
+}
+
+static void
+yield(HaNode *node, const char *rule, const char *because)
+{
+	if (node->home == HA_HOME_WORKER)
+		ha_add(node, HA_YIELD, rule, "%s", because);
+}
+
+/* Take up a goal; in the worker's home that means to give the baton away. */
+void
+ha_set_goal(HaNode *node, HaGoal goal, const char *rule, const char *because)
+{
+	if (node->goal != goal)
+	{
+		ha_log(node, 1, rule, "%s: %s", goal_names[goal], because);
+		node->goal = goal;
+		node->goal_since_ms = node->now_ms;
+		ha_name_copy(node->goal_because, sizeof(node->goal_because), because);
+		node->is_handed_over = false;
+		node->handover_lsn = 0;
+		node->task_retry_ms = 0;
+	}
+	yield(node, rule, because);
+}
+
+/* The goal is reached, or given up. */
+void
+ha_clear_goal(HaNode *node)
+{
+	node->goal = HA_GOAL_NONE;
+	node->goal_candidate[0] = '\0';
+	node->goal_because[0] = '\0';
+	node->is_handed_over = false;
+	node->checkpoint_asked_ms = 0;
+}
+
+/*
+ * Start a task, unless it runs already.  Another one that runs is cancelled
+ * first; the same decision is then taken again when it has ended.
+ */
+void
+ha_start_task(HaNode *node, HaTask task, const Member *member, HaStopMode mode,
+			  const char *rule, const char *because)
+{
+	HaAction   *action;
+
+	if (node->home == HA_HOME_WORKER)
+	{
+		yield(node, rule, because);
+		return;
+	}
+	if (node->task == task)
+		return;
+	if (node->task != HA_TASK_NONE)
+	{
+		if (!node->is_task_cancelled)
+			ha_add(node, HA_CANCEL_TASK, rule, "%s", because)->task_id = node->task_id;
+		node->is_task_cancelled = true;
+		return;
+	}
+	node->task = task;
+	node->task_id = ++node->next_id;
+	node->task_started_ms = node->now_ms;
+	node->is_task_cancelled = false;
+	ha_name_copy(node->task_member, sizeof(node->task_member), member ? member->name : "");
+	action = ha_add(node, HA_START_TASK, rule, "%s", because);
+	action->task = task;
+	action->task_id = node->task_id;
+	action->stop_mode = mode;
+	action->from_leader = node->goal_from_leader;
+	action->lsn = node->postgres.flush_lsn;
+	if (member != NULL)
+	{
+		ha_name_copy(action->member, sizeof(action->member), member->name);
+		ha_name_copy(action->url, sizeof(action->url), member->conn_url);
+		if (node->settings.use_slots)
+			member_slot_name(node->settings.name, action->slot);
+	}
+}
+
+/* What to do when a task failed. */
+static void
+task_failed(HaNode *node, HaTask task, HaTaskOutcome outcome, const char *message)
+{
+	int64_t		pause_ms = HA_TASK_RETRY_MIN_MS;
+
+	node->task_failures = node->failed_task == task ? node->task_failures + 1 : 1;
+	node->failed_task = task;
+	for (int i = 1; i < node->task_failures && pause_ms < HA_TASK_RETRY_MAX_MS; i++)
+		pause_ms *= 2;
+	if (pause_ms > HA_TASK_RETRY_MAX_MS)
+		pause_ms = HA_TASK_RETRY_MAX_MS;
+	if (outcome != HA_TASK_CANCELLED)
+	{
+		node->task_retry_ms = node->now_ms + pause_ms;
+		ha_name_copy(node->task_error, sizeof(node->task_error), message ? message : "no reason given");
+		ha_log(node, 2, "task-failed", "%s failed, trying again in %d s: %s", ha_task_name(task),
+			   (int) (pause_ms / 1000), node->task_error);
+	}
+	switch (task)
+	{
+		case HA_TASK_INITDB:
+			node->is_bootstrapping = false;
+			ha_name_copy(ha_request(node, FOR_INITIALIZE, HA_DELETE_KEY, "bootstrap-failed",
+									"the bootstrap failed: another member may try")->key,
+						 CLUSTER_NAME_MAX, "initialize");
+			break;
+		case HA_TASK_REWIND:
+			if (outcome == HA_TASK_IMPOSSIBLE || node->task_failures >= 3)
+				node->has_rewind_failed = true;
+			break;
+		case HA_TASK_WAL_END:
+			node->is_wal_end_known = true;	/* as far as it can be */
+			node->handover_lsn = 0;
+			node->task_retry_ms = 0;
+			break;
+		case HA_TASK_CHECK_DIVERGENCE:
+			if (node->goal == HA_GOAL_REPAIR)
+				ha_clear_goal(node);
+			break;
+		default:
+			break;
+	}
+}
+
+static void
+task_succeeded(HaNode *node, const HaInput *input)
+{
+	HaTask		task = input->task.task;
+
+	node->task_failures = 0;
+	node->failed_task = HA_TASK_NONE;
+	node->task_retry_ms = 0;
+	node->task_error[0] = '\0';
+	switch (task)
+	{
+		case HA_TASK_BASEBACKUP:
+			node->is_checked = node->is_diverged = node->has_rewind_failed = false;
+			node->goal_from_leader = false;
+			ha_finish_member_request(node, true, "reinitialized");
+			break;
+		case HA_TASK_START_PRIMARY:
+		case HA_TASK_START_STANDBY:
+			if (node->goal == HA_GOAL_RESTART)
+			{
+				ha_clear_goal(node);
+				ha_finish_member_request(node, true, "restarted");
+			}
+			node->is_checked = node->is_diverged = node->has_rewind_failed = false;
+			node->is_wal_end_known = false;
+			node->upstream_set_ms = node->now_ms;
+			break;
+		case HA_TASK_STOP:
+			if (node->goal == HA_GOAL_SWITCHOVER || node->goal == HA_GOAL_SHUTDOWN)
+				node->handover_lsn = input->task.lsn;
+			if (node->goal == HA_GOAL_DEMOTE || node->goal == HA_GOAL_REPAIR)
+				ha_clear_goal(node);
+			break;
+		case HA_TASK_CHECK_DIVERGENCE:
+			if (input->task.divergence == HA_DIVERGENCE_UNKNOWN)
+			{
+				task_failed(node, task, HA_TASK_FAILED, input->task.message);
+				break;
+			}
+			node->is_checked = true;
+			node->is_diverged = input->task.divergence == HA_DIVERGENCE_REWIND;
+			if (node->is_diverged)
+				ha_log(node, 2, "diverged", "this member has WAL that \"%s\" does not have%s%s",
+					   node->task_member, input->task.message ? ": " : "",
+					   input->task.message ? input->task.message : "");
+			else if (node->goal == HA_GOAL_REPAIR)
+				ha_clear_goal(node);
+			break;
+		case HA_TASK_REWIND:
+			node->is_checked = true;
+			node->is_diverged = node->has_rewind_failed = false;
+			break;
+		case HA_TASK_REMOVE_DATA:
+			node->is_checked = node->is_diverged = node->has_rewind_failed = false;
+			if (node->goal == HA_GOAL_REINIT)
+			{
+				bool		from_leader = node->goal_from_leader;
+
+				ha_clear_goal(node);
+				node->goal_from_leader = from_leader;
+			}
+			break;
+		case HA_TASK_WAL_END:
+			node->is_wal_end_known = true;
+			node->handover_lsn = input->task.lsn;
+			break;
+		case HA_TASK_POST_BOOTSTRAP:
+			node->is_post_bootstrapped = true;
+			break;
+		default:
+			break;
+	}
+}
+
+/* A task ended. */
+void
+ha_task_ended(HaNode *node, const HaInput *input)
+{
+	if (node->task == HA_TASK_NONE || input->task.id != node->task_id ||
+		input->task.task != node->task)
+		return;
+	node->task = HA_TASK_NONE;
+	if (input->task.outcome == HA_TASK_OK)
+	{
+		ha_log(node, 1, "task-done", "%s done after %lld ms", ha_task_name(input->task.task),
+			   (long long) (node->now_ms - node->task_started_ms));
+		task_succeeded(node, input);
+	}
+	else
+		task_failed(node, input->task.task, input->task.outcome, input->task.message);
+	node->is_task_cancelled = false;
+}
+
+/* A task that makes no sense any more is cancelled. */
+static void
+supervise_task(HaNode *node, const HaRule *rule)
+{
+	const char *why = NULL;
+
+	if (node->task == HA_TASK_START_PRIMARY && !node->settings.is_paused &&
+		!node->has_lease && node->view.has_leader &&
+		!cluster_is_leader(&node->view, node->settings.name))
+		why = "another member became leader";
+	else if (node->task == HA_TASK_BASEBACKUP && node->goal == HA_GOAL_SHUTDOWN)
+		why = "the supervisor was told to stop";
+	else if (node->goal == HA_GOAL_SHUTDOWN && node->task != HA_TASK_STOP &&
+			 node->task != HA_TASK_REMOVE_DATA)
+		why = "the supervisor was told to stop";
+	if (why == NULL || node->is_task_cancelled)
+		return;
+	node->is_task_cancelled = true;
+	ha_add(node, HA_CANCEL_TASK, rule->name, "%s", why)->task_id = node->task_id;
+}
+
+static void
+acquire(HaNode *node, const HaRule *rule)
+{
+	HaAction   *action;
+
+	if (ha_is_pending(node, FOR_RELEASE) || !ha_is_ready(node, FOR_ACQUIRE))
+		return;
+	action = ha_request(node, FOR_ACQUIRE, HA_ACQUIRE, rule->name, rule->because);
+	ha_name_copy(action->value, sizeof(action->value), node->settings.name);
+	action->timeout_ms = (int) node->settings.retry_timeout_ms;
+}
+
+/*
+ * Record the id that the next timeline will get, before promoting, so that
+ * no two promotions ever share one (docs/architecture.md, "Timelines").
+ */
+static void
+claim_timeline(HaNode *node, const HaRule *rule)
+{
+	const ClusterView *view = &node->view;
+	uint32_t	next = node->postgres.newest_timeline;
+	TakenTimeline *taken;
+	HaAction   *action;
+
+	if (!ha_is_ready(node, FOR_TIMELINE))
+		return;
+	if (node->postgres.timeline == 0 || view->n_taken > CLUSTER_HISTORY_MAX)
+		return;					/* not observed yet */
+	if (node->postgres.timeline > next)
+		next = node->postgres.timeline;
+	if (cluster_timeline(view) > next)
+		next = cluster_timeline(view);
+	for (int i = 0; i < view->n_taken; i++)
+		if (view->taken[i].timeline > next)
+			next = view->taken[i].timeline;
+	next++;
+	taken = malloc(((size_t) view->n_taken + 1) * sizeof(*taken));
+	if (taken == NULL)
+	{
+		node->out->is_incomplete = true;
+		return;
+	}
+	if (view->n_taken > 0)
+		memcpy(taken, view->taken, (size_t) view->n_taken * sizeof(*taken));
+	memset(&taken[view->n_taken], 0, sizeof(*taken));
+	taken[view->n_taken].timeline = next;
+	taken[view->n_taken].parent = node->postgres.timeline;
+	taken[view->n_taken].lsn = ha_own_position(node);
+	ha_name_copy(taken[view->n_taken].name, CLUSTER_NAME_MAX, node->settings.name);
+	action = ha_request(node, FOR_TIMELINE, view->taken_version ? HA_PUT_KEY : HA_CREATE_KEY,
+						rule->name, rule->because);
+	ha_name_copy(action->key, sizeof(action->key), "promotions");
+	action->version = view->taken_version;
+	action->timeline = next;
+	ha_set_text(node, action, taken_to_text(taken, view->n_taken + 1));
+	free(taken);
+	node->claimed_timeline = 0;
+}
+
+/* Which claim of ours does the store show?  Set from the view, never from a reply alone. */
+static void
+promote(HaNode *node, const HaRule *rule)
+{
+	const ClusterView *view = &node->view;
+
+	if (ha_lease_is_over(node))
+		return;
+	for (uint32_t id = node->postgres.newest_timeline + 1; id < node->claimed_timeline; id++)
+	{
+		HaAction   *action = ha_add(node, HA_PLACE_HISTORY, rule->name,
+									"timeline %u is taken by another promotion", id);
+
+		action->timeline = id;
+		action->parent = 1;
+		action->lsn = 0;
+		for (int i = 0; i < view->n_taken; i++)
+			if (view->taken[i].timeline == id)
+				ha_name_copy(action->member, sizeof(action->member), view->taken[i].name);
+	}
+	ha_add(node, HA_PROMOTE, rule->name, "%s", rule->because)->timeline = node->claimed_timeline;
+	node->is_promoting = true;
+	node->promote_ms = node->now_ms;
+	ha_wake(node, node->now_ms + HA_PROMOTE_TIMEOUT_MS);
+}
+
+static void
+follow(HaNode *node, const HaRule *rule)
+{
+	const Member *upstream = ha_upstream(node);
+	HaAction   *action;
+
+	if (upstream == NULL || node->now_ms < node->upstream_set_ms + 200)
+	{
+		ha_wake(node, node->upstream_set_ms + 200);
+		return;
+	}
+	action = ha_add(node, HA_FOLLOW, rule->name, "following \"%s\": %s", upstream->name, rule->because);
+	ha_name_copy(action->member, sizeof(action->member), upstream->name);
+	ha_name_copy(action->url, sizeof(action->url), upstream->conn_url);
+	if (node->settings.use_slots)
+		member_slot_name(node->settings.name, action->slot);
+	node->upstream_set_ms = node->now_ms;
+	node->repair_failures = 0;
+}
+
+static void
+start_standby(HaNode *node, const HaRule *rule)
+{
+	const Member *upstream = NULL;
+
+	if (!node->has_lease)
+		upstream = ha_upstream(node);
+	if (upstream == NULL && node->successor[0] != '\0' && !node->has_lease)
+		upstream = cluster_find_member(&node->view, node->successor);
+	ha_start_task(node, HA_TASK_START_STANDBY, upstream, HA_STOP_FAST, rule->name, rule->because);
+}
+
+static void
+finish_handover(HaNode *node, const HaRule *rule)
+{
+	const HaPeer *holder = ha_race_holder_of(node, node->handover_lsn, node->goal_candidate);
+
+	if (holder != NULL)
+		ha_name_copy(node->successor, sizeof(node->successor), holder->name);
+	node->is_handed_over = true;
+	ha_release(node, node->handover_lsn, rule->name, rule->because);
+}
+
+static void
+abort_handover(HaNode *node, const HaRule *rule)
+{
+	ha_clear_request(node, rule->because, rule->name, rule->because);
+	ha_clear_goal(node);
+}
+
+static void
+exit_stopped(HaNode *node, const HaRule *rule)
+{
+	bool		is_stopped = node->postgres.server == HA_SERVER_STOPPED;
+
+	if (node->has_lease && is_stopped && !node->store_silent &&
+		node->now_ms < node->goal_since_ms + node->settings.retry_timeout_ms + HA_HANDOVER_WAIT_MS +
+		HA_COMMAND_TIMEOUT_MS &&
+		node->postgres.control_state == HA_CONTROL_SHUTDOWNED)
+	{
+		ha_release(node, node->postgres.checkpoint_lsn, rule->name,
+				   "the server is shut down cleanly");
+		return;
+	}
+	if (!ha_is_pending(node, FOR_RELEASE))
+		ha_add(node, HA_EXIT, rule->name, "%s", rule->because)->exit_code = 0;
+}
+
+static void
+claim_initialize(HaNode *node, const HaRule *rule)
+{
+	HaAction   *action;
+
+	if (!ha_is_ready(node, FOR_INITIALIZE))
+		return;
+	action = ha_request(node, FOR_INITIALIZE, HA_CREATE_KEY, rule->name, rule->because);
+	ha_name_copy(action->key, sizeof(action->key), "initialize");
+	ha_set_text(node, action, strdup(""));
+}
+
+static void
+repair(HaNode *node, const HaRule *rule)
+{
+	int64_t		pause_ms = HA_STREAM_LOST_MS;
+
+	for (int i = 0; i < node->repair_failures && pause_ms < HA_REPAIR_MAX_MS; i++)
+		pause_ms *= 2;
+	if (pause_ms > HA_REPAIR_MAX_MS)
+		pause_ms = HA_REPAIR_MAX_MS;
+	node->repair_failures++;
+	node->repair_next_ms = node->now_ms + pause_ms;
+	ha_set_goal(node, HA_GOAL_REPAIR, rule->name, rule->because);
+}
+
+static void
+refuse(HaNode *node, const HaRule *rule)
+{
+	if (node->home == HA_HOME_WORKER)
+		ha_set_goal(node, HA_GOAL_REFUSE, rule->name, rule->because);
+	else
+		ha_add(node, HA_EXIT, rule->name,
+			   "system identifier mismatch: \"%s\" has %llu, the cluster has %s",
+			   node->settings.name, (unsigned long long) node->postgres.system_identifier,
+			   node->view.system_identifier)->exit_code = 1;
+}
+
+/* Carry out one decision. */
+void
+ha_carry_out(HaNode *node, const HaRule *rule)
+{
+	const Member *leader = ha_leader_member(node);
+
+	switch (rule->then)
+	{
+		case HA_DO_WAIT:
+		case HA_VERB_COUNT:
+			break;
+		case HA_DO_SUPERVISE_TASK:
+			supervise_task(node, rule);
+			break;
+		case HA_DO_REGAIN_LEASE:
+			break;				/* ha_keep_lease() is at it */
+		case HA_DO_ACQUIRE:
+			acquire(node, rule);
+			break;
+		case HA_DO_RELEASE:
+			ha_release(node, 0, rule->name, rule->because);
+			break;
+		case HA_DO_ASK_PEERS:
+			{
+				bool		is_handover = !ha_is_running(node);
+				HaRacePurpose purpose = is_handover ? RACE_HANDOVER : RACE_LEADER;
+
+				if (is_handover && node->goal == HA_GOAL_SHUTDOWN && node->handover_lsn == 0)
+					node->handover_lsn = node->postgres.checkpoint_lsn;
+				if (is_handover && node->goal == HA_GOAL_SWITCHOVER && node->handover_lsn == 0)
+					node->handover_lsn = node->postgres.checkpoint_lsn;
+				if (!ha_race_is_asking(node, purpose) &&
+					(!is_handover || node->now_ms >= node->race.started_ms + 20))
+					ha_ask_peers(node, purpose, is_handover ? node->goal_candidate : NULL, rule->because);
+				else
+					ha_wake(node, node->race.started_ms + 20);
+			}
+			break;
+		case HA_DO_CLAIM_TIMELINE:
+			claim_timeline(node, rule);
+			break;
+		case HA_DO_PROMOTE:
+			promote(node, rule);
+			break;
+		case HA_DO_LEAD:
+			break;				/* ha_lead() does it each step */
+		case HA_DO_FOLLOW:
+			follow(node, rule);
+			break;
+		case HA_DO_RESUME_REPLAY:
+			if (ha_leader_member(node) != NULL)
+				ha_add(node, HA_RESUME_REPLAY, rule->name, "%s", rule->because);
+			break;
+		case HA_DO_DEMOTE:
+		case HA_DO_DEMOTE_OFFLINE:
+			ha_set_goal(node, HA_GOAL_DEMOTE, rule->name, rule->because);
+			break;
+		case HA_DO_REPAIR:
+			repair(node, rule);
+			break;
+		case HA_DO_SWITCHOVER:
+			ha_do_switchover(node, rule);
+			break;
+		case HA_DO_STOP_FAST:
+			ha_start_task(node, HA_TASK_STOP, NULL, HA_STOP_FAST, rule->name, rule->because);
+			break;
+		case HA_DO_STOP_IMMEDIATE:
+			ha_start_task(node, HA_TASK_STOP, NULL, HA_STOP_IMMEDIATE, rule->name, rule->because);
+			break;
+		case HA_DO_FINISH_HANDOVER:
+			finish_handover(node, rule);
+			break;
+		case HA_DO_ABORT_HANDOVER:
+			abort_handover(node, rule);
+			break;
+		case HA_DO_CLAIM_INITIALIZE:
+			claim_initialize(node, rule);
+			break;
+		case HA_DO_INITDB:
+			ha_start_task(node, HA_TASK_INITDB, NULL, HA_STOP_FAST, rule->name, rule->because);
+			break;
+		case HA_DO_POST_BOOTSTRAP:
+			if (!node->is_post_bootstrapped)
+				ha_start_task(node, HA_TASK_POST_BOOTSTRAP, NULL, HA_STOP_FAST, rule->name, rule->because);
+			break;
+		case HA_DO_CLONE:
+			ha_start_task(node, HA_TASK_BASEBACKUP, ha_clone_source(node), HA_STOP_FAST,
+						  rule->name, rule->because);
+			break;
+		case HA_DO_START_PRIMARY:
+			ha_start_task(node, HA_TASK_START_PRIMARY, NULL, HA_STOP_FAST, rule->name, rule->because);
+			break;
+		case HA_DO_START_STANDBY:
+			start_standby(node, rule);
+			break;
+		case HA_DO_CRASH_RECOVERY:
+			ha_start_task(node, HA_TASK_CRASH_RECOVERY, NULL, HA_STOP_FAST, rule->name, rule->because);
+			break;
+		case HA_DO_CHECK_DIVERGENCE:
+			if (leader != NULL)
+				ha_start_task(node, HA_TASK_CHECK_DIVERGENCE, leader, HA_STOP_FAST,
+							  rule->name, rule->because);
+			break;
+		case HA_DO_REWIND:
+			if (leader != NULL)
+				ha_start_task(node, HA_TASK_REWIND, leader, HA_STOP_FAST, rule->name, rule->because);
+			break;
+		case HA_DO_REMOVE_DATA:
+			ha_start_task(node, HA_TASK_REMOVE_DATA, NULL, HA_STOP_FAST, rule->name, rule->because);
+			break;
+		case HA_DO_FIND_WAL_END:
+			ha_start_task(node, HA_TASK_WAL_END, NULL, HA_STOP_FAST, rule->name, rule->because);
+			break;
+		case HA_DO_HAND_OVER_CRASHED:
+			ha_release(node, node->handover_lsn, rule->name, rule->because);
+			break;
+		case HA_DO_EXIT_STOPPED:
+			exit_stopped(node, rule);
+			break;
+		case HA_DO_REFUSE:
+			refuse(node, rule);
+			break;
+	}
+}
