@@ -51,6 +51,7 @@ typedef struct HaPending
 	uint64_t	id;				/* 0 = none under way */
 	int64_t		sent_ms;
 	int64_t		next_try_ms;	/* not before */
+	int64_t		ttl_ms;			/* the ttl in force when it was sent */
 	int			failures;
 } HaPending;
 
@@ -130,6 +131,7 @@ struct HaNode
 	/* The lease.  Changed in lease.c only. */
 	bool		has_lease;
 	int64_t		lease_sent_ms;	/* before the renewal that succeeded was sent */
+	int64_t		lease_ttl_ms;	/* the ttl under which it was granted or renewed */
 	uint64_t	lease_version;	/* store version at which we got the key */
 	bool		is_fence_set;	/* we have set the fence since we drive */
 	int64_t		fence_ms;		/* what we set */
@@ -229,7 +231,7 @@ extern bool ha_request_is_due(const HaNode *node);
 extern int64_t ha_deadline_ms(const HaNode *node);
 extern bool ha_lease_is_over(const HaNode *node);
 extern void ha_keep_lease(HaNode *node);
-extern void ha_lease_got(HaNode *node, int64_t sent_ms, uint64_t version);
+extern void ha_lease_got(HaNode *node, HaPurpose purpose, int64_t sent_ms, uint64_t version);
 extern void ha_lease_lost(HaNode *node, const char *because);
 extern void ha_lease_from_view(HaNode *node);
 extern void ha_set_fence(HaNode *node, int64_t deadline_ms, const char *because);

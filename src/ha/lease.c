@@ -24,7 +24,7 @@
 static int64_t
 margin_ms(const HaNode *node)
 {
-	int64_t		margin = node->settings.ttl_ms / HA_MARGIN_DIVISOR;
+	int64_t		margin = node->lease_ttl_ms / HA_MARGIN_DIVISOR;
 
 	return margin > HA_MARGIN_MIN_MS ? margin : HA_MARGIN_MIN_MS;
 }
@@ -35,7 +35,7 @@ ha_deadline_ms(const HaNode *node)
 {
 	if (!node->has_lease)
 		return 0;
-	return node->lease_sent_ms + node->settings.ttl_ms - margin_ms(node);
+	return node->lease_sent_ms + node->lease_ttl_ms - margin_ms(node);
 }
 
 /* True when the lease may have run out. */
@@ -56,14 +56,25 @@ ha_set_fence(HaNode *node, int64_t deadline_ms, const char *because)
 	ha_add(node, HA_FENCE, "fence", "%s", because)->deadline_ms = deadline_ms;
 }
 
-/* The store says that the lease is ours, as of a request sent at "sent_ms". */
+/*
+ * The store says that the lease is ours, as of a request sent at "sent_ms".
+ *
+ * When ttl changes, the lease in the store has the old one until a renewal
+ * that was sent under the new one succeeds; the smaller of what was in force
+ * when it was sent and what is in force now is certain.
+ */
 void
-ha_lease_got(HaNode *node, int64_t sent_ms, uint64_t version)
+ha_lease_got(HaNode *node, HaPurpose purpose, int64_t sent_ms, uint64_t version)
 {
-	if (!node->has_lease)
+	int64_t		ttl_ms = node->pending[purpose].ttl_ms;
+
+	if (ttl_ms == 0 || ttl_ms > node->settings.ttl_ms)
+		ttl_ms = node->settings.ttl_ms;
+	if (!node->has_lease || sent_ms > node->lease_sent_ms)
+	{
 		node->lease_sent_ms = sent_ms;
-	else if (sent_ms > node->lease_sent_ms)
-		node->lease_sent_ms = sent_ms;
+		node->lease_ttl_ms = ttl_ms;
+	}
 	node->has_lease = true;
 	if (version != 0)
 		node->lease_version = version;

@@ -52,6 +52,7 @@ ha_request(HaNode *node, HaPurpose purpose, HaActionKind kind, const char *rule,
 	action->request_id = ++node->next_id;
 	node->pending[purpose].id = action->request_id;
 	node->pending[purpose].sent_ms = node->now_ms;
+	node->pending[purpose].ttl_ms = node->settings.ttl_ms;
 	return action;
 }
 

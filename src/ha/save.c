@@ -22,11 +22,12 @@ ha_node_save(const HaNode *node)
 	json_t	   *saved;
 	char	   *text;
 
-	saved = json_pack("{s:i, s:b, s:I, s:I, s:i, s:I, s:s, s:s, s:s, s:b, s:I, s:b, s:I,"
+	saved = json_pack("{s:i, s:b, s:I, s:I, s:I, s:i, s:I, s:s, s:s, s:s, s:b, s:I, s:b, s:I,"
 					  " s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:i, s:i, s:s, s:s, s:I, s:I}",
 					  "protocol", HA_PROTOCOL,
 					  "has_lease", node->has_lease,
 					  "lease_sent_ms", (json_int_t) node->lease_sent_ms,
+					  "lease_ttl_ms", (json_int_t) node->lease_ttl_ms,
 					  "lease_version", (json_int_t) node->lease_version,
 					  "goal", (int) node->goal,
 					  "goal_since_ms", (json_int_t) node->goal_since_ms,
@@ -124,6 +125,9 @@ ha_node_load(HaNode *node, const char *saved_text, int64_t now_ms)
 	node->lease_sent_ms = get_int(saved, "lease_sent_ms");
 	node->has_lease = get_bool(saved, "has_lease") && node->lease_sent_ms > 0 &&
 		node->lease_sent_ms <= now_ms;
+	node->lease_ttl_ms = get_int(saved, "lease_ttl_ms");
+	if (node->lease_ttl_ms <= 0)
+		node->has_lease = false;
 	node->lease_version = (uint64_t) get_int(saved, "lease_version");
 	goal = get_int(saved, "goal");
 	if (goal > HA_GOAL_NONE && goal < HA_GOAL_COUNT)

@@ -195,7 +195,7 @@ take_reply(HaNode *node, const HaInput *input)
 				node->has_renewed = true;
 				node->renewed_ms = input->reply.sent_at_ms;
 				if (node->is_renewing_lease)
-					ha_lease_got(node, input->reply.sent_at_ms, 0);
+					ha_lease_got(node, FOR_RENEW, input->reply.sent_at_ms, 0);
 			}
 			else if (is_refused)
 			{
@@ -214,7 +214,7 @@ take_reply(HaNode *node, const HaInput *input)
 		case FOR_ACQUIRE:
 			if (is_done)
 			{
-				ha_lease_got(node, input->reply.sent_at_ms, input->reply.version);
+				ha_lease_got(node, FOR_ACQUIRE, input->reply.sent_at_ms, input->reply.version);
 				ha_log(node, 1, "lease-acquired", "acquired the leader lease");
 			}
 			node->race.purpose = RACE_NONE;
