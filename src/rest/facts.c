@@ -1,0 +1,133 @@
+/*-------------------------------------------------------------------------
+ *
+ * facts.c
+ *      What is true of this node at the moment a request is answered.
+ *
+ * Invariants:
+ *  (1) Nobody hears "primary" unless the fence in the lease page is open now,
+ *      whatever the status says that was asked for a moment ago.
+ *  (2) A server out of recovery is never shown as a replica that may be read,
+ *      also when its fence is closed: it is shown with role "replica", as its
+ *      peers expect of a node that lost the lease, but gets no 200.
+ *-------------------------------------------------------------------------
+ */
+#include <string.h>
+#include <strings.h>
+
+#include "rest/rest_internal.h"
+
+/*
+ * The view, unless it is older than ttl: a cluster that we have not heard of
+ * for so long may look quite different (rest-api.md 3, inputs).
+ */
+static const ClusterView *
+believable_view(const RestStatus *status, int64_t wall_ms)
+{
+	if (status->view == NULL || !status->view->is_loaded || status->settings == NULL)
+		return NULL;
+	if (status->store_is_reachable ||
+		wall_ms - status->store_last_seen_ms <= status->settings->ttl_ms)
+		return status->view;
+	return NULL;
+}
+
+/* Is the name in the comma joined list?  Names are matched without case. */
+static bool
+is_listed(const char *list, const char *name)
+{
+	size_t		length = strlen(name);
+
+	while (list != NULL && *list != '\0')
+	{
+		size_t		item = strcspn(list, ",");
+
+		if (item == length && strncasecmp(list, name, length) == 0)
+			return true;
+		list += item;
+		list += strspn(list, ", ");
+	}
+	return false;
+}
+
+static void
+find_sync_facts(RestFacts *facts)
+{
+	const Settings *settings = facts->status->settings;
+
+	if (facts->view == NULL || !facts->view->sync.exists || !facts->is_replica ||
+		settings->synchronous_mode == SYNC_MODE_OFF ||
+		!is_listed(facts->view->sync.sync_standby, settings->name))
+		return;
+	facts->is_quorum_standby = settings->synchronous_mode == SYNC_MODE_QUORUM;
+	facts->is_sync_standby = !facts->is_quorum_standby;
+}
+
+/*
+ * Is this node the leader now?  The page knows, without asking anyone.  In
+ * pause the fence is always open, so there the leader key must be ours too.
+ */
+static bool
+find_leader(const RestFacts *facts)
+{
+	const RestStatus *status = facts->status;
+	bool		has_key = status->has_lease ||
+		(facts->view != NULL && status->settings != NULL &&
+		 cluster_is_leader(facts->view, status->settings->name));
+
+	if (!facts->is_fence_open)
+		return false;
+	if (facts->is_standby_cluster)
+		return has_key;
+	if (__atomic_load_n((const uint32_t *) &status->page->is_primary, __ATOMIC_ACQUIRE) == 0)
+		return false;
+	return !status->is_paused || has_key;
+}
+
+static MemberRole
+shown_role(const RestFacts *facts)
+{
+	MemberRole	role = facts->status->role;
+
+	if (facts->is_running && facts->is_replica)
+		return facts->is_standby_cluster && role == ROLE_STANDBY_LEADER ?
+			ROLE_STANDBY_LEADER : ROLE_REPLICA;
+	if (facts->is_running)
+		return facts->is_primary ? ROLE_PRIMARY : ROLE_REPLICA;
+	if ((role == ROLE_PRIMARY || role == ROLE_PROMOTED) && !facts->is_fence_open)
+		return ROLE_REPLICA;
+	return role;
+}
+
+/*
+ * Find out what is true now.  A server whose worker does not answer counts as
+ * one whose query failed: its state is "unknown" and nothing is said of its
+ * WAL.
+ */
+void
+rest_facts(RestFacts *facts, const RestStatus *status, int64_t now_ms, int64_t wall_ms)
+{
+	const HaPostgres *postgres = status->postgres;
+
+	memset(facts, 0, sizeof(*facts));
+	facts->status = status;
+	facts->now_ms = now_ms;
+	facts->wall_ms = wall_ms;
+	facts->view = believable_view(status, wall_ms);
+	facts->is_standby_cluster = status->settings != NULL &&
+		json_is_object(json_object_get(status->settings->document, "standby_cluster"));
+	facts->is_fence_open = status->page != NULL && lease_page_is_open(status->page);
+	facts->is_running = status->is_fresh && postgres != NULL &&
+		postgres->server == HA_SERVER_RUNNING;
+	facts->is_leader = find_leader(facts);
+	facts->is_replica = facts->is_running && postgres->is_in_recovery;
+	facts->is_primary = facts->is_running && !postgres->is_in_recovery && facts->is_fence_open;
+	facts->role = shown_role(facts);
+	facts->state = status->state == MEMBER_RUNNING && !facts->is_running ?
+		MEMBER_STATE_UNKNOWN : status->state;
+	facts->replication_state = "";
+	if (facts->is_replica && postgres->is_streaming)
+		facts->replication_state = "streaming";
+	else if (facts->is_replica && postgres->has_restore_command)
+		facts->replication_state = "in archive recovery";
+	find_sync_facts(facts);
+}
