@@ -123,6 +123,8 @@ typedef struct FailoverRequest
 	bool		schedule_is_bad;	/* unparsable or without time zone */
 	int64_t		scheduled_at_ms;	/* since 1970 */
 	char		scheduled_at[64];	/* as written */
+	char		refused[CLUSTER_REASON_MAX];	/* ours: why the last one was refused, in a
+											 * cleared key: {"refused": "..."}; "" = absent */
 	uint64_t	version;
 } FailoverRequest;
 
@@ -176,6 +178,7 @@ typedef struct MemberRequest
 typedef struct ClusterView
 {
 	bool		is_loaded;			/* false: nothing is known of the store */
+	bool		is_incomplete;		/* a key did not fit the bounds or memory: reload when in doubt */
 	uint64_t	revision;			/* store revision this view shows */
 
 	bool		has_leader;			/* the key exists and is not empty */
@@ -191,7 +194,8 @@ typedef struct ClusterView
 
 	FailoverRequest failover;
 	SyncState	sync;
-	ClusterStatus status;
+	ClusterStatus status;			/* without the key, optime is that of "optime/leader" */
+	Lsn			legacy_optime;		/* key "optime/leader"; 0 = absent */
 	char	   *failsafe_json;		/* owned; NULL = absent */
 
 	bool		has_history;		/* the key exists and parses */
@@ -200,6 +204,7 @@ typedef struct ClusterView
 
 	TakenTimeline *taken;			/* owned, ascending */
 	int			n_taken;
+	uint64_t	taken_version;		/* of the key "promotions"; 0 = absent */
 
 	MemberRequest *requests;		/* owned */
 	int			n_requests;
