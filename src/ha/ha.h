@@ -28,7 +28,7 @@
 
 #define HA_REASON_MAX		256
 #define HA_TEXT_MAX			512
-#define HA_ACTIONS_MAX		64
+#define HA_ACTIONS_MAX		512
 #define HA_COMMANDS_MAX		16
 #define HA_PROTOCOL			1		/* of the saved state */
 #define HA_DEADLINE_NEVER	INT64_MAX
