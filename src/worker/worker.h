@@ -1,0 +1,138 @@
+/*-------------------------------------------------------------------------
+ *
+ * worker.h
+ *      The inside of the worker: what loop.c, observe.c, act.c and commands.c
+ *      share.  Nobody else includes this.
+ *
+ * The Host and what it is given live in plain malloc memory: the worker's
+ * memory contexts hold only what the server's own functions allocate.  The
+ * callbacks of the Host run inside frames of libcurl and jansson, so they do
+ * nothing but append a WorkerRecord; the turn carries it out afterwards.
+ *-------------------------------------------------------------------------
+ */
+#ifndef PATRONI_WORKER_WORKER_H
+#define PATRONI_WORKER_WORKER_H
+
+#include "postgres.h"
+
+#include "storage/latch.h"
+#include "utils/memutils.h"
+
+#include <jansson.h>
+
+#include "base/lease_page.h"
+#include "ha/ha.h"
+#include "node/channel.h"
+#include "node/host.h"
+#include "worker/shared.h"
+
+#define WORKER_RECORDS_MAX		512		/* waiting callbacks of the host */
+#define WORKER_ROUNDS_MAX		16		/* host_process() and actions in one turn */
+#define WORKER_MESSAGES_MAX		64		/* of the supervisor, in one turn */
+#define WORKER_COMMANDS_MAX		COMMAND_SLOTS
+
+/* How often the server is looked at, in ms. */
+#define OBSERVE_IDLE_MS			250
+#define OBSERVE_STARTING_MS		20
+#define OBSERVE_HURRY_MS		10		/* switchover, no leader, checkpoint awaited */
+#define OBSERVE_PROMOTING_MS	2
+#define OBSERVE_FILES_MS		1000	/* pg_control, signal files, history */
+#define OBSERVE_WAL_MS			100		/* plain WAL progress to the engine */
+#define STATE_MIN_MS			10		/* between two "state" messages */
+#define STATE_WAL_MS			250		/* when only WAL progressed */
+
+#define PROMOTION_WATCH_MS		60000
+#define CHECKPOINT_WATCH_MS		5000
+
+typedef enum WorkerRecordKind
+{
+	RECORD_ACTION,
+	RECORD_LOG,
+} WorkerRecordKind;
+
+/* One callback of the host, waiting to be carried out. */
+typedef struct WorkerRecord
+{
+	struct WorkerRecord *next;
+	WorkerRecordKind kind;
+	HaAction   *action;			/* RECORD_ACTION: own copy, .text too */
+	int			level;			/* RECORD_LOG */
+	char	   *message;
+	char	   *detail;			/* or NULL */
+	char	   *hint;			/* or NULL */
+} WorkerRecord;
+
+typedef struct Observer Observer;
+
+typedef struct Worker
+{
+	MemoryContext context;		/* lives as long as the worker */
+	MemoryContext turn_context; /* reset after each turn */
+
+	LeasePage  *page;
+	Host	   *host;
+	Observer   *observer;
+	bool		has_shared;		/* the shared memory has the layout we know */
+
+	/* what the host told us and we have not done yet */
+	WorkerRecord *first_record;
+	WorkerRecord *last_record;
+	int			n_records;
+	int			n_lost_records; /* queue full or no memory, since the last report */
+
+	/* the supervisor */
+	Channel    *channel;		/* NULL: not connected */
+	bool		said_hello;
+	int64_t		connect_at_ms;
+	int			connect_delay_ms;
+	bool		connect_failure_is_logged;
+
+	/* the wait */
+	WaitEventSet *wait_set;		/* NULL: must be built */
+	int			wait_fd_host;
+	int			wait_position_channel;	/* -1: not in it */
+	uint32		wait_channel_events;
+
+	/* flags set by callbacks, read by the turn */
+	bool		lost_baton;
+	bool		settings_changed;
+	bool		yield_is_logged;
+
+	uint64_t	snapshot_number;	/* last published */
+	int64_t		snapshot_at_ms;
+	bool		snapshot_too_long;	/* said so already */
+
+	int			n_errors_in_a_row;
+} Worker;
+
+/* loop.c */
+typedef void (*WorkerStep) (Worker *worker, void *argument);
+extern bool worker_guard(Worker *worker, WorkerStep step, void *argument);
+extern bool worker_holds_baton(const Worker *worker);
+extern void worker_give_baton(Worker *worker, const char *why);
+extern void worker_send(Worker *worker, json_t *message);
+
+/* observe.c */
+extern Observer *observer_create(void);			/* NULL: no memory */
+extern void observer_forget_files(Observer *observer);	/* look at the files next time */
+extern void observer_forget_settings(Observer *observer);	/* GUCs may have changed */
+extern void observer_expect_promotion(Observer *observer, int64_t now_ms);
+extern void observer_expect_checkpoint(Observer *observer, int64_t now_ms);
+extern const HaPostgres *observer_look(Worker *worker, int64_t now_ms);
+extern void observer_turn(Worker *worker, int64_t now_ms);
+extern int	observer_timeout_ms(const Worker *worker, int64_t now_ms);
+extern void observer_send_state_again(Observer *observer);
+
+/* act.c */
+extern void act_record(void *context, const HaAction *action);
+extern void act_log_record(void *context, int level, const char *message,
+						   const char *detail, const char *hint);
+extern bool act_run_records(Worker *worker);	/* true: did something */
+
+/* commands.c */
+extern void commands_take(Worker *worker, int64_t now_ms);
+extern void commands_answer(uint64_t id, const HaAction *answer);
+extern bool command_from_json(HaCommand *command, const char *kind,
+							  const json_t *arguments, Error *error);
+
+#endif							/* PATRONI_WORKER_WORKER_H */
