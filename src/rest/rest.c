@@ -296,6 +296,7 @@ rest_start(struct event_base *base, const RestOps *ops, const RestListen *listen
 		free(rest);
 		return NULL;
 	}
+	rest->listen.port = server_port(rest->server);
 	return rest;
 }
 
@@ -347,6 +348,7 @@ rest_reconfigure(Rest *rest, const RestListen *listen, Error *error)
 		rest->server = server;
 	}
 	rest->listen = *listen;
+	rest->listen.port = server_port(rest->server);
 	return true;
 }
 

@@ -1,0 +1,891 @@
+/*-------------------------------------------------------------------------
+ *
+ * test_rest.c
+ *      The REST API over a real socket: which state of a node gives which
+ *      code, what the documents say, and what clients cannot do to it.
+ *-------------------------------------------------------------------------
+ */
+#include "rest/rest.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define CLIENT_MS	8000
+
+/* One node, as the supervisor would describe it. */
+typedef struct Node
+{
+	struct event_base *base;
+	Rest	   *rest;
+	LeasePage	page;
+	Settings	settings;
+	ClusterView view;
+	HaPostgres	postgres;
+	RestStatus	status;
+	bool		is_slow;		/* do not answer: keep done and arg */
+	RestDone	done;
+	void	   *arg;
+	char		answer[65536];
+	int			code;
+} Node;
+
+static void
+give_status(void *context, RestDone done, void *arg)
+{
+	Node	   *node = context;
+
+	if (node->is_slow)
+	{
+		node->done = done;
+		node->arg = arg;
+	}
+	else
+		done(arg, &node->status);
+}
+
+static void
+put_key(Node *node, const char *name, const char *value)
+{
+	static uint64_t version = 1;
+	ClusterKey	key;
+
+	memset(&key, 0, sizeof(key));
+	key.name = name;
+	key.value = value;
+	key.session = "";
+	key.version = version++;
+	cluster_view_apply(&node->view, &key);
+	node->view.is_loaded = true;
+}
+
+static void
+set_fence(Node *node, int64_t deadline_us, bool is_primary)
+{
+	atomic_store(&node->page.lease, (UINT64_C(1) << LEASE_DEADLINE_BITS) | (uint64_t) deadline_us);
+	atomic_store(&node->page.is_primary, is_primary ? 1 : 0);
+}
+
+/* ------------------------------------------------------------------------
+ * States of a node
+ * ------------------------------------------------------------------------
+ */
+
+static void
+become_primary(Node *node)
+{
+	node->postgres.server = HA_SERVER_RUNNING;
+	node->postgres.is_in_recovery = false;
+	node->postgres.flush_lsn = 0x3000000;
+	node->status.role = ROLE_PRIMARY;
+	node->status.state = MEMBER_RUNNING;
+	node->status.has_lease = true;
+	set_fence(node, clock_now_us() + 60 * 1000000, true);
+	put_key(node, "leader", "node1");
+}
+
+static void
+become_fenced(Node *node)
+{
+	become_primary(node);
+	set_fence(node, clock_now_us() - 1000, true);
+}
+
+static void
+become_replica(Node *node)
+{
+	node->postgres.server = HA_SERVER_RUNNING;
+	node->postgres.is_in_recovery = true;
+	node->postgres.is_streaming = true;
+	node->postgres.received_lsn = 0x3000000;
+	node->postgres.replayed_lsn = 0x3000000;
+	node->status.role = ROLE_REPLICA;
+	node->status.state = MEMBER_RUNNING;
+	set_fence(node, LEASE_CLOSED_US, false);
+	put_key(node, "leader", "node2");
+	put_key(node, "status", "{\"optime\":50331648}");
+}
+
+static void
+become_lagging(Node *node)
+{
+	become_replica(node);
+	node->postgres.replayed_lsn = 0x3000000 - 2 * 1024 * 1024;
+}
+
+static void
+become_noloadbalance(Node *node)
+{
+	become_replica(node);
+	node->settings.tags.noloadbalance = true;
+}
+
+static void
+become_stopped(Node *node)
+{
+	become_replica(node);
+	node->postgres.server = HA_SERVER_STOPPED;
+	node->status.state = MEMBER_STOPPED;
+}
+
+static void
+become_unlocked(Node *node)
+{
+	become_replica(node);
+	put_key(node, "leader", NULL);
+}
+
+static void
+become_paused_primary(Node *node)
+{
+	become_primary(node);
+	set_fence(node, LEASE_NEVER_US, true);
+	node->status.is_paused = true;
+}
+
+/* Paused, out of recovery, but somebody else has the leader key. */
+static void
+become_paused_intruder(Node *node)
+{
+	become_paused_primary(node);
+	node->status.has_lease = false;
+	put_key(node, "leader", "node2");
+}
+
+/* Paused and no store: the server itself is all there is to ask. */
+static void
+become_paused_alone(Node *node)
+{
+	become_paused_primary(node);
+	node->status.has_lease = false;
+	node->status.view = NULL;
+}
+
+static void
+become_silent_replica(Node *node)
+{
+	become_replica(node);
+	node->status.is_fresh = false;
+}
+
+/* The worker does not answer, but the lease holds: Patroni's case B. */
+static void
+become_silent_primary(Node *node)
+{
+	become_primary(node);
+	node->status.is_fresh = false;
+}
+
+static void
+become_sync_standby(Node *node)
+{
+	become_replica(node);
+	node->settings.synchronous_mode = SYNC_MODE_ON;
+	put_key(node, "sync", "{\"leader\":\"node2\",\"quorum\":0,\"sync_standby\":\"NODE1,node3\"}");
+}
+
+static void
+become_quorum_standby(Node *node)
+{
+	become_sync_standby(node);
+	node->settings.synchronous_mode = SYNC_MODE_QUORUM;
+}
+
+/* The view is older than ttl: nothing is known of the cluster any more. */
+static void
+become_cut_off_replica(Node *node)
+{
+	become_sync_standby(node);
+	node->status.store_is_reachable = false;
+	node->status.store_last_seen_ms = clock_wall_ms() - 60000;
+	node->status.can_lead = false;
+}
+
+/* ------------------------------------------------------------------------
+ * A client
+ * ------------------------------------------------------------------------
+ */
+
+static int
+client_connect(const Node *node)
+{
+	struct sockaddr_in address;
+	int			fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	memset(&address, 0, sizeof(address));
+	address.sin_family = AF_INET;
+	address.sin_port = htons((uint16_t) rest_port(node->rest));
+	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	assert_int_equal(connect(fd, (struct sockaddr *) &address, sizeof(address)), 0);
+	return fd;
+}
+
+/* Run the server until the client has been hung up on; returns what it said. */
+static void
+client_read(Node *node, int fd)
+{
+	size_t		used = 0;
+	int64_t		end_ms = clock_now_ms() + CLIENT_MS;
+
+	for (;;)
+	{
+		ssize_t		n;
+
+		event_base_loop(node->base, EVLOOP_NONBLOCK);
+		n = recv(fd, node->answer + used, sizeof(node->answer) - 1 - used, MSG_DONTWAIT);
+		if (n == 0 || (n < 0 && errno == ECONNRESET))
+			break;
+		if (n > 0)
+			used += (size_t) n;
+		else
+			usleep(200);
+		assert_true(clock_now_ms() < end_ms);
+	}
+	node->answer[used] = '\0';
+	node->code = 0;
+	sscanf(node->answer, "HTTP/1.0 %d", &node->code);
+	close(fd);
+}
+
+static void
+ask_raw(Node *node, const char *text)
+{
+	int			fd = client_connect(node);
+
+	assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t) strlen(text));
+	client_read(node, fd);
+}
+
+static int
+ask(Node *node, const char *method, const char *target)
+{
+	char		text[4096];
+
+	snprintf(text, sizeof(text), "%s %s HTTP/1.1\r\nHost: x\r\nConnection: keep-alive\r\n\r\n",
+			 method, target);
+	ask_raw(node, text);
+	return node->code;
+}
+
+static json_t *
+body_json(const Node *node)
+{
+	const char *body = strstr(node->answer, "\r\n\r\n");
+	json_t	   *json;
+
+	assert_non_null(body);
+	json = json_loads(body + 4, 0, NULL);
+	assert_non_null(json);
+	return json;
+}
+
+static int
+setup(void **state)
+{
+	Node	   *node = calloc(1, sizeof(Node));
+	RestOps		ops = {.context = node, .status = give_status};
+	RestListen	listen = {.host = "", .port = 0};
+	Error		error;
+
+	node->base = event_base_new();
+	node->rest = rest_start(node->base, &ops, &listen, &error);
+	assert_non_null(node->rest);
+	settings_init(&node->settings);
+	strcpy(node->settings.name, "node1");
+	strcpy(node->settings.scope, "demo");
+	node->settings.ttl_ms = 10000;
+	node->settings.loop_wait_ms = 5000;
+	node->settings.maximum_lag_on_failover = 1048576;
+	free(node->settings.tags_json);
+	node->settings.tags_json = strdup("{\"zone\":\"a\",\"n\":1,\"fast\":true}");
+	cluster_view_init(&node->view);
+	put_key(node, "initialize", "7300000000000000001");
+	put_key(node, "members/node1", "{\"conn_url\":\"postgres://10.0.0.1:5432/postgres\","
+			"\"api_url\":\"http://10.0.0.1:8008/patroni\",\"state\":\"running\","
+			"\"role\":\"primary\",\"timeline\":2,\"xlog_location\":50331648}");
+	put_key(node, "members/node2", "{\"conn_url\":\"postgres://10.0.0.2:5433/postgres\","
+			"\"api_url\":\"http://10.0.0.2:8008/patroni\",\"state\":\"running\","
+			"\"role\":\"replica\",\"replication_state\":\"streaming\",\"timeline\":2,"
+			"\"xlog_location\":50331000,\"replay_lsn\":50331000,\"tags\":{\"a\":1}}");
+	put_key(node, "status", "{\"optime\":50331648}");
+	node->postgres.timeline = 2;
+	node->postgres.version_num = 150020;
+	node->postgres.start_time_ms = INT64_C(1767225600123);
+	node->status.settings = &node->settings;
+	node->status.page = &node->page;
+	node->status.view = &node->view;
+	node->status.postgres = &node->postgres;
+	node->status.is_fresh = true;
+	node->status.can_lead = true;
+	node->status.store_is_reachable = true;
+	node->status.store_last_seen_ms = clock_wall_ms();
+	node->status.last_step_ms = clock_now_ms();
+	*state = node;
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	Node	   *node = *state;
+
+	rest_stop(node->rest);
+	event_base_free(node->base);
+	settings_free(&node->settings);
+	cluster_view_free(&node->view);
+	free(node);
+	return 0;
+}
+
+/* ------------------------------------------------------------------------
+ * The table of codes
+ * ------------------------------------------------------------------------
+ */
+
+#define N_PATHS		14
+
+static const char *const paths[N_PATHS] = {
+	"/", "/primary", "/master", "/leader", "/standby-leader", "/replica", "/read-only",
+	"/read-write", "/health", "/sync", "/async", "/quorum", "/readiness", "/liveness",
+};
+
+typedef struct Row
+{
+	const char *name;
+	void		(*become) (Node *node);
+	const char *codes;			/* one letter for each path: + is 200, - is 503 */
+} Row;
+
+static const Row rows[] = {
+	{"primary", become_primary,						"++++--+++---++"},
+	{"fenced primary", become_fenced,				"--------+----+"},
+	{"replica", become_replica,						"-----++-+-+-++"},
+	{"lagging replica", become_lagging,				"-----++-+-+--+"},
+	{"noloadbalance", become_noloadbalance,			"--------+---++"},
+	{"stopped", become_stopped,						"-------------+"},
+	{"no leader", become_unlocked,					"-----++-+-+-++"},
+	{"paused primary", become_paused_primary,		"++++--+++---++"},
+	{"paused, other leader", become_paused_intruder, "--------+----+"},
+	{"paused, no store", become_paused_alone,		"++++--+++----+"},
+	{"silent replica", become_silent_replica,		"-------------+"},
+	{"silent primary", become_silent_primary,		"++++--++----++"},
+	{"sync standby", become_sync_standby,			"-----++-++--++"},
+	{"quorum standby", become_quorum_standby,		"-----++-+--+++"},
+	{"cut off replica", become_cut_off_replica,		"-----++-+----+"},
+};
+
+static void
+test_codes(void **state)
+{
+	static const char *const methods[] = {"GET", "HEAD", "OPTIONS"};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+	{
+		Node	   *node;
+
+		teardown(state);
+		setup(state);
+		node = *state;
+		rows[i].become(node);
+		for (int path = 0; path < N_PATHS; path++)
+		{
+			for (int method = 0; method < 3; method++)
+			{
+				bool		is_get_only = path >= N_PATHS - 2;
+				int			expected = rows[i].codes[path] == '+' ? 200 : 503;
+
+				/* Section 1: only GET knows /liveness and /readiness. */
+				if (is_get_only && method > 0)
+					expected = 503;
+				if (ask(node, methods[method], paths[path]) != expected)
+					fail_msg("%s: %s %s gave %d, not %d", rows[i].name, methods[method],
+							 paths[path], node->code, expected);
+			}
+		}
+	}
+}
+
+/* A fence that closes between two requests: the next one hears it. */
+static void
+test_fence_closes(void **state)
+{
+	Node	   *node = *state;
+
+	become_primary(node);
+	set_fence(node, clock_now_us() + 50000, true);
+	assert_int_equal(ask(node, "GET", "/primary"), 200);
+	usleep(60000);
+	assert_int_equal(ask(node, "GET", "/primary"), 503);
+}
+
+/* The fence closes while the status is being found out. */
+static void
+test_fence_closes_while_asked(void **state)
+{
+	Node	   *node = *state;
+	const char *text = "GET /primary HTTP/1.0\r\n\r\n";
+	int			fd;
+
+	become_primary(node);
+	node->is_slow = true;
+	fd = client_connect(node);
+	assert_true(send(fd, text, strlen(text), 0) > 0);
+	while (node->done == NULL)
+		event_base_loop(node->base, EVLOOP_NONBLOCK);
+	set_fence(node, LEASE_CLOSED_US, true);
+	node->done(node->arg, &node->status);
+	client_read(node, fd);
+	assert_int_equal(node->code, 503);
+}
+
+static void
+test_parameters(void **state)
+{
+	Node	   *node = *state;
+
+	become_lagging(node);
+	assert_int_equal(ask(node, "GET", "/replica?lag=1MB"), 503);
+	assert_int_equal(ask(node, "GET", "/replica?lag=4MB"), 200);
+	assert_int_equal(ask(node, "GET", "/replica?lag=1048576"), 503);
+	assert_int_equal(ask(node, "GET", "/replica?lag=0"), 503);
+	assert_int_equal(ask(node, "GET", "/replica?lag=soup"), 200);
+	assert_int_equal(ask(node, "GET", "/replica?lag="), 200);
+	assert_int_equal(ask(node, "GET", "/replica?lag=4MB&lag=0"), 200);
+	assert_int_equal(ask(node, "GET", "/read-only?lag=1MB"), 503);
+	assert_int_equal(ask(node, "GET", "/async?lag=1MB"), 503);
+	assert_int_equal(ask(node, "GET", "/health?lag=1MB"), 200);
+	assert_int_equal(ask(node, "GET", "/replica?replication_state=streaming"), 200);
+	assert_int_equal(ask(node, "GET", "/replica?replication_state=in+archive%20recovery"), 503);
+	assert_int_equal(ask(node, "GET", "/replica?tag_zone=a&tag_n=1&tag_fast=true"), 200);
+	assert_int_equal(ask(node, "GET", "/replica?tag_zone=b"), 503);
+	assert_int_equal(ask(node, "GET", "/replica?tag_missing=a"), 503);
+	assert_int_equal(ask(node, "GET", "/replica?unknown=1&%zz=1&="), 200);
+	assert_int_equal(ask(node, "GET", "/readiness?lag=4MB"), 200);
+	assert_int_equal(ask(node, "GET", "/readiness?mode=write"), 200);
+	node->settings.tags.noloadbalance = true;
+	assert_int_equal(ask(node, "GET", "/replica?lag=4MB"), 503);
+}
+
+static void
+test_liveness(void **state)
+{
+	Node	   *node = *state;
+
+	become_primary(node);
+	node->status.last_step_ms = clock_now_ms() - 14000;
+	assert_int_equal(ask(node, "GET", "/liveness"), 200);
+	node->status.last_step_ms = clock_now_ms() - 16000;
+	assert_int_equal(ask(node, "GET", "/liveness"), 503);
+	node->status.is_paused = true;
+	assert_int_equal(ask(node, "GET", "/liveness"), 200);
+	node->status.is_paused = false;
+	become_replica(node);
+	assert_int_equal(ask(node, "GET", "/liveness"), 200);
+	node->status.last_step_ms = clock_now_ms() - 26000;
+	assert_int_equal(ask(node, "GET", "/liveness"), 503);
+}
+
+/* ------------------------------------------------------------------------
+ * Documents
+ * ------------------------------------------------------------------------
+ */
+
+#define expect_text(json, key, text) \
+	assert_string_equal(json_string_value(json_object_get(json, key)), text)
+#define expect_integer(json, key, number) \
+	assert_int_equal(json_integer_value(json_object_get(json, key)), number)
+
+static void
+test_status_of_primary(void **state)
+{
+	Node	   *node = *state;
+	json_t	   *json;
+
+	become_primary(node);
+	node->postgres.n_senders = 1;
+	strcpy(node->postgres.senders[0].application_name, "node2");
+	node->postgres.senders[0].is_streaming = true;
+	assert_int_equal(ask(node, "GET", "/patroni"), 200);
+	assert_non_null(strstr(node->answer, "\r\nContent-Type: application/json\r\n"));
+	assert_null(strstr(node->answer, "Content-Length"));
+	assert_non_null(strstr(node->answer, "\"state\": \"running\", "));
+	json = body_json(node);
+	expect_text(json, "role", "primary");
+	expect_text(json, "postmaster_start_time", "2026-01-01 00:00:00.123000+00:00");
+	expect_integer(json, "server_version", 150020);
+	expect_integer(json_object_get(json, "xlog"), "location", 0x3000000);
+	expect_integer(json, "timeline", 2);
+	expect_text(json_array_get(json_object_get(json, "replication"), 0), "application_name",
+				"node2");
+	expect_integer(json, "dcs_last_seen", node->status.store_last_seen_ms / 1000);
+	expect_text(json, "database_system_identifier", "7300000000000000001");
+	expect_text(json_object_get(json, "patroni"), "scope", "demo");
+	expect_text(json_object_get(json, "patroni"), "name", "node1");
+	expect_text(json_object_get(json, "tags"), "zone", "a");
+	assert_null(json_object_get(json, "cluster_unlocked"));
+	assert_null(json_object_get(json, "pause"));
+	assert_null(json_object_get(json, "can_lead"));
+	assert_true(json_is_true(json_object_get(json_object_get(json, "patroni_bgw"), "fence_open")));
+	json_decref(json);
+}
+
+static void
+test_status_of_fenced(void **state)
+{
+	Node	   *node = *state;
+	json_t	   *json;
+
+	become_fenced(node);
+	node->status.can_lead = false;
+	assert_int_equal(ask(node, "GET", "/primary"), 503);
+	json = body_json(node);
+	expect_text(json, "role", "replica");
+	assert_null(json_object_get(json, "xlog"));
+	assert_true(json_is_false(json_object_get(json, "can_lead")));
+	assert_true(json_is_false(json_object_get(json_object_get(json, "patroni_bgw"),
+											  "fence_open")));
+	json_decref(json);
+}
+
+static void
+test_status_of_replica(void **state)
+{
+	Node	   *node = *state;
+	json_t	   *json;
+
+	become_unlocked(node);
+	assert_int_equal(ask(node, "GET", "/nonsense"), 503);
+	json = body_json(node);
+	expect_text(json, "role", "replica");
+	expect_integer(json_object_get(json, "xlog"), "received_location", 0x3000000);
+	expect_integer(json_object_get(json, "xlog"), "replayed_location", 0x3000000);
+	assert_true(json_is_null(json_object_get(json_object_get(json, "xlog"),
+											 "replayed_timestamp")));
+	expect_text(json, "replication_state", "streaming");
+	assert_true(json_is_true(json_object_get(json, "cluster_unlocked")));
+	json_decref(json);
+}
+
+/* A server that does not answer: no position, so peers count it as unreachable. */
+static void
+test_status_of_silent(void **state)
+{
+	Node	   *node = *state;
+	json_t	   *json;
+
+	become_silent_replica(node);
+	assert_int_equal(ask(node, "GET", "/patroni"), 200);
+	json = body_json(node);
+	expect_text(json, "state", "unknown");
+	expect_text(json, "role", "replica");
+	assert_null(json_object_get(json, "xlog"));
+	assert_null(json_object_get(json, "server_version"));
+	json_decref(json);
+}
+
+/* Before the first configuration and without a page there is an answer too. */
+static void
+test_status_of_nothing(void **state)
+{
+	Node	   *node = *state;
+
+	memset(&node->status, 0, sizeof(node->status));
+	node->status.state = MEMBER_STATE_UNKNOWN;
+	for (int path = 0; path < N_PATHS - 1; path++)
+		assert_int_equal(ask(node, "GET", paths[path]), 503);
+	assert_int_equal(ask(node, "GET", "/patroni"), 200);
+	assert_int_equal(ask(node, "GET", "/cluster"), 503);
+	assert_int_equal(ask(node, "GET", "/config"), 502);
+}
+
+static void
+test_cluster(void **state)
+{
+	Node	   *node = *state;
+	json_t	   *json;
+	const json_t *members;
+
+	become_primary(node);
+	node->status.is_paused = true;
+	put_key(node, "failover", "{\"leader\":\"node1\",\"member\":\"node2\","
+			"\"scheduled_at\":\"2030-01-14T10:09:57.139400+00:00\"}");
+	assert_int_equal(ask(node, "GET", "/cluster"), 200);
+	json = body_json(node);
+	members = json_object_get(json, "members");
+	assert_int_equal(json_array_size(members), 2);
+	expect_text(json_array_get(members, 0), "name", "node1");
+	expect_text(json_array_get(members, 0), "role", "leader");
+	expect_text(json_array_get(members, 0), "state", "running");
+	expect_text(json_array_get(members, 0), "host", "10.0.0.1");
+	assert_null(json_object_get(json_array_get(members, 0), "lag"));
+	expect_text(json_array_get(members, 1), "role", "replica");
+	expect_text(json_array_get(members, 1), "state", "streaming");
+	expect_integer(json_array_get(members, 1), "port", 5433);
+	expect_integer(json_array_get(members, 1), "lag", 648);
+	expect_text(json_array_get(members, 1), "receive_lag", "unknown");
+	expect_text(json_array_get(members, 1), "replay_lsn", "0/2FFFD78");
+	assert_true(json_is_true(json_object_get(json, "pause")));
+	expect_text(json, "scope", "demo");
+	expect_text(json_object_get(json, "scheduled_switchover"), "to", "node2");
+	json_decref(json);
+}
+
+/* ------------------------------------------------------------------------
+ * Wire
+ * ------------------------------------------------------------------------
+ */
+
+/* Checks read nothing but the status line, and get nothing else. */
+static void
+test_status_line_only(void **state)
+{
+	Node	   *node = *state;
+
+	become_primary(node);
+	ask(node, "OPTIONS", "/");
+	assert_string_equal(node->answer, "HTTP/1.0 200 OK\r\n\r\n");
+	ask(node, "HEAD", "/replica");
+	assert_string_equal(node->answer, "HTTP/1.0 503 Service Unavailable\r\n\r\n");
+	ask(node, "GET", "/liveness");
+	assert_string_equal(node->answer, "HTTP/1.0 200 OK\r\n\r\n");
+	ask(node, "GET", "/readiness");
+	assert_string_equal(node->answer, "HTTP/1.0 200 OK\r\n\r\n");
+	ask_raw(node, "OPTIONS / HTTP/1.0\r\n\r\n");
+	assert_string_equal(node->answer, "HTTP/1.0 200 OK\r\n\r\n");
+	ask_raw(node, "GET http://10.0.0.1:8008/primary HTTP/1.1\nHost: x\n\n");
+	assert_int_equal(node->code, 200);
+}
+
+static void
+test_bad_requests(void **state)
+{
+	Node	   *node = *state;
+	char		long_text[40000];
+
+	become_primary(node);
+	assert_int_equal(ask(node, "POST", "/restart"), 501);
+	assert_non_null(strstr(node->answer, "Unsupported method ('POST')"));
+	assert_int_equal(ask(node, "BREW", "/primary"), 501);
+	ask_raw(node, "POST /restart HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello");
+	assert_int_equal(node->code, 501);
+	ask_raw(node, "<script> / HTTP/1.0\r\n\r\n");
+	assert_int_equal(node->code, 400);
+	ask_raw(node, "GET /\r\n\r\n");
+	assert_int_equal(node->code, 400);
+	ask_raw(node, "\r\n\r\n");
+	assert_int_equal(node->code, 400);
+	ask_raw(node, "GET /pri\001mary HTTP/1.0\r\n\r\n");
+	assert_int_equal(node->code, 400);
+	ask_raw(node, "GET / SPDY/3\r\n\r\n");
+	assert_int_equal(node->code, 400);
+
+	memset(long_text, 'a', sizeof(long_text));
+	memcpy(long_text, "GET /", 5);
+	strcpy(long_text + 8000, " HTTP/1.0\r\n\r\n");
+	ask_raw(node, long_text);
+	assert_int_equal(node->code, 414);
+
+	memset(long_text, 'a', sizeof(long_text));
+	memcpy(long_text, "GET / HTTP/1.0\r\nX: ", 19);
+	strcpy(long_text + 30000, "\r\n\r\n");
+	ask_raw(node, long_text);
+	assert_int_equal(node->code, 431);
+}
+
+/* Byte by byte is slow, but right. */
+static void
+test_slow_request(void **state)
+{
+	Node	   *node = *state;
+	const char *text = "GET /primary HTTP/1.0\r\nUser-Agent: x\r\n\r\n";
+	int			fd = client_connect(node);
+
+	become_primary(node);
+	for (const char *c = text; *c != '\0'; c++)
+	{
+		assert_int_equal(send(fd, c, 1, MSG_NOSIGNAL), 1);
+		event_base_loop(node->base, EVLOOP_NONBLOCK);
+	}
+	client_read(node, fd);
+	assert_int_equal(node->code, 200);
+}
+
+/* A client that never finishes is hung up on, however it trickles. */
+static void
+test_request_takes_too_long(void **state)
+{
+	Node	   *node = *state;
+	int			fd = client_connect(node);
+	int64_t		start_ms = clock_now_ms();
+	char		byte;
+
+	for (;;)
+	{
+		ssize_t		n;
+
+		(void) send(fd, "G", 1, MSG_NOSIGNAL);
+		event_base_loop(node->base, EVLOOP_NONBLOCK);
+		n = recv(fd, &byte, 1, MSG_DONTWAIT);
+		if (n == 0 || (n < 0 && errno != EAGAIN))
+			break;
+		usleep(20000);
+		assert_true(clock_now_ms() - start_ms < CLIENT_MS);
+	}
+	assert_true(clock_now_ms() - start_ms >= 4500);
+	close(fd);
+}
+
+static void
+run_for(Node *node, int64_t ms)
+{
+	int64_t		end_ms = clock_now_ms() + ms;
+
+	while (clock_now_ms() < end_ms)
+	{
+		event_base_loop(node->base, EVLOOP_NONBLOCK);
+		usleep(1000);
+	}
+}
+
+/* The 257th client is turned away; when one leaves there is room again. */
+static void
+test_too_many_connections(void **state)
+{
+	Node	   *node = *state;
+	int			fds[256];
+	int			extra;
+	char		byte;
+
+	become_primary(node);
+	for (int i = 0; i < 256; i++)
+	{
+		fds[i] = client_connect(node);
+		event_base_loop(node->base, EVLOOP_NONBLOCK);
+	}
+	extra = client_connect(node);
+	run_for(node, 50);
+	assert_true(recv(extra, &byte, 1, MSG_DONTWAIT) == 0);
+	close(extra);
+	assert_true(recv(fds[255], &byte, 1, MSG_DONTWAIT) < 0);
+	close(fds[0]);
+	run_for(node, 50);
+	assert_int_equal(ask(node, "GET", "/primary"), 200);
+	for (int i = 1; i < 256; i++)
+		close(fds[i]);
+}
+
+/* The client leaves, or the server stops, before the status is known. */
+static void
+test_status_comes_late(void **state)
+{
+	Node	   *node = *state;
+	const char *text = "GET /primary HTTP/1.0\r\n\r\n";
+
+	become_primary(node);
+	node->is_slow = true;
+	for (int round = 0; round < 2; round++)
+	{
+		int			fd = client_connect(node);
+		struct linger linger = {1, 0};
+
+		node->done = NULL;
+		assert_true(send(fd, text, strlen(text), 0) > 0);
+		while (node->done == NULL)
+			event_base_loop(node->base, EVLOOP_NONBLOCK);
+		if (round == 0)
+		{
+			/* A reset, not a polite end. */
+			setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+			close(fd);
+			run_for(node, 20);
+		}
+		else
+		{
+			rest_stop(node->rest);
+			node->rest = NULL;
+		}
+		node->done(node->arg, &node->status);
+		if (round == 1)
+			close(fd);
+	}
+}
+
+/* A client that shut down its sending side still gets its answer. */
+static void
+test_half_closed_client(void **state)
+{
+	Node	   *node = *state;
+	const char *text = "GET /primary HTTP/1.0\r\n\r\n";
+	int			fd = client_connect(node);
+
+	become_primary(node);
+	node->is_slow = true;
+	assert_true(send(fd, text, strlen(text), 0) > 0);
+	shutdown(fd, SHUT_WR);
+	run_for(node, 20);
+	assert_non_null(node->done);
+	node->done(node->arg, &node->status);
+	client_read(node, fd);
+	assert_int_equal(node->code, 200);
+}
+
+static void
+test_reconfigure(void **state)
+{
+	Node	   *node = *state;
+	RestListen	listen = {.host = "127.0.0.1", .port = rest_port(node->rest)};
+	RestListen	impossible = {.host = "192.0.2.1", .port = rest_port(node->rest)};
+	Error		error;
+	RestOps		ops = {.context = node, .status = give_status};
+
+	become_primary(node);
+	assert_true(rest_reconfigure(node->rest, &listen, &error));
+	assert_int_equal(rest_port(node->rest), listen.port);
+	assert_int_equal(ask(node, "GET", "/primary"), 200);
+	assert_false(rest_reconfigure(node->rest, &impossible, &error));
+	assert_string_not_equal(error.message, "");
+	assert_int_equal(ask(node, "GET", "/primary"), 200);
+
+	/* A port that is taken. */
+	assert_null(rest_start(node->base, &ops, &listen, &error));
+	assert_non_null(strstr(error.message, "could not start the REST API"));
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_codes, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_fence_closes, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_fence_closes_while_asked, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_parameters, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_liveness, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_status_of_primary, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_status_of_fenced, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_status_of_replica, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_status_of_silent, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_status_of_nothing, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_cluster, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_status_line_only, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_bad_requests, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_slow_request, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_request_takes_too_long, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_too_many_connections, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_status_comes_late, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_half_closed_client, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_reconfigure, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
