@@ -13,6 +13,7 @@
 #ifndef PATRONI_DCS_HTTP_H
 #define PATRONI_DCS_HTTP_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -31,6 +32,8 @@ typedef struct HttpAnswer
 {
 	HttpOutcome outcome;
 	int			status;			/* HTTP status code */
+	bool		repeated;		/* sent again after a kept connection died: it may
+								 * have happened once before this answer */
 	const char *body;			/* NUL-terminated; valid during the callback */
 	size_t		length;
 	const Error *error;			/* set when outcome is not HTTP_ANSWERED */
@@ -53,7 +56,11 @@ typedef struct HttpOptions
 	size_t		body_max;		/* bound of the answer; 0 = 16 MiB */
 	/* Called once at the end, from http_process(). */
 	void		(*done) (void *context, const HttpAnswer *answer);
-	/* Streams: called for each piece; return false to end the transfer. */
+	/*
+	 * Streams: called for each piece, from http_process() but outside of
+	 * libcurl's frames, so that it may start and cancel requests (its own
+	 * too); return false to end the transfer ("done" is then called).
+	 */
 	bool		(*data) (void *context, const char *data, size_t length);
 	void	   *context;
 } HttpOptions;

@@ -1,0 +1,487 @@
+/*-------------------------------------------------------------------------
+ *
+ * live_etcd3.c
+ *      The contract of dcs.h against a real etcd.  Started by live_etcd3.sh,
+ *      which makes the directory, the certificates and the ports.
+ *
+ *      live_etcd3 DIRECTORY CLIENT_PORT PEER_PORT DEAD_PORT
+ *-------------------------------------------------------------------------
+ */
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "dcs/dcs.h"
+
+#define NODES 2
+
+typedef struct Node
+{
+	Dcs		   *dcs;
+	DcsReply	reply;
+	bool		has_reply;
+	int			n_views;
+	int			n_reachable;
+	int			n_unreachable;
+} Node;
+
+static Node nodes[NODES];
+static const char *directory;
+static int	client_port;
+static int	peer_port;
+static int	dead_port;
+static pid_t etcd_pid;
+static int	n_tests;
+static int	n_failed;
+static uint64_t next_id;
+
+static void
+ok(bool condition, const char *name)
+{
+	n_tests++;
+	if (!condition)
+		n_failed++;
+	printf("%sok %d - %s\n", condition ? "" : "not ", n_tests, name);
+	fflush(stdout);
+}
+
+static void
+etcd_start(bool tls)
+{
+	char		data[600];
+	char		client[100];
+	char		peer[100];
+	char		cluster[120];
+	char		ca[600];
+	char		cert[600];
+	char		key[600];
+	const char *arguments[32];
+	int			n = 0;
+
+	snprintf(data, sizeof(data), "%s/%s", directory, tls ? "tls" : "plain");
+	snprintf(ca, sizeof(ca), "%s/ca.crt", directory);
+	snprintf(cert, sizeof(cert), "%s/server.crt", directory);
+	snprintf(key, sizeof(key), "%s/server.key", directory);
+	snprintf(client, sizeof(client), "%s://127.0.0.1:%d", tls ? "https" : "http", client_port);
+	snprintf(peer, sizeof(peer), "http://127.0.0.1:%d", peer_port);
+	snprintf(cluster, sizeof(cluster), "default=%s", peer);
+	arguments[n++] = "etcd";
+	arguments[n++] = "--data-dir";
+	arguments[n++] = data;
+	arguments[n++] = "--listen-client-urls";
+	arguments[n++] = client;
+	arguments[n++] = "--advertise-client-urls";
+	arguments[n++] = client;
+	arguments[n++] = "--listen-peer-urls";
+	arguments[n++] = peer;
+	arguments[n++] = "--initial-advertise-peer-urls";
+	arguments[n++] = peer;
+	arguments[n++] = "--initial-cluster";
+	arguments[n++] = cluster;
+	if (tls)
+	{
+		arguments[n++] = "--client-cert-auth";
+		arguments[n++] = "--trusted-ca-file";
+		arguments[n++] = ca;
+		arguments[n++] = "--cert-file";
+		arguments[n++] = cert;
+		arguments[n++] = "--key-file";
+		arguments[n++] = key;
+	}
+	arguments[n] = NULL;
+	fflush(stdout);
+	etcd_pid = fork();
+	if (etcd_pid == 0)
+	{
+		char		log[600];
+		int			fd;
+
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		snprintf(log, sizeof(log), "%s/etcd.log", directory);
+		fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
+		dup2(fd, 1);
+		dup2(fd, 2);
+		execvp("etcd", (char *const *) arguments);
+		_exit(127);
+	}
+}
+
+static void
+etcd_stop(void)
+{
+	if (etcd_pid <= 0)
+		return;
+	kill(etcd_pid, SIGKILL);
+	waitpid(etcd_pid, NULL, 0);
+	etcd_pid = 0;
+}
+
+static bool
+etcdctl(const char *arguments)
+{
+	char		command[1024];
+
+	snprintf(command, sizeof(command),
+			 "ETCDCTL_API=3 etcdctl --endpoints http://127.0.0.1:%d %s >>'%s/etcdctl.log' 2>&1",
+			 client_port, arguments, directory);
+	return system(command) == 0;
+}
+
+static void
+on_view(void *context, const ClusterView *view)
+{
+	(void) view;
+	((Node *) context)->n_views++;
+}
+
+static void
+on_reply(void *context, const DcsReply *reply)
+{
+	Node	   *node = context;
+
+	node->reply = *reply;
+	node->has_reply = true;
+}
+
+static void
+on_reachable(void *context, bool is_reachable, const Error *error)
+{
+	Node	   *node = context;
+
+	printf("# %lld node %d is %s%s\n", (long long) clock_now_ms() % 100000,
+		   (int) (node - nodes), is_reachable ? "reachable" : "unreachable: ",
+		   error != NULL ? error->message : "");
+	if (is_reachable)
+		node->n_reachable++;
+	else
+		node->n_unreachable++;
+}
+
+static void
+on_log(void *context, int level, const Error *message)
+{
+	(void) context;
+	printf("# log %d: %s\n", level, message->message);
+}
+
+static void
+turn(int wait_ms)
+{
+	struct pollfd fds[NODES];
+	int			timeout_ms = wait_ms;
+	int			i;
+
+	for (i = 0; i < NODES; i++)
+	{
+		fds[i].fd = nodes[i].dcs != NULL ? dcs_fd(nodes[i].dcs) : -1;
+		fds[i].events = POLLIN;
+		if (nodes[i].dcs != NULL)
+		{
+			int			own_ms = dcs_timeout_ms(nodes[i].dcs, clock_now_ms());
+
+			if (own_ms >= 0 && own_ms < timeout_ms)
+				timeout_ms = own_ms;
+		}
+	}
+	poll(fds, NODES, timeout_ms);
+	for (i = 0; i < NODES; i++)
+		if (nodes[i].dcs != NULL)
+			dcs_process(nodes[i].dcs, clock_now_ms());
+}
+
+/* Turn until the condition holds or time is over. */
+#define UNTIL(condition, limit_ms) \
+	({ \
+		int64_t		until_ms = clock_now_ms() + (limit_ms); \
+		while (!(condition) && clock_now_ms() < until_ms) \
+			turn(20); \
+		(condition); \
+	})
+
+static DcsOutcome
+request(Node *node, DcsOperation operation, const char *key, const char *value,
+		uint64_t version, int timeout_ms)
+{
+	DcsRequest	wanted = {.id = ++next_id,.operation = operation,.key = key,.value = value,
+	.version = version,.timeout_ms = timeout_ms};
+	Error		error;
+
+	error_clear(&error);
+	node->has_reply = false;
+	if (!dcs_submit(node->dcs, &wanted, &error))
+	{
+		printf("# refused: %s\n", error.message);
+		return (DcsOutcome) -1;
+	}
+	if (!UNTIL(node->has_reply, 8000) || node->reply.id != wanted.id)
+		return (DcsOutcome) -2;
+	if (node->reply.error.message[0] != '\0')
+		printf("# outcome %d: %s\n", node->reply.outcome, node->reply.error.message);
+	return node->reply.outcome;
+}
+
+static const ClusterView empty_view;
+
+static const ClusterView *
+view_of(Node *node)
+{
+	const ClusterView *view = dcs_view(node->dcs);
+
+	return view != NULL ? view : &empty_view;
+}
+
+static void
+open_node(int i, DcsConfig *config)
+{
+	DcsCallbacks callbacks = {.context = &nodes[i],.view = on_view,.reply = on_reply,
+	.reachable = on_reachable,.log = on_log};
+	Error		error;
+
+	memset(&nodes[i], 0, sizeof(nodes[i]));
+	if (!dcs_open(&nodes[i].dcs, config, &callbacks, &error))
+	{
+		printf("Bail out! %s\n", error.message);
+		exit(1);
+	}
+}
+
+static void
+close_nodes(void)
+{
+	int			i;
+
+	for (i = 0; i < NODES; i++)
+	{
+		dcs_close(nodes[i].dcs);
+		nodes[i].dcs = NULL;
+	}
+}
+
+static void
+configure(DcsConfig *config, const char *const *hosts, int n_hosts)
+{
+	memset(config, 0, sizeof(*config));
+	strcpy(config->driver, "etcd3");
+	strcpy(config->base, "/service/batman");
+	strcpy(config->protocol, "http");
+	config->hosts = hosts;
+	config->n_hosts = n_hosts;
+	config->ttl_ms = 4000;
+	config->loop_wait_ms = 1000;
+	config->retry_timeout_ms = 2000;
+}
+
+static void
+test_basics(DcsConfig *config)
+{
+	Node	   *a = &nodes[0];
+	Node	   *b = &nodes[1];
+	char		session[64];
+	int64_t		start_ms;
+	uint64_t	version;
+	Error		error;
+	DcsRequest	bad = {.id = 1,.operation = DCS_PUT,.key = "leader",.value = "x"};
+	int			n_unreachable;
+
+	open_node(0, config);
+	open_node(1, config);
+	ok(UNTIL(dcs_view(a->dcs) && dcs_view(b->dcs) && dcs_is_reachable(a->dcs) &&
+			 dcs_is_reachable(b->dcs), 5000), "first load by itself");
+	ok(!dcs_submit(a->dcs, &bad, &error), "an unconditional put of the leader key is refused");
+	ok(request(a, DCS_PUT_MEMBER, "a", "{\"state\":\"running\"}", 0, 0) == DCS_DONE, "member put");
+	ok(UNTIL(view_of(b)->n_members == 1, 1000) &&
+	   strcmp(view_of(b)->members[0].session, dcs_session(a->dcs)) == 0, "watch delivers the member");
+	ok(request(a, DCS_ACQUIRE_LEADER, NULL, "a", 0, 0) == DCS_DONE &&
+	   a->reply.version > 0 && a->reply.sent_at_ms > 0, "acquire");
+	ok(cluster_is_leader(view_of(a), "a"), "own write shows at once");
+	ok(UNTIL(cluster_is_leader(view_of(b), "a"), 1000), "watch delivers the leader");
+	ok(request(b, DCS_ACQUIRE_LEADER, NULL, "b", 0, 0) == DCS_LOST_RACE, "second acquire loses");
+	ok(request(a, DCS_ACQUIRE_LEADER, NULL, "a", 0, 0) == DCS_DONE, "acquire finds its own write");
+	version = view_of(a)->leader_version;
+	start_ms = clock_now_ms();
+	ok(request(a, DCS_RENEW, "leader", "a", 0, 0) == DCS_DONE && !a->reply.session_lost &&
+	   a->reply.sent_at_ms >= start_ms && a->reply.sent_at_ms <= clock_now_ms(), "renew");
+	ok(view_of(a)->leader_version == version, "renewing did not write");
+	ok(request(b, DCS_RENEW, "leader", "b", 0, 0) == DCS_LOST_RACE && !b->reply.session_lost,
+	   "renew by another loses");
+	ok(request(a, DCS_CREATE, "initialize", "", 0, 0) == DCS_DONE, "create");
+	ok(request(b, DCS_CREATE, "initialize", "", 0, 0) == DCS_LOST_RACE, "create twice");
+	ok(request(a, DCS_PUT, "config", "{\"ttl\":30}", 0, 0) == DCS_DONE, "put");
+	version = a->reply.version;
+	ok(request(a, DCS_PUT, "config", "{\"ttl\":31}", version, 0) == DCS_DONE, "put of a version");
+	ok(request(b, DCS_PUT, "config", "{\"ttl\":32}", version, 0) == DCS_LOST_RACE,
+	   "put of an old version loses");
+	ok(request(b, DCS_DELETE, "config", NULL, version, 0) == DCS_LOST_RACE,
+	   "delete of an old version loses");
+	ok(UNTIL(view_of(b)->config_json && strstr(view_of(b)->config_json, "31"), 1000),
+	   "watch delivers the config");
+	ok(request(b, DCS_DELETE, "config", NULL, 0, 0) == DCS_DONE &&
+	   UNTIL(view_of(a)->config_json == NULL, 1000), "delete");
+	ok(request(b, DCS_RELEASE_LEADER, NULL, "b", 0, 0) == DCS_LOST_RACE, "release by another loses");
+	ok(request(a, DCS_RELEASE_LEADER, NULL, "a", 0, 0) == DCS_DONE &&
+	   UNTIL(!view_of(b)->has_leader, 1000), "release is seen by the watcher");
+
+	/* hand-over of the session, and another ttl */
+	ok(request(a, DCS_ACQUIRE_LEADER, NULL, "a", 0, 0) == DCS_DONE, "acquire again");
+	snprintf(session, sizeof(session), "%s", dcs_session(a->dcs));
+	dcs_close(a->dcs);
+	open_node(0, config);
+	dcs_set_session(a->dcs, session);
+	ok(request(a, DCS_RENEW, "leader", "a", 0, 4000) == DCS_DONE &&
+	   strcmp(session, dcs_session(a->dcs)) == 0, "session goes on after a hand-over");
+	config->ttl_ms = 3000;
+	ok(dcs_reconfigure(a->dcs, config, &error) &&
+	   strcmp(session, dcs_session(a->dcs)) == 0, "new ttl keeps the session at first");
+	ok(request(a, DCS_RENEW, "leader", "a", 0, 0) == DCS_DONE &&
+	   strcmp(session, dcs_session(a->dcs)) != 0 &&
+	   strcmp(view_of(a)->leader_session, dcs_session(a->dcs)) == 0,
+	   "renewal moves the leader key to a new session");
+
+	/* dead leader: the lease ends, the watcher sees it */
+	snprintf(session, sizeof(session), "%s", dcs_session(a->dcs));
+	start_ms = clock_now_ms();
+	ok(UNTIL(!view_of(b)->has_leader, 6000) && clock_now_ms() - start_ms > 1500,
+	   "end of the lease is seen by the watcher");
+	ok(request(a, DCS_RENEW, "leader", "a", 0, 0) == DCS_LOST_RACE && a->reply.session_lost,
+	   "renewal of a lost session says so");
+	dcs_set_session(a->dcs, session);
+	ok(request(a, DCS_PUT_MEMBER, "a", "{}", 0, 0) == DCS_DONE &&
+	   strcmp(session, dcs_session(a->dcs)) != 0, "member put gets a new session");
+
+	/* compaction while the stream is cut */
+	etcdctl("put /elsewhere 1");
+	kill(etcd_pid, SIGSTOP);
+	n_unreachable = b->n_unreachable;
+	start_ms = clock_now_ms();
+	ok(request(a, DCS_PUT, "history", "[]", 0, 1500) == DCS_UNKNOWN &&
+	   clock_now_ms() - start_ms < 1800, "frozen etcd: outcome unknown within the bound");
+	ok(UNTIL(b->n_unreachable > n_unreachable, 4500), "silent watch is noticed");
+	kill(etcd_pid, SIGCONT);
+	ok(UNTIL(dcs_is_reachable(a->dcs) && dcs_is_reachable(b->dcs), 4000), "recovery");
+	ok(request(a, DCS_ACQUIRE_LEADER, NULL, "a", 0, 0) == DCS_DONE &&
+	   UNTIL(cluster_is_leader(view_of(b), "a"), 1000), "watch works after the recovery");
+
+	/* restart; compaction of what the watchers have seen last */
+	etcd_stop();
+	ok(request(a, DCS_PUT, "history", "[]", 0, 600) == DCS_NOT_SENT, "no etcd: certainly not sent");
+	etcd_start(false);
+	while (!etcdctl("put /service/batman/failsafe '{}'"))
+		usleep(50000);
+	etcdctl("put /elsewhere 2");
+	{
+		char		command[600];
+
+		snprintf(command, sizeof(command), "compaction $(ETCDCTL_API=3 etcdctl --endpoints "
+				 "http://127.0.0.1:%d get /elsewhere -w json | sed 's/.*\"revision\":\\([0-9]*\\).*/\\1/')",
+				 client_port);
+		ok(etcdctl(command), "compact");
+	}
+	ok(UNTIL(dcs_is_reachable(a->dcs) && dcs_is_reachable(b->dcs) &&
+			 view_of(a)->failsafe_json && view_of(b)->failsafe_json, 6000),
+	   "restart and compaction: everything is read again");
+	ok(request(a, DCS_PUT, "config", "{\"ttl\":33}", 0, 0) == DCS_DONE &&
+	   UNTIL(view_of(b)->config_json && strstr(view_of(b)->config_json, "33"), 1000),
+	   "watch works after the compaction");
+	close_nodes();
+}
+
+static void
+test_two_endpoints(void)
+{
+	char		dead[40];
+	char		live[40];
+	const char *hosts[2] = {dead, live};
+	DcsConfig	config;
+
+	snprintf(dead, sizeof(dead), "127.0.0.1:%d", dead_port);
+	snprintf(live, sizeof(live), "127.0.0.1:%d", client_port);
+	configure(&config, hosts, 2);
+	config.use_proxies = true;
+	open_node(0, &config);
+	ok(request(&nodes[0], DCS_PUT_MEMBER, "a", "{}", 0, 0) == DCS_DONE, "one of two endpoints is dead");
+	ok(UNTIL(view_of(&nodes[0])->n_members > 0 && dcs_is_reachable(nodes[0].dcs), 3000) &&
+	   nodes[0].n_unreachable == 0, "and is never called unreachable");
+	close_nodes();
+}
+
+static void
+test_auth(DcsConfig *config)
+{
+	Node	   *a = &nodes[0];
+
+	ok(etcdctl("user add root:secret") && etcdctl("user grant-role root root") &&
+	   etcdctl("auth enable"), "enable authentication");
+	open_node(1, config);
+	ok(request(&nodes[1], DCS_PUT, "config", "{}", 0, 0) == DCS_NOT_SENT, "no user: refused");
+	close_nodes();
+	strcpy(config->username, "root");
+	strcpy(config->password, "wrong");
+	open_node(1, config);
+	ok(request(&nodes[1], DCS_PUT, "config", "{}", 0, 0) == DCS_NOT_SENT, "wrong password: refused");
+	close_nodes();
+	strcpy(config->password, "secret");
+	open_node(0, config);
+	ok(request(a, DCS_PUT, "config", "{\"ttl\":34}", 0, 4000) == DCS_DONE, "put with a token");
+	ok(UNTIL(dcs_is_reachable(a->dcs) && view_of(a)->config_json, 3000), "watch with a token");
+	etcd_stop();
+	etcd_start(false);
+	ok(request(a, DCS_PUT, "config", "{\"ttl\":35}", 0, 6000) == DCS_DONE,
+	   "token that the restart made invalid is renewed");
+	ok(UNTIL(dcs_is_reachable(a->dcs), 4000), "watch with the new token");
+	ok(request(a, DCS_ACQUIRE_LEADER, NULL, "a", 0, 0) != DCS_UNKNOWN, "acquire with the new token");
+	close_nodes();
+}
+
+static void
+test_tls(DcsConfig *config)
+{
+	config->username[0] = '\0';
+	etcd_stop();
+	etcd_start(true);
+	strcpy(config->protocol, "https");
+	snprintf(config->cacert, sizeof(config->cacert), "%s/ca.crt", directory);
+	open_node(1, config);
+	ok(request(&nodes[1], DCS_PUT, "config", "{}", 0, 1000) != DCS_DONE, "TLS without client certificate");
+	close_nodes();
+	snprintf(config->cert, sizeof(config->cert), "%s/client.crt", directory);
+	snprintf(config->key, sizeof(config->key), "%s/client.key", directory);
+	open_node(0, config);
+	ok(request(&nodes[0], DCS_ACQUIRE_LEADER, NULL, "a", 0, 6000) == DCS_DONE, "acquire over TLS");
+	ok(UNTIL(dcs_is_reachable(nodes[0].dcs) && cluster_is_leader(view_of(&nodes[0]), "a"), 3000),
+	   "watch over TLS");
+	close_nodes();
+}
+
+int
+main(int argc, char **argv)
+{
+	char		host[40];
+	const char *hosts[1] = {host};
+	DcsConfig	config;
+
+	if (argc != 5)
+		return 2;
+	directory = argv[1];
+	client_port = atoi(argv[2]);
+	peer_port = atoi(argv[3]);
+	dead_port = atoi(argv[4]);
+	snprintf(host, sizeof(host), "127.0.0.1:%d", client_port);
+
+	configure(&config, hosts, 1);
+	etcd_start(false);
+	test_basics(&config);
+	test_two_endpoints();
+	configure(&config, hosts, 1);
+	test_auth(&config);
+	test_tls(&config);
+	etcd_stop();
+	printf("1..%d\n", n_tests);
+	return n_failed > 0;
+}
