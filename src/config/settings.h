@@ -177,6 +177,10 @@ extern void settings_free(Settings *settings);
 extern bool settings_merge(Settings *settings, const LocalConfig *local,
 						   const char *dynamic_json, ConfigProblems *problems) MUST_CHECK;
 
+/* Scope, namespace and store only, for the command line. */
+extern bool settings_for_client(Settings *settings, const LocalConfig *local,
+								ConfigProblems *problems) MUST_CHECK;
+
 /* The same from a local document sent by the supervisor: the worker's way. */
 extern LocalConfig *local_config_from_json(const char *json_text);
 extern char *local_config_to_json(const LocalConfig *config);	/* malloc'ed; holds secrets */
