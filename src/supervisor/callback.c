@@ -110,7 +110,7 @@ callback_run(CallbackRunner *runner, const Settings *settings, const char *actio
 		kill(-slot->pid, SIGKILL);
 		slot->pid = 0;
 	}
-	pid = fork();
+	pid = process_fork();
 	if (pid == 0)
 	{
 		setpgid(0, 0);

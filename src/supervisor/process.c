@@ -131,6 +131,22 @@ process_pidfd(pid_t pid)
 	return (int) syscall(SYS_pidfd_open, pid, 0);
 }
 
+/* See process.h. */
+pid_t
+process_fork(void)
+{
+	sigset_t	all;
+	sigset_t	before;
+	pid_t		pid;
+
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &before);
+	pid = fork();
+	if (pid != 0)
+		sigprocmask(SIG_SETMASK, &before, NULL);
+	return pid;
+}
+
 /*
  * In a new child: nothing of the parent's loop may live on here.  The
  * descriptors of its epoll, sockets and the locked lease page are closed (the

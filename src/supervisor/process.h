@@ -41,6 +41,11 @@ extern void process_status_text(int wait_status, char *text, size_t size);
 /* pidfd of a process that need not be our child; -1 and errno. */
 extern int	process_pidfd(pid_t pid);
 
+/* fork() with all signals blocked on both sides of it: a signal for the new
+ * child must not run the parent's handlers there.  The child must call
+ * process_child_init(), which unblocks them. */
+extern pid_t process_fork(void);
+
 /*
  * In a new child only: default signal handlers, empty mask, all descriptors
  * from 3 on closed except "keep" (-1 none; moved to 3), stdin /dev/null.
