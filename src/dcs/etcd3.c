@@ -106,7 +106,8 @@ typedef struct Operation
 {
 	Etcd3	   *etcd;
 	Call	   *call;			/* under way, or NULL */
-	bool		granted;		/* this operation has granted a lease */
+	bool		granted;		/* a new lease was granted for it */
+	bool		waits;			/* for the lease that another operation is granting */
 	int64_t		session_sent_at_ms; /* before the lease was extended */
 	char		session[CLUSTER_SESSION_MAX];	/* that the key was written under */
 	bool		was_refused;	/* the compare failed; the key is being looked at */
@@ -140,6 +141,7 @@ struct Etcd3
 
 	int64_t		session_sent_at_ms; /* before the last extension; 0 = not known */
 	int64_t		session_ttl_s;		/* that was asked for; 0 = somebody else's */
+	DcsPending *granting;		/* the one that is getting a lease for all */
 
 	Call	   *calls;
 
@@ -170,6 +172,7 @@ static void calls_kick(Etcd3 *etcd, int64_t now_ms);
 static void watch_failed(Etcd3 *etcd, int64_t now_ms, const char *why);
 static void operation_leader_step(DcsPending *pending);
 static void operation_write(DcsPending *pending);
+static void operation_grant(DcsPending *pending, Etcd3 *etcd);
 
 static inline Etcd3 *
 etcd_of(const Dcs *dcs)
@@ -770,9 +773,12 @@ operation_call(DcsPending *pending, const char *path, char *body, bool is_idempo
 	call_try(call, clock_now_ms());
 }
 
+/* The store does not know this session; a newer one may stand already. */
 static void
-session_forget(Etcd3 *etcd)
+session_forget(Etcd3 *etcd, const char *session)
 {
+	if (strcmp(etcd->dcs->session, session) != 0)
+		return;
 	etcd->dcs->session[0] = '\0';
 	etcd->session_sent_at_ms = 0;
 	etcd->session_ttl_s = 0;
@@ -788,6 +794,37 @@ operation_with_session(DcsPending *pending)
 		operation_write(pending);
 }
 
+/*
+ * The granting ended: go on with those who waited for it.  Without a session
+ * and without an error the first of them grants one itself.
+ */
+static void
+grant_resume(Etcd3 *etcd, const Error *error)
+{
+	int			i;
+
+	for (i = 0; i < DCS_PENDING_MAX; i++)
+	{
+		DcsPending *pending = &etcd->dcs->pending[i];
+		Operation  *operation = pending->driver_data;
+
+		if (operation == NULL || !operation->waits)
+			continue;
+		operation->waits = false;
+		if (error != NULL)
+			operation_end(pending, DCS_NOT_SENT, 0, error);
+		else if (etcd->session_ttl_s == ttl_s(etcd) && etcd->dcs->session[0] != '\0')
+		{
+			operation->session_sent_at_ms = etcd->session_sent_at_ms;
+			pending->sent_at_ms = etcd->session_sent_at_ms;
+			operation->granted = true;
+			operation_with_session(pending);
+		}
+		else
+			operation_grant(pending, etcd);
+	}
+}
+
 static void
 grant_done(Call *call, const CallResult *result)
 {
@@ -796,6 +833,7 @@ grant_done(Call *call, const CallResult *result)
 	Etcd3	   *etcd = call->etcd;
 	const char *id = NULL;
 
+	etcd->granting = NULL;
 	operation->call = NULL;
 	pending->may_be_done = false;
 	if (result->outcome == CALL_ANSWERED)
@@ -804,6 +842,7 @@ grant_done(Call *call, const CallResult *result)
 	{
 		/* Without a lease nothing was written. */
 		operation_end(pending, DCS_NOT_SENT, 0, &result->error);
+		grant_resume(etcd, &result->error);
 		return;
 	}
 	snprintf(etcd->dcs->session, sizeof(etcd->dcs->session), "%s", id);
@@ -813,14 +852,26 @@ grant_done(Call *call, const CallResult *result)
 	pending->sent_at_ms = result->sent_at_ms;
 	operation->granted = true;
 	operation_with_session(pending);
+	grant_resume(etcd, NULL);
 }
 
+/* Get a lease; one at a time, for all who need it. */
 static void
 operation_grant(DcsPending *pending, Etcd3 *etcd)
 {
+	Operation  *operation = pending->driver_data;
+
+	if (etcd->granting != NULL)
+	{
+		operation->waits = true;
+		return;
+	}
+	etcd->granting = pending;
 	/* A lease granted in vain costs nothing and ends by itself. */
 	operation_call(pending, "/lease/grant", etcd3_body_grant(ttl_s(etcd)), true,
 				   grant_done);
+	if (etcd->granting == pending && pending->driver_data == NULL)
+		etcd->granting = NULL;
 }
 
 static void
@@ -858,7 +909,8 @@ keepalive_done(Call *call, const CallResult *result)
 		operation_end(pending, DCS_UNKNOWN, 0, &error);
 		return;
 	}
-	if (id != NULL && strcmp(id, etcd->dcs->session) != 0)
+	if (strcmp(operation->session, etcd->dcs->session) != 0 ||
+		(id != NULL && strcmp(id, operation->session) != 0))
 	{
 		Error		error;
 
@@ -870,7 +922,7 @@ keepalive_done(Call *call, const CallResult *result)
 	pending->may_be_done = false;
 	if (granted_s == 0)
 	{
-		session_forget(etcd);
+		session_forget(etcd, operation->session);
 		if (pending->request.operation == DCS_RENEW && pending->request.key != NULL)
 			operation_session_lost(pending);
 		else
@@ -922,7 +974,7 @@ repair_done(Call *call, const CallResult *result)
 	operation->call = NULL;
 	if (result->outcome == CALL_REFUSED && result->refusal == ETCD3_LEASE_NOT_FOUND)
 	{
-		session_forget(etcd);
+		session_forget(etcd, operation->session);
 		operation_session_lost(pending);
 		return;
 	}
@@ -940,7 +992,7 @@ repair_done(Call *call, const CallResult *result)
 	}
 	pending->sent_at_ms = operation->session_sent_at_ms;
 	revision = answer_revision(result->answer);
-	operation_show(etcd, "leader", pending->request.value, etcd->dcs->session, revision);
+	operation_show(etcd, "leader", pending->request.value, operation->session, revision);
 	operation_end(pending, DCS_DONE, revision, NULL);
 }
 
@@ -972,6 +1024,7 @@ operation_leader_step(DcsPending *pending)
 		}
 	}
 	/* Running it twice gives the same: it may be repeated. */
+	snprintf(operation->session, sizeof(operation->session), "%s", etcd->dcs->session);
 	operation_call(pending, "/kv/txn",
 				   etcd3_body_repair(etcd->leader_key, request->value, etcd->dcs->session),
 				   true, repair_done);
@@ -1005,7 +1058,7 @@ acquire_check_done(Call *call, const CallResult *result)
 	if (encoded != NULL)
 		value = base64_decode(encoded, NULL);
 	is_ours = value != NULL && strcmp(value, pending->request.value) == 0 &&
-		json_is_string(lease) && strcmp(json_string_value(lease), etcd->dcs->session) == 0;
+		json_is_string(lease) && strcmp(json_string_value(lease), operation->session) == 0;
 	if (value != NULL)
 		operation_show(etcd, "leader", value,
 					   json_is_string(lease) ? json_string_value(lease) : "", version);
@@ -1073,7 +1126,7 @@ write_done(Call *call, const CallResult *result)
 	operation->call = NULL;
 	if (result->outcome == CALL_REFUSED && result->refusal == ETCD3_LEASE_NOT_FOUND && has_session)
 	{
-		session_forget(etcd);
+		session_forget(etcd, operation->session);
 		if (operation->granted)
 			operation_session_lost(pending);
 		else
@@ -1213,8 +1266,11 @@ etcd3_submit(Dcs *dcs, DcsPending *pending)
 			operation_grant(pending, etcd);
 	}
 	else if (kind == DCS_RENEW || (kind == DCS_ACQUIRE_LEADER && !is_fresh))
+	{
+		snprintf(operation->session, sizeof(operation->session), "%s", dcs->session);
 		operation_call(pending, "/lease/keepalive", etcd3_body_keepalive(dcs->session), true,
 					   keepalive_done);
+	}
 	else
 		operation_write(pending);
 }
@@ -1223,15 +1279,20 @@ etcd3_submit(Dcs *dcs, DcsPending *pending)
 static void
 etcd3_abandon(Dcs *dcs, DcsPending *pending)
 {
+	Etcd3	   *etcd = etcd_of(dcs);
 	Operation  *operation = pending->driver_data;
 
-	(void) dcs;
 	if (operation == NULL)
 		return;
 	if (operation->call != NULL)
 		call_free(operation->call);
 	pending->driver_data = NULL;
 	free(operation);
+	if (etcd->granting == pending)
+	{
+		etcd->granting = NULL;
+		grant_resume(etcd, NULL);
+	}
 }
 
 /* ---------------------------------------------------------------- the follower */

@@ -344,6 +344,32 @@ test_basics(DcsConfig *config)
 	   strcmp(view_of(a)->leader_session, dcs_session(a->dcs)) == 0,
 	   "renewal moves the leader key to a new session");
 
+	/* several requests without a session share one */
+	dcs_set_session(b->dcs, "");
+	{
+		DcsRequest	first = {.id = ++next_id,.operation = DCS_PUT_MEMBER,.key = "b",.value = "{}"};
+
+		(void) !dcs_submit(b->dcs, &first, &error);
+		ok(request(b, DCS_RENEW, NULL, NULL, 0, 0) == DCS_DONE &&
+		   UNTIL(cluster_find_member(view_of(b), "b"), 1000) &&
+		   strcmp(cluster_find_member(view_of(b), "b")->session, dcs_session(b->dcs)) == 0,
+		   "requests without a session share the new one");
+	}
+
+	/* an idle handle sleeps */
+	{
+		int			n_turns = 0;
+
+		start_ms = clock_now_ms();
+		while (clock_now_ms() - start_ms < 500)
+		{
+			turn(500);
+			n_turns++;
+		}
+		printf("# %d turns in 500 ms\n", n_turns);
+		ok(n_turns < 30, "an idle handle sleeps");
+	}
+
 	/* dead leader: the lease ends, the watcher sees it */
 	snprintf(session, sizeof(session), "%s", dcs_session(a->dcs));
 	start_ms = clock_now_ms();
