@@ -45,29 +45,47 @@ BASE_OBJS = \
 CLUSTER_OBJS = \
 	src/cluster/failover.o \
 	src/cluster/history.o \
-	src/cluster/leader.o \
+	src/cluster/json_text.o \
 	src/cluster/member.o \
+	src/cluster/request.o \
 	src/cluster/status.o \
 	src/cluster/sync_state.o \
+	src/cluster/text.o \
 	src/cluster/view.o
 
 HA_OBJS = \
 	src/ha/actions.o \
+	src/ha/command.o \
+	src/ha/explain.o \
 	src/ha/lease.o \
+	src/ha/publish.o \
 	src/ha/race.o \
 	src/ha/requests.o \
 	src/ha/rules.o \
+	src/ha/save.o \
 	src/ha/state.o \
+	src/ha/step.o \
+	src/ha/switchover.o \
 	src/ha/verbs.o
 
 CONFIG_OBJS = \
 	src/config/document.o \
+	src/config/dynamic.o \
+	src/config/environment.o \
 	src/config/guc_rules.o \
-	src/config/values.o
+	src/config/local.o \
+	src/config/parameters.o \
+	src/config/schema.o \
+	src/config/settings.o \
+	src/config/values.o \
+	src/config/yaml.o
 
 POSTGRES_OBJS = \
+	src/postgres/conf_file.o \
+	src/postgres/conninfo.o \
 	src/postgres/control_file.o \
 	src/postgres/data_directory.o \
+	src/postgres/divergence.o \
 	src/postgres/files.o \
 	src/postgres/history_file.o \
 	src/postgres/postmaster_file.o
@@ -76,24 +94,42 @@ DCS_OBJS = \
 	src/dcs/base64.o \
 	src/dcs/dcs.o \
 	src/dcs/etcd3.o \
+	src/dcs/etcd3_shapes.o \
 	src/dcs/http.o \
 	src/dcs/stream.o
 
 NODE_OBJS = \
 	src/node/channel.o \
+	src/node/edit_config.o \
 	src/node/events.o \
 	src/node/host.o \
 	src/node/peers.o \
-	src/node/postgres_json.o
+	src/node/postgres_json.o \
+	src/node/snapshot.o
 
 REST_OBJS = \
-	src/rest/rest.o
+	src/rest/documents.o \
+	src/rest/facts.o \
+	src/rest/health.o \
+	src/rest/query.o \
+	src/rest/rest.o \
+	src/rest/server.o
 
 SUPERVISOR_OBJS = \
+	src/supervisor/act.o \
 	src/supervisor/baton.o \
+	src/supervisor/cache.o \
+	src/supervisor/callback.o \
+	src/supervisor/data_files.o \
 	src/supervisor/log.o \
 	src/supervisor/notify.o \
-	src/supervisor/supervisor.o
+	src/supervisor/observe.o \
+	src/supervisor/postmaster.o \
+	src/supervisor/process.o \
+	src/supervisor/status.o \
+	src/supervisor/supervisor.o \
+	src/supervisor/task.o \
+	src/supervisor/task_work.o
 
 SUPERVISOR_MAIN = src/supervisor/main.o
 
@@ -108,7 +144,11 @@ STUB_OBJS = \
 	src/worker/sql.o
 
 WORKER_OBJS = \
+	src/worker/act.o \
+	src/worker/commands.o \
 	src/worker/loop.o \
+	src/worker/no_stdin.o \
+	src/worker/observe.o \
 	src/worker/shared_worker.o
 
 PURE_OBJS   = $(CLUSTER_OBJS) $(HA_OBJS)

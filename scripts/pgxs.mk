@@ -10,6 +10,8 @@ PG_CFLAGS = -std=gnu11 -Wno-declaration-after-statement
 # no copy as bitcode: nothing here is worth inlining into queries
 with_llvm = no
 
+SHLIB_LINK = -Wl,--version-script=$(VPATH)/src/worker/patroni_bgw.map
+
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 override with_llvm = no

@@ -1,0 +1,106 @@
+/*-------------------------------------------------------------------------
+ *
+ * cache.c
+ *      <data directory>/patroni.dynamic.json: the dynamic configuration as
+ *      the store last showed it (config.md section 1.1).
+ *
+ * Read at start, it stands in for bootstrap.dcs: a store that lost the key
+ * gets back what was in force, not what the cluster began with.
+ *-------------------------------------------------------------------------
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "supervisor/supervisor_internal.h"
+
+#define CACHE_FILE		"patroni.dynamic.json"
+#define CACHE_PATH_MAX	(SETTINGS_PATH_MAX + 64)
+
+/*
+ * Put the cached configuration, if there is one, in the place of
+ * bootstrap.dcs.  Takes "local" over and returns it or what replaces it.
+ */
+LocalConfig *
+cache_apply(LocalConfig *local, const char *data_directory)
+{
+	char		path[CACHE_PATH_MAX];
+	json_t	   *cached;
+	json_t	   *document;
+	json_t	   *bootstrap;
+	LocalConfig *replaced = NULL;
+	char	   *text;
+
+	snprintf(path, sizeof(path), "%s/" CACHE_FILE, data_directory);
+	cached = json_load_file(path, JSON_REJECT_DUPLICATES, NULL);
+	if (!json_is_object(cached) || json_object_size(cached) == 0)
+	{
+		json_decref(cached);
+		return local;
+	}
+	document = json_deep_copy(local_config_document(local));
+	bootstrap = json_object_get(document, "bootstrap");
+	if (bootstrap == NULL)
+	{
+		/* no section: this member may not bootstrap, and shall not begin to */
+		json_decref(document);
+		json_decref(cached);
+		return local;
+	}
+	json_object_set_new(bootstrap, "dcs", cached);
+	text = json_dumps(document, JSON_COMPACT);
+	json_decref(document);
+	if (text != NULL)
+	{
+		replaced = local_config_from_json(text);
+		explicit_bzero(text, strlen(text));
+		free(text);
+	}
+	if (replaced == NULL)
+		return local;
+	local_config_free(local);
+	return replaced;
+}
+
+static bool
+write_file(const char *path, const char *text, mode_t mode, Error *error)
+{
+	size_t		length = strlen(text);
+	int			fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	bool		ok;
+
+	if (fd < 0)
+		return error_set(error, "could not create file \"%s\": %s", path, strerror(errno));
+	ok = fchmod(fd, mode) == 0 && write(fd, text, length) == (ssize_t) length && fsync(fd) == 0;
+	if (!ok)
+		error_set(error, "could not write file \"%s\": %s", path, strerror(errno));
+	close(fd);
+	return ok;
+}
+
+/*
+ * Write the cache; the file's mode follows the data directory.  A directory
+ * that is not there (yet) is no error: nothing is cached then.
+ */
+bool
+cache_write(const char *data_directory, const char *config_json, Error *error)
+{
+	char		path[CACHE_PATH_MAX];
+	char		temporary[CACHE_PATH_MAX + 8];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s/PG_VERSION", data_directory);
+	if (stat(path, &st) != 0 || stat(data_directory, &st) != 0)
+		return true;
+	snprintf(path, sizeof(path), "%s/" CACHE_FILE, data_directory);
+	snprintf(temporary, sizeof(temporary), "%s.tmp", path);
+	if (!write_file(temporary, config_json, (st.st_mode & 0040) != 0 ? 0640 : 0600, error))
+		return false;
+	if (rename(temporary, path) != 0)
+		return error_set(error, "could not rename \"%s\": %s", temporary, strerror(errno));
+	return true;
+}

@@ -1,0 +1,150 @@
+/*-------------------------------------------------------------------------
+ *
+ * observe.c
+ *      What the server looks like to the supervisor: files and processes, and
+ *      what its worker says while it is connected.
+ *
+ * Whether the server lives, starts or stops, and what pg_control says, always
+ * comes from outside: the worker of a stopping server says what was.  Positions,
+ * slots and senders come from the worker; once it is gone they are remembered,
+ * for as long as it is the same postmaster, and is_observed is false.
+ *-------------------------------------------------------------------------
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "supervisor/log.h"
+#include "supervisor/supervisor_internal.h"
+
+/* Does the worker look at the server at the moment? */
+static bool
+worker_sees(const Supervisor *supervisor)
+{
+	int64_t		last_ms = atomic_load_explicit(&supervisor->page->worker_heartbeat_ms,
+											   memory_order_acquire);
+
+	return supervisor->worker != NULL && clock_now_ms() - last_ms <= STATE_FRESH_MS;
+}
+
+/* What only the worker knows, over what the files say. */
+static void
+add_seen(const Supervisor *supervisor, HaPostgres *postgres)
+{
+	HaPostgres *outside = malloc(sizeof(HaPostgres));
+
+	if (outside == NULL)
+		return;
+	*outside = *postgres;
+	*postgres = supervisor->seen;
+
+	postgres->data = outside->data;
+	postgres->server = outside->server;
+	memcpy(postgres->problem, outside->problem, sizeof(postgres->problem));
+	postgres->system_identifier = outside->system_identifier;
+	postgres->control_state = outside->control_state;
+	postgres->checkpoint_lsn = outside->checkpoint_lsn;
+	postgres->checkpoint_redo = outside->checkpoint_redo;
+	postgres->checkpoint_timeline = outside->checkpoint_timeline;
+	postgres->minimum_recovery_lsn = outside->minimum_recovery_lsn;
+	postgres->minimum_recovery_timeline = outside->minimum_recovery_timeline;
+	postgres->can_rewind = outside->can_rewind;
+	postgres->is_standby_configured = outside->is_standby_configured;
+	if (outside->start_time_ms != 0)
+		postgres->start_time_ms = outside->start_time_ms;
+	if (outside->newest_timeline > postgres->newest_timeline)
+		postgres->newest_timeline = outside->newest_timeline;
+	postgres->is_observed = worker_sees(supervisor) && outside->server != HA_SERVER_STOPPED;
+	if (!postgres->is_observed)
+	{
+		/* files are newer than memory */
+		memcpy(postgres->upstream_host, outside->upstream_host, sizeof(postgres->upstream_host));
+		postgres->upstream_port = outside->upstream_port;
+		memcpy(postgres->upstream_slot, outside->upstream_slot, sizeof(postgres->upstream_slot));
+		if (outside->server == HA_SERVER_RUNNING)
+			postgres->is_in_recovery = outside->is_in_recovery;
+	}
+	free(outside);
+}
+
+/* The server as it is now. */
+void
+observe_server(Supervisor *supervisor, HaPostgres *postgres)
+{
+	pid_t		pid;
+
+	memset(postgres, 0, sizeof(*postgres));
+	postmaster_observe(supervisor->postmaster, postgres);
+	pid = postmaster_pid(supervisor->postmaster);
+	if (postgres->server == HA_SERVER_STOPPED)
+	{
+		atomic_store_explicit(&supervisor->page->is_primary, 0, memory_order_release);
+		return;
+	}
+	if (supervisor->has_seen && pid != 0 && pid == supervisor->seen_postmaster)
+		add_seen(supervisor, postgres);
+}
+
+/*
+ * Look, and tell the engine.  What did not change is told only now and then:
+ * each telling is a step of the engine.
+ */
+void
+observe_and_tell(Supervisor *supervisor)
+{
+	HaPostgres *postgres = malloc(sizeof(HaPostgres));
+	int64_t		now_ms = clock_now_ms();
+
+	if (postgres == NULL)
+		return;
+	observe_server(supervisor, postgres);
+	if (!supervisor->has_given ||
+		now_ms - supervisor->given_at_ms >= OBSERVE_IDLE_MS ||
+		memcmp(postgres, &supervisor->given, sizeof(*postgres)) != 0)
+	{
+		supervisor->given = *postgres;
+		supervisor->has_given = true;
+		supervisor->given_at_ms = now_ms;
+		host_postgres(supervisor->host, postgres);
+	}
+	free(postgres);
+}
+
+/* Is something going on with the server that the engine should see at once? */
+bool
+observe_in_hurry(const Supervisor *supervisor)
+{
+	const HaPostgres *postgres = host_last_postgres(supervisor->host);
+	HaTask		task = task_running(supervisor->tasks);
+
+	return task == HA_TASK_STOP || task == HA_TASK_START_PRIMARY ||
+		task == HA_TASK_START_STANDBY ||
+		(postgres != NULL && (postgres->server == HA_SERVER_STARTING ||
+							  postgres->server == HA_SERVER_STOPPING));
+}
+
+/* The worker tells what it sees. */
+void
+observe_worker_state(Supervisor *supervisor, const json_t *json)
+{
+	if (!json_is_object(json) || !postgres_from_json(&supervisor->seen, json))
+	{
+		log_write(LOG_LEVEL_DEBUG, "state of the worker cannot be read", NULL, NULL);
+		return;
+	}
+	supervisor->has_seen = true;
+	supervisor->seen_postmaster = postmaster_pid(supervisor->postmaster);
+	if (host_is_driving(supervisor->host))
+		observe_and_tell(supervisor);
+	else
+		host_postgres(supervisor->host, &supervisor->seen);
+}
+
+/* The server that the worker saw is no more. */
+void
+observe_forget(Supervisor *supervisor)
+{
+	supervisor->has_seen = false;
+	supervisor->seen_postmaster = 0;
+}
