@@ -335,7 +335,6 @@ host_drive(Host *host, uint32_t generation, const char *saved, Error *error)
 
 	host->generation = generation;
 	host->is_driving = true;
-	host->fence_ms = -1;
 	host->wake_at_ms = INT64_MAX;
 	host->last_tick_ms = now_ms;
 
@@ -867,7 +866,6 @@ set_fence(Host *host, const HaAction *action)
 		lose_baton(host);
 		return;
 	}
-	host->fence_ms = action->deadline_ms;
 	is_open = lease_page_is_open(host->page);
 	if (is_open != was_open)
 	{
@@ -1345,7 +1343,6 @@ host_open(Host **result, HaHome home, LeasePage *page, const HostOps *ops, Error
 	host->page = page;
 	host->ops = *ops;
 	host->wake_at_ms = INT64_MAX;
-	host->fence_ms = -1;
 	host->next_request_id = 1;
 	host->snapshot_number = 1;
 	settings_init(&host->settings);

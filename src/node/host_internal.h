@@ -124,7 +124,6 @@ struct Host
 	uint32_t	generation;
 	int64_t		wake_at_ms;		/* INT64_MAX = none */
 	int64_t		last_tick_ms;
-	int64_t		fence_ms;		/* last deadline stored; -1 unknown */
 
 	HaPostgres	postgres;
 	bool		has_postgres;
@@ -150,8 +149,10 @@ struct Host
 static inline void
 host_copy_text(char *to, size_t size, const char *from)
 {
-	size_t		length = from == NULL ? 0 : strnlen(from, size - 1);
+	size_t		length = from == NULL ? 0 : strlen(from);
 
+	if (length >= size)
+		length = size - 1;
 	if (length > 0)
 		memcpy(to, from, length);
 	to[length] = '\0';
