@@ -57,6 +57,7 @@ etcd_start(bool tls)
 {
 	char		data[600];
 	char		client[100];
+	char		listen[140];
 	char		peer[100];
 	char		cluster[120];
 	char		ca[600];
@@ -70,13 +71,14 @@ etcd_start(bool tls)
 	snprintf(cert, sizeof(cert), "%s/server.crt", directory);
 	snprintf(key, sizeof(key), "%s/server.key", directory);
 	snprintf(client, sizeof(client), "%s://127.0.0.1:%d", tls ? "https" : "http", client_port);
+	snprintf(listen, sizeof(listen), "%s,http://[::1]:%d", client, client_port);
 	snprintf(peer, sizeof(peer), "http://127.0.0.1:%d", peer_port);
 	snprintf(cluster, sizeof(cluster), "default=%s", peer);
 	arguments[n++] = "etcd";
 	arguments[n++] = "--data-dir";
 	arguments[n++] = data;
 	arguments[n++] = "--listen-client-urls";
-	arguments[n++] = client;
+	arguments[n++] = tls ? client : listen;
 	arguments[n++] = "--advertise-client-urls";
 	arguments[n++] = client;
 	arguments[n++] = "--listen-peer-urls";
@@ -222,7 +224,7 @@ request(Node *node, DcsOperation operation, const char *key, const char *value,
 	}
 	if (!UNTIL(node->has_reply, 8000) || node->reply.id != wanted.id)
 		return (DcsOutcome) -2;
-	if (node->reply.error.message[0] != '\0')
+	if (node->reply.outcome != DCS_DONE)
 		printf("# outcome %d: %s\n", node->reply.outcome, node->reply.error.message);
 	return node->reply.outcome;
 }
@@ -384,6 +386,8 @@ test_basics(DcsConfig *config)
 	/* compaction while the stream is cut */
 	etcdctl("put /elsewhere 1");
 	kill(etcd_pid, SIGSTOP);
+	/* All of its threads have stopped when this returns. */
+	waitpid(etcd_pid, NULL, WUNTRACED);
 	n_unreachable = b->n_unreachable;
 	start_ms = clock_now_ms();
 	ok(request(a, DCS_PUT, "history", "[]", 0, 1500) == DCS_UNKNOWN &&
@@ -434,6 +438,22 @@ test_two_endpoints(void)
 	ok(request(&nodes[0], DCS_PUT_MEMBER, "a", "{}", 0, 0) == DCS_DONE, "one of two endpoints is dead");
 	ok(UNTIL(view_of(&nodes[0])->n_members > 0 && dcs_is_reachable(nodes[0].dcs), 3000) &&
 	   nodes[0].n_unreachable == 0, "and is never called unreachable");
+	close_nodes();
+}
+
+static void
+test_ipv6(void)
+{
+	char		host[40];
+	const char *hosts[1] = {host};
+	DcsConfig	config;
+
+	snprintf(host, sizeof(host), "[::1]:%d", client_port);
+	configure(&config, hosts, 1);
+	config.use_proxies = true;
+	open_node(0, &config);
+	ok(request(&nodes[0], DCS_PUT_MEMBER, "a", "{}", 0, 0) == DCS_DONE &&
+	   UNTIL(dcs_is_reachable(nodes[0].dcs), 3000), "IPv6");
 	close_nodes();
 }
 
@@ -504,6 +524,7 @@ main(int argc, char **argv)
 	etcd_start(false);
 	test_basics(&config);
 	test_two_endpoints();
+	test_ipv6();
 	configure(&config, hosts, 1);
 	test_auth(&config);
 	test_tls(&config);
