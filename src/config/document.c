@@ -32,8 +32,8 @@ config_problems_free(ConfigProblems *problems)
 }
 
 static void
-problem_add(ConfigProblems *problems, bool is_error, const char *place,
-			const char *key, const char *format, va_list args)
+problem_add(ConfigProblems *problems, bool is_error, const char *place, const char *key,
+            const char *format, va_list args)
 {
 	ConfigProblem *items;
 	ConfigProblem *item;
@@ -55,7 +55,7 @@ problem_add(ConfigProblems *problems, bool is_error, const char *place,
 	/* Of a long place the end says most. */
 	if (strlen(place) >= sizeof(item->place))
 		snprintf(item->place, sizeof(item->place), "...%s",
-				 place + strlen(place) - (sizeof(item->place) - 4));
+		         place + strlen(place) - (sizeof(item->place) - 4));
 	else
 		snprintf(item->place, sizeof(item->place), "%s", place);
 	snprintf(item->key, sizeof(item->key), "%s", key);
@@ -64,10 +64,10 @@ problem_add(ConfigProblems *problems, bool is_error, const char *place,
 
 /* Add a problem whose place is known as text. */
 void
-problem_at(ConfigProblems *problems, bool is_error, const char *place,
-		   const char *key, const char *format,...)
+problem_at(ConfigProblems *problems, bool is_error, const char *place, const char *key,
+           const char *format, ...)
 {
-	va_list		args;
+	va_list args;
 
 	va_start(args, format);
 	problem_add(problems, is_error, place, key, format, args);
@@ -79,13 +79,13 @@ problem_at(ConfigProblems *problems, bool is_error, const char *place,
  * key instead.  A path without any CONFIG_SEP is taken to use dots.
  */
 void
-report(const Reporter *reporter, bool is_error, const char *dotted, bool of_key,
-	   const char *format,...)
+report(const Reporter *reporter, bool is_error, const char *dotted, bool of_key, const char *format,
+       ...)
 {
-	char		path[CONFIG_PATH_MAX];
-	char		key[CONFIG_PATH_MAX];
-	char		place[SETTINGS_PATH_MAX + 64];
-	va_list		args;
+	char path[CONFIG_PATH_MAX];
+	char key[CONFIG_PATH_MAX];
+	char place[SETTINGS_PATH_MAX + 64];
+	va_list args;
 
 	snprintf(path, sizeof(path), "%s", dotted);
 	if (strchr(path, CONFIG_SEP) == NULL)
@@ -108,8 +108,8 @@ report(const Reporter *reporter, bool is_error, const char *dotted, bool of_key,
 int
 places_add_source(Places *places, const char *name)
 {
-	char	  **sources;
-	char	   *copy;
+	char **sources;
+	char *copy;
 
 	sources = realloc(places->sources, sizeof(*sources) * (size_t) (places->n_sources + 1));
 	if (sources == NULL)
@@ -124,15 +124,15 @@ places_add_source(Places *places, const char *name)
 
 /* Remember where the value at "path" stands. */
 bool
-places_add(Places *places, const char *path, int source, int key_line,
-		   int key_column, int line, int column, bool is_whole)
+places_add(Places *places, const char *path, int source, int key_line, int key_column, int line,
+           int column, bool is_whole)
 {
-	Place	   *place;
+	Place *place;
 
 	if (places->count == places->capacity)
 	{
-		int			capacity = places->capacity == 0 ? 128 : places->capacity * 2;
-		Place	   *items = realloc(places->items, sizeof(*items) * (size_t) capacity);
+		int capacity = places->capacity == 0 ? 128 : places->capacity * 2;
+		Place *items = realloc(places->items, sizeof(*items) * (size_t) capacity);
 
 		if (items == NULL)
 			return false;
@@ -167,17 +167,16 @@ places_free(Places *places)
 
 /* Write "file:line:column" of the value (or key) at "path". */
 void
-places_describe(const Places *places, const char *path, bool of_key,
-				char *place, size_t size)
+places_describe(const Places *places, const char *path, bool of_key, char *place, size_t size)
 {
-	size_t		length = strlen(path);
+	size_t length = strlen(path);
 	const Place *best = NULL;
 
 	/* Latest place of the path itself or of its nearest known parent. */
 	for (int i = 0; i < places->count; i++)
 	{
 		const Place *candidate = &places->items[i];
-		size_t		n = strlen(candidate->path);
+		size_t n = strlen(candidate->path);
 
 		if (n > length || strncmp(candidate->path, path, n) != 0)
 			continue;
@@ -192,23 +191,22 @@ places_describe(const Places *places, const char *path, bool of_key,
 		return;
 	}
 	if (strlen(best->path) < length)
-		of_key = true;			/* the parent: where it begins */
+		of_key = true; /* the parent: where it begins */
 	if (best->line == 0)
 		snprintf(place, size, "%s", places->sources[best->source]);
 	else if (of_key && best->key_line > 0)
-		snprintf(place, size, "%s:%d:%d", places->sources[best->source],
-				 best->key_line, best->key_column);
+		snprintf(place, size, "%s:%d:%d", places->sources[best->source], best->key_line,
+		         best->key_column);
 	else
-		snprintf(place, size, "%s:%d:%d", places->sources[best->source],
-				 best->line, best->column);
+		snprintf(place, size, "%s:%d:%d", places->sources[best->source], best->line, best->column);
 }
 
 /* Add a step to a path; false when it does not fit, path unchanged. */
 bool
 path_append(char *path, size_t size, const char *key)
 {
-	size_t		used = strlen(path);
-	size_t		n = strlen(key);
+	size_t used = strlen(path);
+	size_t n = strlen(key);
 
 	if (used + n + 2 > size)
 		return false;
@@ -232,12 +230,12 @@ path_show(const char *path, char *shown, size_t size)
 const json_t *
 document_get(const json_t *document, const char *dotted)
 {
-	char		copy[CONFIG_PATH_MAX];
-	char	   *rest = NULL;
+	char copy[CONFIG_PATH_MAX];
+	char *rest = NULL;
 
 	snprintf(copy, sizeof(copy), "%s", dotted);
 	for (char *key = strtok_r(copy, ".", &rest); key != NULL && document != NULL;
-		 key = strtok_r(NULL, ".", &rest))
+	     key = strtok_r(NULL, ".", &rest))
 		document = json_object_get(document, key);
 	return document;
 }
@@ -250,13 +248,13 @@ bool
 document_patch(json_t *document, const json_t *patch, int depth)
 {
 	const char *key;
-	json_t	   *value;
+	json_t *value;
 
 	if (depth > CONFIG_DEPTH_MAX)
 		return false;
 	json_object_foreach((json_t *) patch, key, value)
 	{
-		json_t	   *old = json_object_get(document, key);
+		json_t *old = json_object_get(document, key);
 
 		if (json_is_null(value))
 			json_object_del(document, key);
@@ -276,8 +274,8 @@ bool
 text_is_secret(const char *key)
 {
 	static const char *const names[] = {
-		"password", "keyfile_password", "key_password", "sslpassword", "token",
-		"auth_data", "set_acls", "url", "proxy", "primary_conninfo",
+		"password",  "keyfile_password", "key_password", "sslpassword", "token",
+		"auth_data", "set_acls",         "url",          "proxy",       "primary_conninfo",
 	};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
@@ -293,7 +291,7 @@ text_is_secret(const char *key)
 bool
 value_to_text(const json_t *value, char *text, size_t size)
 {
-	int			n;
+	int n;
 
 	switch (value == NULL ? JSON_NULL : json_typeof(value))
 	{
@@ -328,7 +326,7 @@ value_to_text(const json_t *value, char *text, size_t size)
 void
 value_show(const char *key, const json_t *value, char *shown, size_t size)
 {
-	char		text[64];
+	char text[64];
 
 	if (json_is_object(value))
 		snprintf(shown, size, "a map");

@@ -16,11 +16,11 @@
 static const struct
 {
 	const char *key;
-	int			value;
-}			initial_defaults[] = {
-	{"ttl", 10},
-	{"loop_wait", 5},
-	{"retry_timeout", 3},
+	int value;
+} initial_defaults[] = {
+	{ "ttl", 10 },
+	{ "loop_wait", 5 },
+	{ "retry_timeout", 3 },
 };
 
 /* The first "config" key of a new cluster, malloc'ed; NULL without memory. */
@@ -28,8 +28,8 @@ char *
 settings_initial_dynamic(const LocalConfig *local)
 {
 	const json_t *given = document_get(local->document, "bootstrap.dcs");
-	json_t	   *config = json_is_object(given) ? json_deep_copy(given) : json_pack("{}");
-	char	   *text;
+	json_t *config = json_is_object(given) ? json_deep_copy(given) : json_pack("{}");
+	char *text;
 
 	if (config == NULL)
 		return NULL;
@@ -39,10 +39,10 @@ settings_initial_dynamic(const LocalConfig *local)
 
 		if (value == NULL || json_is_null(value))
 			json_object_set_new(config, initial_defaults[i].key,
-								json_integer(initial_defaults[i].value));
+			                    json_integer(initial_defaults[i].value));
 	}
 	if (json_object_get(config, "failsafe_mode") == NULL ||
-		json_is_null(json_object_get(config, "failsafe_mode")))
+	    json_is_null(json_object_get(config, "failsafe_mode")))
 		json_object_set_new(config, "failsafe_mode", json_false());
 	text = json_dumps(config, JSON_COMPACT | JSON_ENSURE_ASCII);
 	json_decref(config);
@@ -53,7 +53,7 @@ static json_t *
 load_object(const char *text, const char *what, Error *error)
 {
 	json_error_t where;
-	json_t	   *value;
+	json_t *value;
 
 	if (strlen(text) > CONFIG_FILE_SIZE_MAX)
 	{
@@ -62,8 +62,8 @@ load_object(const char *text, const char *what, Error *error)
 	}
 	value = json_loads(text, 0, &where);
 	if (value == NULL)
-		error_set(error, "the %s is not valid JSON: line %d, column %d: %s", what,
-				  where.line, where.column, where.text);
+		error_set(error, "the %s is not valid JSON: line %d, column %d: %s", what, where.line,
+		          where.column, where.text);
 	else if (!json_is_object(value))
 	{
 		error_set(error, "the %s is not a JSON object", what);
@@ -80,10 +80,9 @@ load_object(const char *text, const char *what, Error *error)
 char *
 dynamic_patch(const char *config_json, const char *patch_json, Error *error)
 {
-	json_t	   *config = load_object(config_json != NULL ? config_json : "{}",
-									 "configuration", error);
-	json_t	   *patch = NULL;
-	char	   *text = NULL;
+	json_t *config = load_object(config_json != NULL ? config_json : "{}", "configuration", error);
+	json_t *patch = NULL;
+	char *text = NULL;
 
 	if (config != NULL)
 		patch = load_object(patch_json, "patch", error);
@@ -106,12 +105,12 @@ dynamic_patch(const char *config_json, const char *patch_json, Error *error)
 bool
 dynamic_validate(const char *config_json, ConfigProblems *problems)
 {
-	const Reporter reporter = {problems, NULL, "dynamic configuration"};
-	int			n_before = problems->n_errors;
-	Error		error;
-	json_t	   *config;
-	int64_t		ttl = 30;
-	int64_t		number;
+	const Reporter reporter = { problems, NULL, "dynamic configuration" };
+	int n_before = problems->n_errors;
+	Error error;
+	json_t *config;
+	int64_t ttl = 30;
+	int64_t number;
 
 	config = load_object(config_json, "configuration", &error);
 	if (config == NULL)
@@ -125,13 +124,13 @@ dynamic_validate(const char *config_json, ConfigProblems *problems)
 		report(&reporter, false, "ttl", false, "%lld is too small, 2 is used", (long long) ttl);
 	if (ttl < 20)
 		report(&reporter, false, "ttl", false,
-			   "Patroni members in the same cluster want a ttl of at least 20");
+		       "Patroni members in the same cluster want a ttl of at least 20");
 	if (value_to_int(json_object_get(config, "loop_wait"), NULL, &number) && number < 1)
 		report(&reporter, false, "loop_wait", false, "%lld is too small, 1 is used",
-			   (long long) number);
+		       (long long) number);
 	if (value_to_int(json_object_get(config, "retry_timeout"), NULL, &number) && number < 1)
 		report(&reporter, false, "retry_timeout", false, "%lld is too small, 1 is used",
-			   (long long) number);
+		       (long long) number);
 	json_decref(config);
 	return problems->n_errors == n_before;
 }

@@ -459,4 +459,4 @@ const GucRule guc_rules[] = {
 };
 /* clang-format on */
 
-const int	n_guc_rules = (int) (sizeof(guc_rules) / sizeof(guc_rules[0]));
+const int n_guc_rules = (int) (sizeof(guc_rules) / sizeof(guc_rules[0]));

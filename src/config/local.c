@@ -21,10 +21,10 @@
 static char *
 read_file(const char *path, size_t *length, ConfigProblems *problems)
 {
-	int			fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	struct stat status;
-	char	   *text = NULL;
-	size_t		used = 0;
+	char *text = NULL;
+	size_t used = 0;
 
 	if (fd < 0 || fstat(fd, &status) != 0)
 	{
@@ -37,12 +37,12 @@ read_file(const char *path, size_t *length, ConfigProblems *problems)
 		problem_at(problems, true, path, "", "it is not a regular file");
 	else if (status.st_size > CONFIG_FILE_SIZE_MAX)
 		problem_at(problems, true, path, "", "the file is longer than %d bytes",
-				   CONFIG_FILE_SIZE_MAX);
+		           CONFIG_FILE_SIZE_MAX);
 	else
 		text = malloc(CONFIG_FILE_SIZE_MAX + 1);
 	while (text != NULL)
 	{
-		ssize_t		n = read(fd, text + used, CONFIG_FILE_SIZE_MAX - used);
+		ssize_t n = read(fd, text + used, CONFIG_FILE_SIZE_MAX - used);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -67,18 +67,17 @@ read_file(const char *path, size_t *length, ConfigProblems *problems)
 /* Read one text and merge it into the document. */
 static bool
 merge_text(LocalConfig *config, const char *text, size_t length, const char *name,
-		   bool may_be_empty, int *n_nodes, ConfigProblems *problems)
+           bool may_be_empty, int *n_nodes, ConfigProblems *problems)
 {
-	json_t	   *value = yaml_parse(text, length, name, &config->places, "", n_nodes, problems);
-	bool		ok = false;
+	json_t *value = yaml_parse(text, length, name, &config->places, "", n_nodes, problems);
+	bool ok = false;
 
 	if (value == NULL)
 		return false;
 	if (json_is_null(value) && may_be_empty)
 		ok = true;
 	else if (!json_is_object(value))
-		problem_at(problems, true, name, "",
-				   "the file does not contain a map of keys and values");
+		problem_at(problems, true, name, "", "the file does not contain a map of keys and values");
 	else
 		ok = document_patch(config->document, value, 0);
 	json_decref(value);
@@ -87,11 +86,11 @@ merge_text(LocalConfig *config, const char *text, size_t length, const char *nam
 
 static bool
 merge_file(LocalConfig *config, const char *path, bool may_be_empty, int *n_nodes,
-		   ConfigProblems *problems)
+           ConfigProblems *problems)
 {
-	size_t		length;
-	char	   *text = read_file(path, &length, problems);
-	bool		ok;
+	size_t length;
+	char *text = read_file(path, &length, problems);
+	bool ok;
 
 	if (text == NULL)
 		return false;
@@ -119,9 +118,9 @@ static bool
 merge_directory(LocalConfig *config, const char *path, int *n_nodes, ConfigProblems *problems)
 {
 	struct dirent **entries;
-	int			n = scandir(path, &entries, is_yaml_name, by_name);
-	int			n_files = 0;
-	bool		ok = true;
+	int n = scandir(path, &entries, is_yaml_name, by_name);
+	int n_files = 0;
+	bool ok = true;
 
 	if (n < 0)
 	{
@@ -130,17 +129,17 @@ merge_directory(LocalConfig *config, const char *path, int *n_nodes, ConfigProbl
 	}
 	for (int i = 0; i < n; i++)
 	{
-		char		file[SETTINGS_PATH_MAX + 300];
+		char file[SETTINGS_PATH_MAX + 300];
 		struct stat status;
 
-		snprintf(file, sizeof(file), "%s%s%s", path,
-				 path[strlen(path) - 1] == '/' ? "" : "/", entries[i]->d_name);
+		snprintf(file, sizeof(file), "%s%s%s", path, path[strlen(path) - 1] == '/' ? "" : "/",
+		         entries[i]->d_name);
 		if (stat(file, &status) == 0 && S_ISREG(status.st_mode))
 		{
 			if (++n_files > CONFIG_FILES_MAX)
 			{
 				problem_at(problems, true, path, "", "the directory has more than %d files",
-						   CONFIG_FILES_MAX);
+				           CONFIG_FILES_MAX);
 				ok = false;
 			}
 			else if (!merge_file(config, file, false, n_nodes, problems))
@@ -165,14 +164,13 @@ merge_directory(LocalConfig *config, const char *path, int *n_nodes, ConfigProbl
 
 /* Read from the path, or PATRONI_CONFIGURATION, or the variables alone. */
 static bool
-read_sources(LocalConfig *config, const char *path, char **environment,
-			 ConfigProblems *problems)
+read_sources(LocalConfig *config, const char *path, char **environment, ConfigProblems *problems)
 {
 	const char *text;
 	struct stat status;
-	int			n_nodes = 0;
-	bool		exists = path != NULL && path[0] != '\0' && stat(path, &status) == 0;
-	bool		ok = true;
+	int n_nodes = 0;
+	bool exists = path != NULL && path[0] != '\0' && stat(path, &status) == 0;
+	bool ok = true;
 
 	if (exists)
 	{
@@ -183,7 +181,7 @@ read_sources(LocalConfig *config, const char *path, char **environment,
 			ok = merge_file(config, path, true, &n_nodes, problems);
 	}
 	else if ((text = environment_value(environment, "PATRONI_CONFIGURATION")) != NULL &&
-			 text[0] != '\0')
+	         text[0] != '\0')
 	{
 		snprintf(config->source, sizeof(config->source), "PATRONI_CONFIGURATION");
 		return merge_text(config, text, strlen(text), config->source, true, &n_nodes, problems);
@@ -194,10 +192,10 @@ read_sources(LocalConfig *config, const char *path, char **environment,
 		ok = false;
 	if (path != NULL && path[0] != '\0' && !exists)
 	{
-		bool		is_empty = json_object_size(config->document) == 0;
+		bool is_empty = json_object_size(config->document) == 0;
 
 		problem_at(problems, is_empty, path, "", "could not find the file%s",
-				   is_empty ? "" : ", the environment alone is used");
+		           is_empty ? "" : ", the environment alone is used");
 		return ok && !is_empty;
 	}
 	return ok;
@@ -209,12 +207,12 @@ read_sources(LocalConfig *config, const char *path, char **environment,
  */
 bool
 local_config_read(LocalConfig **config, const char *path, char **environment,
-				  ConfigProblems *problems)
+                  ConfigProblems *problems)
 {
 	LocalConfig *read = local_config_new();
 	const char *home = environment_value(environment, "HOME");
-	int			n_before = problems->n_errors;
-	Reporter	reporter;
+	int n_before = problems->n_errors;
+	Reporter reporter;
 
 	*config = NULL;
 	if (read == NULL)
@@ -239,8 +237,8 @@ local_config_read(LocalConfig **config, const char *path, char **environment,
 		reporter.fallback = read->source;
 		schema_check_local(read->document, &reporter);
 		if (json_is_object(document_get(read->document, "bootstrap.dcs")))
-			schema_check_dynamic(document_get(read->document, "bootstrap.dcs"),
-								 "bootstrap.dcs", &reporter);
+			schema_check_dynamic(document_get(read->document, "bootstrap.dcs"), "bootstrap.dcs",
+			                     &reporter);
 	}
 	if (problems->n_errors > n_before)
 	{
@@ -256,10 +254,10 @@ local_config_read(LocalConfig **config, const char *path, char **environment,
 char *
 local_config_to_json(const LocalConfig *config)
 {
-	json_t	   *whole = json_pack("{s:i, s:O, s:s, s:s, s:s}", "local_config", 1,
-								  "document", config->document, "source", config->source,
-								  "directory", config->directory, "home", config->home);
-	char	   *text;
+	json_t *whole =
+	    json_pack("{s:i, s:O, s:s, s:s, s:s}", "local_config", 1, "document", config->document,
+	              "source", config->source, "directory", config->directory, "home", config->home);
+	char *text;
 
 	if (whole == NULL)
 		return NULL;
@@ -284,8 +282,8 @@ copy_text(char *to, size_t size, const json_t *value, const char *otherwise)
 LocalConfig *
 local_config_from_json(const char *json_text)
 {
-	json_t	   *whole = json_loads(json_text, 0, NULL);
-	json_t	   *document = whole;
+	json_t *whole = json_loads(json_text, 0, NULL);
+	json_t *document = whole;
 	LocalConfig *config;
 
 	if (json_is_integer(json_object_get(whole, "local_config")))
@@ -296,9 +294,9 @@ local_config_from_json(const char *json_text)
 		json_decref(config->document);
 		config->document = json_incref(document);
 		copy_text(config->source, sizeof(config->source), json_object_get(whole, "source"),
-				  "configuration");
-		copy_text(config->directory, sizeof(config->directory),
-				  json_object_get(whole, "directory"), "/");
+		          "configuration");
+		copy_text(config->directory, sizeof(config->directory), json_object_get(whole, "directory"),
+		          "/");
 		copy_text(config->home, sizeof(config->home), json_object_get(whole, "home"), "");
 	}
 	json_decref(whole);

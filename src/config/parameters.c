@@ -17,9 +17,9 @@
 #include <string.h>
 #include <strings.h>
 
-#define OWN_LIBRARY			"patroni_bgw"
-#define WAL_SEGMENT_MB		16
-#define PARAMETER_TEXT_MAX	16384
+#define OWN_LIBRARY        "patroni_bgw"
+#define WAL_SEGMENT_MB     16
+#define PARAMETER_TEXT_MAX 16384
 
 typedef enum ControlledKind
 {
@@ -27,46 +27,60 @@ typedef enum ControlledKind
 	CONTROLLED_BOOL,
 	CONTROLLED_TRUE,
 	CONTROLLED_WAL_LEVEL,
-	CONTROLLED_FIXED,			/* not settable */
+	CONTROLLED_FIXED, /* not settable */
 } ControlledKind;
 
 typedef struct Controlled
 {
 	const char *name;
 	ControlledKind kind;
-	const char *value;			/* default; NULL = none */
-	int			minimum;
+	const char *value; /* default; NULL = none */
+	int minimum;
 	const char *unit;
 	const char *allowed;
-	bool		on_command_line;
+	bool on_command_line;
 } Controlled;
 
 /* In the order of the command line. */
 static const Controlled controlled[] = {
-	{"listen_addresses", CONTROLLED_FIXED, NULL, 0, NULL, NULL, true},
-	{"port", CONTROLLED_FIXED, NULL, 0, NULL, NULL, true},
-	{"cluster_name", CONTROLLED_FIXED, NULL, 0, NULL, NULL, true},
-	{"wal_level", CONTROLLED_WAL_LEVEL, "replica", 0, NULL, "hot_standby, replica or logical", true},
-	{"hot_standby", CONTROLLED_TRUE, "on", 0, NULL, "on", true},
-	{"max_connections", CONTROLLED_INT, "100", 25, NULL, "an integer of at least 25", true},
-	{"max_wal_senders", CONTROLLED_INT, "10", 3, NULL, "an integer of at least 3", true},
-	{"max_prepared_transactions", CONTROLLED_INT, "0", 0, NULL, "an integer of at least 0", true},
-	{"max_locks_per_transaction", CONTROLLED_INT, "64", 32, NULL, "an integer of at least 32", true},
-	{"track_commit_timestamp", CONTROLLED_BOOL, "off", 0, NULL, "a boolean", true},
-	{"max_replication_slots", CONTROLLED_INT, "10", 4, NULL, "an integer of at least 4", true},
-	{"max_worker_processes", CONTROLLED_INT, "8", 2, NULL, "an integer of at least 2", true},
-	{"wal_log_hints", CONTROLLED_BOOL, "on", 0, NULL, "a boolean", true},
-	{"wal_keep_segments", CONTROLLED_INT, NULL, 1, NULL, "an integer of at least 1", false},
-	{"wal_keep_size", CONTROLLED_INT, NULL, 16, "MB", "a size of at least 16MB", false},
+	{ "listen_addresses", CONTROLLED_FIXED, NULL, 0, NULL, NULL, true },
+	{ "port", CONTROLLED_FIXED, NULL, 0, NULL, NULL, true },
+	{ "cluster_name", CONTROLLED_FIXED, NULL, 0, NULL, NULL, true },
+	{ "wal_level", CONTROLLED_WAL_LEVEL, "replica", 0, NULL, "hot_standby, replica or logical",
+	  true },
+	{ "hot_standby", CONTROLLED_TRUE, "on", 0, NULL, "on", true },
+	{ "max_connections", CONTROLLED_INT, "100", 25, NULL, "an integer of at least 25", true },
+	{ "max_wal_senders", CONTROLLED_INT, "10", 3, NULL, "an integer of at least 3", true },
+	{ "max_prepared_transactions", CONTROLLED_INT, "0", 0, NULL, "an integer of at least 0", true },
+	{ "max_locks_per_transaction", CONTROLLED_INT, "64", 32, NULL, "an integer of at least 32",
+	  true },
+	{ "track_commit_timestamp", CONTROLLED_BOOL, "off", 0, NULL, "a boolean", true },
+	{ "max_replication_slots", CONTROLLED_INT, "10", 4, NULL, "an integer of at least 4", true },
+	{ "max_worker_processes", CONTROLLED_INT, "8", 2, NULL, "an integer of at least 2", true },
+	{ "wal_log_hints", CONTROLLED_BOOL, "on", 0, NULL, "a boolean", true },
+	{ "wal_keep_segments", CONTROLLED_INT, NULL, 1, NULL, "an integer of at least 1", false },
+	{ "wal_keep_size", CONTROLLED_INT, NULL, 16, "MB", "a size of at least 16MB", false },
 };
 
 static const char *const recovery_parameters[] = {
-	"archive_cleanup_command", "pause_at_recovery_target", "primary_conninfo",
-	"primary_slot_name", "promote_trigger_file", "recovery_end_command",
-	"recovery_min_apply_delay", "recovery_target", "recovery_target_action",
-	"recovery_target_inclusive", "recovery_target_lsn", "recovery_target_name",
-	"recovery_target_time", "recovery_target_timeline", "recovery_target_xid",
-	"restore_command", "standby_mode", "trigger_file",
+	"archive_cleanup_command",
+	"pause_at_recovery_target",
+	"primary_conninfo",
+	"primary_slot_name",
+	"promote_trigger_file",
+	"recovery_end_command",
+	"recovery_min_apply_delay",
+	"recovery_target",
+	"recovery_target_action",
+	"recovery_target_inclusive",
+	"recovery_target_lsn",
+	"recovery_target_name",
+	"recovery_target_time",
+	"recovery_target_timeline",
+	"recovery_target_xid",
+	"restore_command",
+	"standby_mode",
+	"trigger_file",
 };
 
 #define N_OF(array) (sizeof(array) / sizeof((array)[0]))
@@ -111,7 +125,7 @@ parameter_has_rule(const char *name)
 json_t *
 parameters_controlled_defaults(void)
 {
-	json_t	   *map = json_pack("{}");
+	json_t *map = json_pack("{}");
 
 	for (size_t i = 0; map != NULL && i < N_OF(controlled); i++)
 		if (controlled[i].value != NULL)
@@ -127,9 +141,9 @@ bool
 parameter_controlled_valid(const char *name, const json_t *value, const char **allowed)
 {
 	const Controlled *rule = controlled_find(name);
-	char		text[64];
-	int64_t		integer;
-	bool		truth;
+	char text[64];
+	int64_t integer;
+	bool truth;
 
 	*allowed = rule != NULL ? rule->allowed : NULL;
 	if (rule == NULL)
@@ -138,15 +152,15 @@ parameter_controlled_valid(const char *name, const json_t *value, const char **a
 	{
 		case CONTROLLED_INT:
 			return value_to_int(value, rule->unit, &integer) && integer >= rule->minimum &&
-				integer <= INT32_MAX;
+			       integer <= INT32_MAX;
 		case CONTROLLED_BOOL:
 			return value_to_bool(value, &truth);
 		case CONTROLLED_TRUE:
 			return value_to_bool(value, &truth) && truth;
 		case CONTROLLED_WAL_LEVEL:
 			return value_to_text(value, text, sizeof(text)) &&
-				(strcasecmp(text, "hot_standby") == 0 || strcasecmp(text, "replica") == 0 ||
-				 strcasecmp(text, "logical") == 0);
+			       (strcasecmp(text, "hot_standby") == 0 || strcasecmp(text, "replica") == 0 ||
+			        strcasecmp(text, "logical") == 0);
 		case CONTROLLED_FIXED:
 			break;
 	}
@@ -159,7 +173,7 @@ rule_find(const char *name, int version)
 {
 	for (int i = 0; i < n_guc_rules; i++)
 		if (strcasecmp(guc_rules[i].name, name) == 0 && version >= guc_rules[i].since &&
-			(guc_rules[i].until == 0 || version < guc_rules[i].until))
+		    (guc_rules[i].until == 0 || version < guc_rules[i].until))
 			return &guc_rules[i];
 	return NULL;
 }
@@ -169,7 +183,7 @@ enum_has(const char *values, const char *text)
 {
 	for (const char *p = values;; p++)
 	{
-		size_t		length = strcspn(p, "|");
+		size_t length = strcspn(p, "|");
 
 		if (strlen(text) == length && strncasecmp(p, text, length) == 0)
 			return true;
@@ -180,11 +194,11 @@ enum_has(const char *values, const char *text)
 }
 
 static void
-parameter_problem(ConfigProblems *problems, bool is_error, const char *name,
-				  const char *format, const char *a, const char *b)
+parameter_problem(ConfigProblems *problems, bool is_error, const char *name, const char *format,
+                  const char *a, const char *b)
 {
-	char		key[160];
-	char		message[400];
+	char key[160];
+	char message[400];
 
 	snprintf(key, sizeof(key), "postgresql.parameters.%.100s", name);
 	/* The formats are literals of this file. */
@@ -202,11 +216,11 @@ parameter_problem(ConfigProblems *problems, bool is_error, const char *name,
 static bool
 number_clamp(const GucRule *rule, char *text, size_t size, ConfigProblems *problems)
 {
-	double		number;
-	double		bound;
-	int64_t		integer;
-	char		shown[64];
-	char		bound_text[64];
+	double number;
+	double bound;
+	int64_t integer;
+	char shown[64];
+	char bound_text[64];
 
 	if (rule->kind == GUC_INTEGER)
 	{
@@ -222,10 +236,11 @@ number_clamp(const GucRule *rule, char *text, size_t size, ConfigProblems *probl
 	snprintf(shown, sizeof(shown), "%.60s", text);
 	snprintf(text, size, "%.15g", bound);
 	snprintf(bound_text, sizeof(bound_text), "%s%s%s", text, rule->unit ? " " : "",
-			 rule->unit ? rule->unit : "");
-	parameter_problem(problems, false, rule->name, bound == rule->minimum ?
-					  "\"%s\" is too small, %s is used" : "\"%s\" is too large, %s is used",
-					  shown, bound_text);
+	         rule->unit ? rule->unit : "");
+	parameter_problem(problems, false, rule->name,
+	                  bound == rule->minimum ? "\"%s\" is too small, %s is used"
+	                                         : "\"%s\" is too large, %s is used",
+	                  shown, bound_text);
 	return true;
 }
 
@@ -234,14 +249,13 @@ number_clamp(const GucRule *rule, char *text, size_t size, ConfigProblems *probl
  * "text" possibly replaced; false when it is dropped, with a warning.
  */
 static bool
-parameter_accept(const char *name, int version, char *text, size_t size,
-				 ConfigProblems *problems)
+parameter_accept(const char *name, int version, char *text, size_t size, ConfigProblems *problems)
 {
 	const GucRule *rule;
-	bool		truth;
-	bool		ok = true;
-	char		shown[64];
-	char		version_text[16];
+	bool truth;
+	bool ok = true;
+	char shown[64];
+	char version_text[16];
 
 	if (strchr(name, '.') != NULL)
 		return true;
@@ -249,14 +263,15 @@ parameter_accept(const char *name, int version, char *text, size_t size,
 	if (parameter_is_recovery(name))
 	{
 		parameter_problem(problems, false, name,
-						  "\"%s\" is left out; it belongs to postgresql.recovery_conf%s", name, "");
+		                  "\"%s\" is left out; it belongs to postgresql.recovery_conf%s", name, "");
 		return false;
 	}
 	rule = rule_find(name, version);
 	if (rule == NULL)
 	{
 		parameter_problem(problems, false, name,
-						  "\"%s\" is left out; PostgreSQL %s has no such parameter", name, version_text);
+		                  "\"%s\" is left out; PostgreSQL %s has no such parameter", name,
+		                  version_text);
 		return false;
 	}
 	snprintf(shown, sizeof(shown), "%.60s", text);
@@ -280,10 +295,10 @@ parameter_accept(const char *name, int version, char *text, size_t size,
 	}
 	if (!ok)
 		parameter_problem(problems, false, name,
-						  rule->kind == GUC_BOOL ? "left out: \"%s\" is not a boolean%s" :
-						  rule->values != NULL ? "left out: \"%s\" is not one of %s" :
-						  "left out: \"%s\" is not a number%s",
-						  shown, rule->values ? rule->values : "");
+		                  rule->kind == GUC_BOOL ? "left out: \"%s\" is not a boolean%s"
+		                  : rule->values != NULL ? "left out: \"%s\" is not one of %s"
+		                                         : "left out: \"%s\" is not a number%s",
+		                  shown, rule->values ? rule->values : "");
 	return ok;
 }
 
@@ -293,7 +308,7 @@ static bool
 preload_next(const char **list, char *item, size_t size)
 {
 	const char *p = *list;
-	size_t		n = 0;
+	size_t n = 0;
 
 	while (isspace((unsigned char) *p))
 		p++;
@@ -305,7 +320,7 @@ preload_next(const char **list, char *item, size_t size)
 	}
 	if (*p == '"')
 	{
-		bool		is_closed = false;
+		bool is_closed = false;
 
 		for (p++; *p != '\0' && !is_closed; p++)
 		{
@@ -314,7 +329,7 @@ preload_next(const char **list, char *item, size_t size)
 			else
 			{
 				if (*p == '"')
-					p++;		/* a doubled quote */
+					p++; /* a doubled quote */
 				if (n + 1 < size)
 					item[n++] = *p;
 			}
@@ -342,7 +357,7 @@ preload_next(const char **list, char *item, size_t size)
 	{
 		p++;
 		if (p[strspn(p, " \t\r\n")] == '\0')
-			return false;		/* a comma at the end */
+			return false; /* a comma at the end */
 	}
 	*list = p;
 	return true;
@@ -353,10 +368,9 @@ static bool
 same_library(const char *entry, const char *library)
 {
 	const char *name = strncmp(entry, "$libdir/", 8) == 0 ? entry + 8 : entry;
-	size_t		n = strlen(library);
+	size_t n = strlen(library);
 
-	return strncmp(name, library, n) == 0 &&
-		(name[n] == '\0' || strcmp(name + n, ".so") == 0);
+	return strncmp(name, library, n) == 0 && (name[n] == '\0' || strcmp(name + n, ".so") == 0);
 }
 
 /*
@@ -368,10 +382,10 @@ bool
 preload_add(const char *list, const char *library, char *result, size_t size)
 {
 	const char *p = list;
-	char		item[1024];
-	bool		is_there = false;
-	bool		is_empty = true;
-	int			n;
+	char item[1024];
+	bool is_there = false;
+	bool is_empty = true;
+	int n;
 
 	for (;;)
 	{
@@ -395,11 +409,9 @@ static const char *
 parameter_key(const json_t *map, const char *name)
 {
 	const char *key;
-	json_t	   *value;
+	json_t *value;
 
-	json_object_foreach((json_t *) map, key, value)
-		if (strcasecmp(key, name) == 0)
-			return key;
+	json_object_foreach((json_t *) map, key, value) if (strcasecmp(key, name) == 0) return key;
 	return name;
 }
 
@@ -408,13 +420,13 @@ set_preload(json_t *file, ConfigProblems *problems)
 {
 	const char *key = parameter_key(file, "shared_preload_libraries");
 	const char *list = json_string_value(json_object_get(file, key));
-	char		result[PARAMETER_TEXT_MAX];
+	char result[PARAMETER_TEXT_MAX];
 
 	if (!preload_add(list != NULL ? list : "", OWN_LIBRARY, result, sizeof(result)))
 	{
 		parameter_problem(problems, true, key,
-						  "\"%s\" is not a list of libraries, so \"%s\" cannot be added to it",
-						  list, OWN_LIBRARY);
+		                  "\"%s\" is not a list of libraries, so \"%s\" cannot be added to it",
+		                  list, OWN_LIBRARY);
 		return false;
 	}
 	return json_object_set_new(file, key, json_string(result)) == 0;
@@ -425,16 +437,17 @@ static void
 set_wal_keep(const json_t *parameters, json_t *file)
 {
 	const json_t *size = json_object_get(parameters, parameter_key(parameters, "wal_keep_size"));
-	const json_t *segments = json_object_get(parameters,
-											 parameter_key(parameters, "wal_keep_segments"));
-	char		text[64] = "128MB";
+	const json_t *segments =
+	    json_object_get(parameters, parameter_key(parameters, "wal_keep_segments"));
+	char text[64] = "128MB";
 	const char *allowed;
-	int64_t		n;
+	int64_t n;
 
 	if (size != NULL && parameter_controlled_valid("wal_keep_size", size, &allowed))
 		value_to_text(size, text, sizeof(text));
-	else if (segments != NULL && parameter_controlled_valid("wal_keep_segments", segments, &allowed) &&
-			 value_to_int(segments, NULL, &n))
+	else if (segments != NULL &&
+	         parameter_controlled_valid("wal_keep_segments", segments, &allowed) &&
+	         value_to_int(segments, NULL, &n))
 		snprintf(text, sizeof(text), "%lldMB", (long long) n * WAL_SEGMENT_MB);
 	json_object_set_new(file, "wal_keep_size", json_string(text));
 }
@@ -442,7 +455,7 @@ set_wal_keep(const json_t *parameters, json_t *file)
 static void
 set_command_line(const Settings *settings, const json_t *parameters, json_t *command_line)
 {
-	char		text[64];
+	char text[64];
 
 	json_object_set_new(command_line, "listen_addresses", json_string(settings->listen_addresses));
 	json_object_set_new(command_line, "port", json_sprintf("%d", settings->port));
@@ -451,14 +464,14 @@ set_command_line(const Settings *settings, const json_t *parameters, json_t *com
 	{
 		const json_t *value;
 		const char *allowed;
-		int64_t		number;
-		bool		truth;
+		int64_t number;
+		bool truth;
 
 		if (!controlled[i].on_command_line || controlled[i].kind == CONTROLLED_FIXED)
 			continue;
 		value = json_object_get(parameters, parameter_key(parameters, controlled[i].name));
 		if (value == NULL || !parameter_controlled_valid(controlled[i].name, value, &allowed) ||
-			!value_to_text(value, text, sizeof(text)))
+		    !value_to_text(value, text, sizeof(text)))
 			snprintf(text, sizeof(text), "%s", controlled[i].value);
 		if (controlled[i].kind == CONTROLLED_INT && text_to_int(text, NULL, &number))
 			snprintf(text, sizeof(text), "%lld", (long long) number);
@@ -480,16 +493,15 @@ set_command_line(const Settings *settings, const json_t *parameters, json_t *com
  * without it would not be managed.
  */
 bool
-settings_server_parameters(const Settings *settings, int server_version_num,
-						   json_t **command_line, json_t **config_file,
-						   ConfigProblems *problems)
+settings_server_parameters(const Settings *settings, int server_version_num, json_t **command_line,
+                           json_t **config_file, ConfigProblems *problems)
 {
 	const json_t *parameters = document_get(settings->document, "postgresql.parameters");
-	char	   *text = malloc(PARAMETER_TEXT_MAX);
-	json_t	   *options = json_pack("{}");
-	json_t	   *file = json_pack("{}");
+	char *text = malloc(PARAMETER_TEXT_MAX);
+	json_t *options = json_pack("{}");
+	json_t *file = json_pack("{}");
 	const char *name;
-	json_t	   *value;
+	json_t *value;
 
 	*command_line = *config_file = NULL;
 	if (text == NULL || options == NULL || file == NULL)
@@ -502,7 +514,7 @@ settings_server_parameters(const Settings *settings, int server_version_num,
 		if (!value_to_text(value, text, PARAMETER_TEXT_MAX))
 		{
 			parameter_problem(problems, false, name,
-							  "left out: the value is a list, a map, or too long%s%s", "", "");
+			                  "left out: the value is a list, a map, or too long%s%s", "", "");
 			continue;
 		}
 		if (parameter_accept(name, server_version_num, text, PARAMETER_TEXT_MAX, problems))

@@ -18,306 +18,306 @@
 
 typedef enum KeyKind
 {
-	KEY_SECTION,				/* a map whose keys have rows */
-	KEY_MAP,					/* a map of any keys */
+	KEY_SECTION, /* a map whose keys have rows */
+	KEY_MAP,     /* a map of any keys */
 	KEY_LIST,
 	KEY_LIST_OR_TEXT,
-	KEY_OPTIONS,				/* list or map: options of a program */
-	KEY_TEXT,					/* any scalar */
-	KEY_COMMAND,				/* text or null */
+	KEY_OPTIONS, /* list or map: options of a program */
+	KEY_TEXT,    /* any scalar */
+	KEY_COMMAND, /* text or null */
 	KEY_BOOL,
 	KEY_INT,
 	KEY_REAL,
 	KEY_ENUM,
-	KEY_SYNC_MODE,				/* bool or quorum */
-	KEY_PARAMETERS,				/* map of scalars */
-	KEY_SLOTS,					/* map of maps */
+	KEY_SYNC_MODE,  /* bool or quorum */
+	KEY_PARAMETERS, /* map of scalars */
+	KEY_SLOTS,      /* map of maps */
 	KEY_ANY,
 } KeyKind;
 
 typedef struct Key
 {
-	const char *section;		/* dotted; "" = top, "dcs" = dynamic */
+	const char *section; /* dotted; "" = top, "dcs" = dynamic */
 	const char *name;
-	KeyKind		kind;
-	double		minimum;		/* KEY_INT, KEY_REAL: used when below maximum */
-	double		maximum;
-	const char *extra;			/* unit of KEY_INT, "a|b" of KEY_ENUM */
+	KeyKind kind;
+	double minimum; /* KEY_INT, KEY_REAL: used when below maximum */
+	double maximum;
+	const char *extra; /* unit of KEY_INT, "a|b" of KEY_ENUM */
 } Key;
 
-#define NO_LIMIT	2147483647.0
+#define NO_LIMIT 2147483647.0
 
 static const Key keys[] = {
-	{"", "name", KEY_TEXT, 0, 0, NULL},
-	{"", "scope", KEY_TEXT, 0, 0, NULL},
-	{"", "namespace", KEY_TEXT, 0, 0, NULL},
-	{"", "thread_pool_size", KEY_INT, 5, NO_LIMIT, NULL},
-	{"", "thread_stack_size", KEY_INT, 65536, NO_LIMIT, "B"},
-	{"", "log", KEY_SECTION, 0, 0, NULL},
-	{"", "restapi", KEY_SECTION, 0, 0, NULL},
-	{"", "ctl", KEY_SECTION, 0, 0, NULL},
-	{"", "watchdog", KEY_SECTION, 0, 0, NULL},
-	{"", "tags", KEY_MAP, 0, 0, NULL},
-	{"", "citus", KEY_SECTION, 0, 0, NULL},
-	{"", "bootstrap", KEY_SECTION, 0, 0, NULL},
-	{"", "postgresql", KEY_SECTION, 0, 0, NULL},
-	{"", "etcd", KEY_SECTION, 0, 0, NULL},
-	{"", "etcd3", KEY_SECTION, 0, 0, NULL},
-	{"", "consul", KEY_SECTION, 0, 0, NULL},
-	{"", "zookeeper", KEY_SECTION, 0, 0, NULL},
-	{"", "exhibitor", KEY_SECTION, 0, 0, NULL},
-	{"", "kubernetes", KEY_SECTION, 0, 0, NULL},
-	{"", "raft", KEY_SECTION, 0, 0, NULL},
+	{ "", "name", KEY_TEXT, 0, 0, NULL },
+	{ "", "scope", KEY_TEXT, 0, 0, NULL },
+	{ "", "namespace", KEY_TEXT, 0, 0, NULL },
+	{ "", "thread_pool_size", KEY_INT, 5, NO_LIMIT, NULL },
+	{ "", "thread_stack_size", KEY_INT, 65536, NO_LIMIT, "B" },
+	{ "", "log", KEY_SECTION, 0, 0, NULL },
+	{ "", "restapi", KEY_SECTION, 0, 0, NULL },
+	{ "", "ctl", KEY_SECTION, 0, 0, NULL },
+	{ "", "watchdog", KEY_SECTION, 0, 0, NULL },
+	{ "", "tags", KEY_MAP, 0, 0, NULL },
+	{ "", "citus", KEY_SECTION, 0, 0, NULL },
+	{ "", "bootstrap", KEY_SECTION, 0, 0, NULL },
+	{ "", "postgresql", KEY_SECTION, 0, 0, NULL },
+	{ "", "etcd", KEY_SECTION, 0, 0, NULL },
+	{ "", "etcd3", KEY_SECTION, 0, 0, NULL },
+	{ "", "consul", KEY_SECTION, 0, 0, NULL },
+	{ "", "zookeeper", KEY_SECTION, 0, 0, NULL },
+	{ "", "exhibitor", KEY_SECTION, 0, 0, NULL },
+	{ "", "kubernetes", KEY_SECTION, 0, 0, NULL },
+	{ "", "raft", KEY_SECTION, 0, 0, NULL },
 
-	{"log", "type", KEY_ENUM, 0, 0, "plain|json"},
-	{"log", "level", KEY_ENUM, 0, 0, "DEBUG|INFO|WARN|WARNING|ERROR|FATAL|CRITICAL"},
-	{"log", "traceback_level", KEY_ENUM, 0, 0, "DEBUG|ERROR"},
-	{"log", "format", KEY_ANY, 0, 0, NULL},
-	{"log", "dateformat", KEY_TEXT, 0, 0, NULL},
-	{"log", "static_fields", KEY_MAP, 0, 0, NULL},
-	{"log", "max_queue_size", KEY_INT, 0, NO_LIMIT, NULL},
-	{"log", "dir", KEY_TEXT, 0, 0, NULL},
-	{"log", "mode", KEY_INT, 0, 511, NULL},
-	{"log", "file_num", KEY_INT, 0, NO_LIMIT, NULL},
-	{"log", "file_size", KEY_INT, 0, 9e18, NULL},
-	{"log", "loggers", KEY_MAP, 0, 0, NULL},
-	{"log", "deduplicate_heartbeat_logs", KEY_BOOL, 0, 0, NULL},
+	{ "log", "type", KEY_ENUM, 0, 0, "plain|json" },
+	{ "log", "level", KEY_ENUM, 0, 0, "DEBUG|INFO|WARN|WARNING|ERROR|FATAL|CRITICAL" },
+	{ "log", "traceback_level", KEY_ENUM, 0, 0, "DEBUG|ERROR" },
+	{ "log", "format", KEY_ANY, 0, 0, NULL },
+	{ "log", "dateformat", KEY_TEXT, 0, 0, NULL },
+	{ "log", "static_fields", KEY_MAP, 0, 0, NULL },
+	{ "log", "max_queue_size", KEY_INT, 0, NO_LIMIT, NULL },
+	{ "log", "dir", KEY_TEXT, 0, 0, NULL },
+	{ "log", "mode", KEY_INT, 0, 511, NULL },
+	{ "log", "file_num", KEY_INT, 0, NO_LIMIT, NULL },
+	{ "log", "file_size", KEY_INT, 0, 9e18, NULL },
+	{ "log", "loggers", KEY_MAP, 0, 0, NULL },
+	{ "log", "deduplicate_heartbeat_logs", KEY_BOOL, 0, 0, NULL },
 
-	{"restapi", "listen", KEY_TEXT, 0, 0, NULL},
-	{"restapi", "connect_address", KEY_TEXT, 0, 0, NULL},
-	{"restapi", "authentication", KEY_SECTION, 0, 0, NULL},
-	{"restapi", "certfile", KEY_TEXT, 0, 0, NULL},
-	{"restapi", "keyfile", KEY_TEXT, 0, 0, NULL},
-	{"restapi", "keyfile_password", KEY_TEXT, 0, 0, NULL},
-	{"restapi", "cafile", KEY_TEXT, 0, 0, NULL},
-	{"restapi", "ciphers", KEY_TEXT, 0, 0, NULL},
-	{"restapi", "verify_client", KEY_ENUM, 0, 0, "none|optional|required"},
-	{"restapi", "allowlist", KEY_LIST, 0, 0, NULL},
-	{"restapi", "allowlist_include_members", KEY_BOOL, 0, 0, NULL},
-	{"restapi", "http_extra_headers", KEY_MAP, 0, 0, NULL},
-	{"restapi", "https_extra_headers", KEY_MAP, 0, 0, NULL},
-	{"restapi", "request_queue_size", KEY_INT, 0, 4096, NULL},
-	{"restapi", "thread_pool_size", KEY_INT, 5, NO_LIMIT, NULL},
-	{"restapi", "server_tokens", KEY_ENUM, 0, 0, "original|minimal|productonly"},
-	{"restapi.authentication", "username", KEY_TEXT, 0, 0, NULL},
-	{"restapi.authentication", "password", KEY_TEXT, 0, 0, NULL},
+	{ "restapi", "listen", KEY_TEXT, 0, 0, NULL },
+	{ "restapi", "connect_address", KEY_TEXT, 0, 0, NULL },
+	{ "restapi", "authentication", KEY_SECTION, 0, 0, NULL },
+	{ "restapi", "certfile", KEY_TEXT, 0, 0, NULL },
+	{ "restapi", "keyfile", KEY_TEXT, 0, 0, NULL },
+	{ "restapi", "keyfile_password", KEY_TEXT, 0, 0, NULL },
+	{ "restapi", "cafile", KEY_TEXT, 0, 0, NULL },
+	{ "restapi", "ciphers", KEY_TEXT, 0, 0, NULL },
+	{ "restapi", "verify_client", KEY_ENUM, 0, 0, "none|optional|required" },
+	{ "restapi", "allowlist", KEY_LIST, 0, 0, NULL },
+	{ "restapi", "allowlist_include_members", KEY_BOOL, 0, 0, NULL },
+	{ "restapi", "http_extra_headers", KEY_MAP, 0, 0, NULL },
+	{ "restapi", "https_extra_headers", KEY_MAP, 0, 0, NULL },
+	{ "restapi", "request_queue_size", KEY_INT, 0, 4096, NULL },
+	{ "restapi", "thread_pool_size", KEY_INT, 5, NO_LIMIT, NULL },
+	{ "restapi", "server_tokens", KEY_ENUM, 0, 0, "original|minimal|productonly" },
+	{ "restapi.authentication", "username", KEY_TEXT, 0, 0, NULL },
+	{ "restapi.authentication", "password", KEY_TEXT, 0, 0, NULL },
 
-	{"ctl", "authentication", KEY_SECTION, 0, 0, NULL},
-	{"ctl", "insecure", KEY_BOOL, 0, 0, NULL},
-	{"ctl", "cacert", KEY_TEXT, 0, 0, NULL},
-	{"ctl", "certfile", KEY_TEXT, 0, 0, NULL},
-	{"ctl", "keyfile", KEY_TEXT, 0, 0, NULL},
-	{"ctl", "keyfile_password", KEY_TEXT, 0, 0, NULL},
-	{"ctl.authentication", "username", KEY_TEXT, 0, 0, NULL},
-	{"ctl.authentication", "password", KEY_TEXT, 0, 0, NULL},
+	{ "ctl", "authentication", KEY_SECTION, 0, 0, NULL },
+	{ "ctl", "insecure", KEY_BOOL, 0, 0, NULL },
+	{ "ctl", "cacert", KEY_TEXT, 0, 0, NULL },
+	{ "ctl", "certfile", KEY_TEXT, 0, 0, NULL },
+	{ "ctl", "keyfile", KEY_TEXT, 0, 0, NULL },
+	{ "ctl", "keyfile_password", KEY_TEXT, 0, 0, NULL },
+	{ "ctl.authentication", "username", KEY_TEXT, 0, 0, NULL },
+	{ "ctl.authentication", "password", KEY_TEXT, 0, 0, NULL },
 
-	{"watchdog", "mode", KEY_ANY, 0, 0, NULL},
-	{"watchdog", "device", KEY_TEXT, 0, 0, NULL},
-	{"watchdog", "safety_margin", KEY_INT, -1, NO_LIMIT, NULL},
-	{"watchdog", "driver", KEY_TEXT, 0, 0, NULL},
+	{ "watchdog", "mode", KEY_ANY, 0, 0, NULL },
+	{ "watchdog", "device", KEY_TEXT, 0, 0, NULL },
+	{ "watchdog", "safety_margin", KEY_INT, -1, NO_LIMIT, NULL },
+	{ "watchdog", "driver", KEY_TEXT, 0, 0, NULL },
 
-	{"tags", "nofailover", KEY_BOOL, 0, 0, NULL},
-	{"tags", "failover_priority", KEY_INT, -NO_LIMIT, NO_LIMIT, NULL},
-	{"tags", "noloadbalance", KEY_BOOL, 0, 0, NULL},
-	{"tags", "clonefrom", KEY_BOOL, 0, 0, NULL},
-	{"tags", "replicatefrom", KEY_TEXT, 0, 0, NULL},
-	{"tags", "nosync", KEY_BOOL, 0, 0, NULL},
-	{"tags", "sync_priority", KEY_INT, -NO_LIMIT, NO_LIMIT, NULL},
-	{"tags", "nostream", KEY_BOOL, 0, 0, NULL},
+	{ "tags", "nofailover", KEY_BOOL, 0, 0, NULL },
+	{ "tags", "failover_priority", KEY_INT, -NO_LIMIT, NO_LIMIT, NULL },
+	{ "tags", "noloadbalance", KEY_BOOL, 0, 0, NULL },
+	{ "tags", "clonefrom", KEY_BOOL, 0, 0, NULL },
+	{ "tags", "replicatefrom", KEY_TEXT, 0, 0, NULL },
+	{ "tags", "nosync", KEY_BOOL, 0, 0, NULL },
+	{ "tags", "sync_priority", KEY_INT, -NO_LIMIT, NO_LIMIT, NULL },
+	{ "tags", "nostream", KEY_BOOL, 0, 0, NULL },
 
-	{"citus", "group", KEY_INT, 0, NO_LIMIT, NULL},
-	{"citus", "database", KEY_TEXT, 0, 0, NULL},
+	{ "citus", "group", KEY_INT, 0, NO_LIMIT, NULL },
+	{ "citus", "database", KEY_TEXT, 0, 0, NULL },
 
-	{"bootstrap", "dcs", KEY_SECTION, 0, 0, NULL},
-	{"bootstrap", "method", KEY_TEXT, 0, 0, NULL},
-	{"bootstrap", "initdb", KEY_OPTIONS, 0, 0, NULL},
-	{"bootstrap", "pg_hba", KEY_LIST, 0, 0, NULL},
-	{"bootstrap", "post_bootstrap", KEY_COMMAND, 0, 0, NULL},
-	{"bootstrap", "post_init", KEY_COMMAND, 0, 0, NULL},
-	{"bootstrap", "users", KEY_ANY, 0, 0, NULL},
+	{ "bootstrap", "dcs", KEY_SECTION, 0, 0, NULL },
+	{ "bootstrap", "method", KEY_TEXT, 0, 0, NULL },
+	{ "bootstrap", "initdb", KEY_OPTIONS, 0, 0, NULL },
+	{ "bootstrap", "pg_hba", KEY_LIST, 0, 0, NULL },
+	{ "bootstrap", "post_bootstrap", KEY_COMMAND, 0, 0, NULL },
+	{ "bootstrap", "post_init", KEY_COMMAND, 0, 0, NULL },
+	{ "bootstrap", "users", KEY_ANY, 0, 0, NULL },
 
-	{"postgresql", "listen", KEY_TEXT, 0, 0, NULL},
-	{"postgresql", "connect_address", KEY_TEXT, 0, 0, NULL},
-	{"postgresql", "proxy_address", KEY_TEXT, 0, 0, NULL},
-	{"postgresql", "data_dir", KEY_TEXT, 0, 0, NULL},
-	{"postgresql", "config_dir", KEY_TEXT, 0, 0, NULL},
-	{"postgresql", "config_base_name", KEY_TEXT, 0, 0, NULL},
-	{"postgresql", "bin_dir", KEY_TEXT, 0, 0, NULL},
-	{"postgresql", "bin_name", KEY_SECTION, 0, 0, NULL},
-	{"postgresql", "database", KEY_TEXT, 0, 0, NULL},
-	{"postgresql", "pgpass", KEY_TEXT, 0, 0, NULL},
-	{"postgresql", "krbsrvname", KEY_TEXT, 0, 0, NULL},
-	{"postgresql", "authentication", KEY_SECTION, 0, 0, NULL},
-	{"postgresql", "use_unix_socket", KEY_BOOL, 0, 0, NULL},
-	{"postgresql", "use_unix_socket_repl", KEY_BOOL, 0, 0, NULL},
-	{"postgresql", "callbacks", KEY_SECTION, 0, 0, NULL},
-	{"postgresql", "create_replica_methods", KEY_LIST_OR_TEXT, 0, 0, NULL},
-	{"postgresql", "create_replica_method", KEY_LIST_OR_TEXT, 0, 0, NULL},
-	{"postgresql", "basebackup", KEY_OPTIONS, 0, 0, NULL},
-	{"postgresql", "rewind", KEY_OPTIONS, 0, 0, NULL},
-	{"postgresql", "use_pg_rewind", KEY_BOOL, 0, 0, NULL},
-	{"postgresql", "remove_data_directory_on_rewind_failure", KEY_BOOL, 0, 0, NULL},
-	{"postgresql", "remove_data_directory_on_diverged_timelines", KEY_BOOL, 0, 0, NULL},
-	{"postgresql", "recovery_conf", KEY_PARAMETERS, 0, 0, NULL},
-	{"postgresql", "custom_conf", KEY_TEXT, 0, 0, NULL},
-	{"postgresql", "parameters", KEY_PARAMETERS, 0, 0, NULL},
-	{"postgresql", "parameters_primary", KEY_PARAMETERS, 0, 0, NULL},
-	{"postgresql", "parameters_replica", KEY_PARAMETERS, 0, 0, NULL},
-	{"postgresql", "parameters_standby_leader", KEY_PARAMETERS, 0, 0, NULL},
-	{"postgresql", "pg_hba", KEY_LIST, 0, 0, NULL},
-	{"postgresql", "pg_hba_primary", KEY_LIST, 0, 0, NULL},
-	{"postgresql", "pg_hba_replica", KEY_LIST, 0, 0, NULL},
-	{"postgresql", "pg_hba_standby_leader", KEY_LIST, 0, 0, NULL},
-	{"postgresql", "pg_ident", KEY_LIST, 0, 0, NULL},
-	{"postgresql", "pg_ident_primary", KEY_LIST, 0, 0, NULL},
-	{"postgresql", "pg_ident_replica", KEY_LIST, 0, 0, NULL},
-	{"postgresql", "pg_ident_standby_leader", KEY_LIST, 0, 0, NULL},
-	{"postgresql", "pg_ctl_timeout", KEY_INT, 0, NO_LIMIT, NULL},
-	{"postgresql", "pre_promote", KEY_COMMAND, 0, 0, NULL},
-	{"postgresql", "before_stop", KEY_COMMAND, 0, 0, NULL},
-	{"postgresql", "use_slots", KEY_BOOL, 0, 0, NULL},
+	{ "postgresql", "listen", KEY_TEXT, 0, 0, NULL },
+	{ "postgresql", "connect_address", KEY_TEXT, 0, 0, NULL },
+	{ "postgresql", "proxy_address", KEY_TEXT, 0, 0, NULL },
+	{ "postgresql", "data_dir", KEY_TEXT, 0, 0, NULL },
+	{ "postgresql", "config_dir", KEY_TEXT, 0, 0, NULL },
+	{ "postgresql", "config_base_name", KEY_TEXT, 0, 0, NULL },
+	{ "postgresql", "bin_dir", KEY_TEXT, 0, 0, NULL },
+	{ "postgresql", "bin_name", KEY_SECTION, 0, 0, NULL },
+	{ "postgresql", "database", KEY_TEXT, 0, 0, NULL },
+	{ "postgresql", "pgpass", KEY_TEXT, 0, 0, NULL },
+	{ "postgresql", "krbsrvname", KEY_TEXT, 0, 0, NULL },
+	{ "postgresql", "authentication", KEY_SECTION, 0, 0, NULL },
+	{ "postgresql", "use_unix_socket", KEY_BOOL, 0, 0, NULL },
+	{ "postgresql", "use_unix_socket_repl", KEY_BOOL, 0, 0, NULL },
+	{ "postgresql", "callbacks", KEY_SECTION, 0, 0, NULL },
+	{ "postgresql", "create_replica_methods", KEY_LIST_OR_TEXT, 0, 0, NULL },
+	{ "postgresql", "create_replica_method", KEY_LIST_OR_TEXT, 0, 0, NULL },
+	{ "postgresql", "basebackup", KEY_OPTIONS, 0, 0, NULL },
+	{ "postgresql", "rewind", KEY_OPTIONS, 0, 0, NULL },
+	{ "postgresql", "use_pg_rewind", KEY_BOOL, 0, 0, NULL },
+	{ "postgresql", "remove_data_directory_on_rewind_failure", KEY_BOOL, 0, 0, NULL },
+	{ "postgresql", "remove_data_directory_on_diverged_timelines", KEY_BOOL, 0, 0, NULL },
+	{ "postgresql", "recovery_conf", KEY_PARAMETERS, 0, 0, NULL },
+	{ "postgresql", "custom_conf", KEY_TEXT, 0, 0, NULL },
+	{ "postgresql", "parameters", KEY_PARAMETERS, 0, 0, NULL },
+	{ "postgresql", "parameters_primary", KEY_PARAMETERS, 0, 0, NULL },
+	{ "postgresql", "parameters_replica", KEY_PARAMETERS, 0, 0, NULL },
+	{ "postgresql", "parameters_standby_leader", KEY_PARAMETERS, 0, 0, NULL },
+	{ "postgresql", "pg_hba", KEY_LIST, 0, 0, NULL },
+	{ "postgresql", "pg_hba_primary", KEY_LIST, 0, 0, NULL },
+	{ "postgresql", "pg_hba_replica", KEY_LIST, 0, 0, NULL },
+	{ "postgresql", "pg_hba_standby_leader", KEY_LIST, 0, 0, NULL },
+	{ "postgresql", "pg_ident", KEY_LIST, 0, 0, NULL },
+	{ "postgresql", "pg_ident_primary", KEY_LIST, 0, 0, NULL },
+	{ "postgresql", "pg_ident_replica", KEY_LIST, 0, 0, NULL },
+	{ "postgresql", "pg_ident_standby_leader", KEY_LIST, 0, 0, NULL },
+	{ "postgresql", "pg_ctl_timeout", KEY_INT, 0, NO_LIMIT, NULL },
+	{ "postgresql", "pre_promote", KEY_COMMAND, 0, 0, NULL },
+	{ "postgresql", "before_stop", KEY_COMMAND, 0, 0, NULL },
+	{ "postgresql", "use_slots", KEY_BOOL, 0, 0, NULL },
 	/* The old format. */
-	{"postgresql", "name", KEY_TEXT, 0, 0, NULL},
-	{"postgresql", "superuser", KEY_MAP, 0, 0, NULL},
-	{"postgresql", "replication", KEY_MAP, 0, 0, NULL},
-	{"postgresql", "pg_rewind", KEY_MAP, 0, 0, NULL},
-	{"postgresql.bin_name", "pg_ctl", KEY_TEXT, 0, 0, NULL},
-	{"postgresql.bin_name", "initdb", KEY_TEXT, 0, 0, NULL},
-	{"postgresql.bin_name", "pg_controldata", KEY_TEXT, 0, 0, NULL},
-	{"postgresql.bin_name", "pg_basebackup", KEY_TEXT, 0, 0, NULL},
-	{"postgresql.bin_name", "postgres", KEY_TEXT, 0, 0, NULL},
-	{"postgresql.bin_name", "pg_isready", KEY_TEXT, 0, 0, NULL},
-	{"postgresql.bin_name", "pg_rewind", KEY_TEXT, 0, 0, NULL},
-	{"postgresql.authentication", "superuser", KEY_SECTION, 0, 0, NULL},
-	{"postgresql.authentication", "replication", KEY_SECTION, 0, 0, NULL},
-	{"postgresql.authentication", "rewind", KEY_SECTION, 0, 0, NULL},
-	{"credentials", "username", KEY_TEXT, 0, 0, NULL},
-	{"credentials", "password", KEY_TEXT, 0, 0, NULL},
-	{"credentials", "sslmode", KEY_TEXT, 0, 0, NULL},
-	{"credentials", "sslcert", KEY_TEXT, 0, 0, NULL},
-	{"credentials", "sslkey", KEY_TEXT, 0, 0, NULL},
-	{"credentials", "sslpassword", KEY_TEXT, 0, 0, NULL},
-	{"credentials", "sslrootcert", KEY_TEXT, 0, 0, NULL},
-	{"credentials", "sslcrl", KEY_TEXT, 0, 0, NULL},
-	{"credentials", "sslcrldir", KEY_TEXT, 0, 0, NULL},
-	{"credentials", "gssencmode", KEY_TEXT, 0, 0, NULL},
-	{"credentials", "channel_binding", KEY_TEXT, 0, 0, NULL},
-	{"credentials", "sslnegotiation", KEY_TEXT, 0, 0, NULL},
-	{"postgresql.callbacks", "on_start", KEY_COMMAND, 0, 0, NULL},
-	{"postgresql.callbacks", "on_stop", KEY_COMMAND, 0, 0, NULL},
-	{"postgresql.callbacks", "on_restart", KEY_COMMAND, 0, 0, NULL},
-	{"postgresql.callbacks", "on_reload", KEY_COMMAND, 0, 0, NULL},
-	{"postgresql.callbacks", "on_role_change", KEY_COMMAND, 0, 0, NULL},
+	{ "postgresql", "name", KEY_TEXT, 0, 0, NULL },
+	{ "postgresql", "superuser", KEY_MAP, 0, 0, NULL },
+	{ "postgresql", "replication", KEY_MAP, 0, 0, NULL },
+	{ "postgresql", "pg_rewind", KEY_MAP, 0, 0, NULL },
+	{ "postgresql.bin_name", "pg_ctl", KEY_TEXT, 0, 0, NULL },
+	{ "postgresql.bin_name", "initdb", KEY_TEXT, 0, 0, NULL },
+	{ "postgresql.bin_name", "pg_controldata", KEY_TEXT, 0, 0, NULL },
+	{ "postgresql.bin_name", "pg_basebackup", KEY_TEXT, 0, 0, NULL },
+	{ "postgresql.bin_name", "postgres", KEY_TEXT, 0, 0, NULL },
+	{ "postgresql.bin_name", "pg_isready", KEY_TEXT, 0, 0, NULL },
+	{ "postgresql.bin_name", "pg_rewind", KEY_TEXT, 0, 0, NULL },
+	{ "postgresql.authentication", "superuser", KEY_SECTION, 0, 0, NULL },
+	{ "postgresql.authentication", "replication", KEY_SECTION, 0, 0, NULL },
+	{ "postgresql.authentication", "rewind", KEY_SECTION, 0, 0, NULL },
+	{ "credentials", "username", KEY_TEXT, 0, 0, NULL },
+	{ "credentials", "password", KEY_TEXT, 0, 0, NULL },
+	{ "credentials", "sslmode", KEY_TEXT, 0, 0, NULL },
+	{ "credentials", "sslcert", KEY_TEXT, 0, 0, NULL },
+	{ "credentials", "sslkey", KEY_TEXT, 0, 0, NULL },
+	{ "credentials", "sslpassword", KEY_TEXT, 0, 0, NULL },
+	{ "credentials", "sslrootcert", KEY_TEXT, 0, 0, NULL },
+	{ "credentials", "sslcrl", KEY_TEXT, 0, 0, NULL },
+	{ "credentials", "sslcrldir", KEY_TEXT, 0, 0, NULL },
+	{ "credentials", "gssencmode", KEY_TEXT, 0, 0, NULL },
+	{ "credentials", "channel_binding", KEY_TEXT, 0, 0, NULL },
+	{ "credentials", "sslnegotiation", KEY_TEXT, 0, 0, NULL },
+	{ "postgresql.callbacks", "on_start", KEY_COMMAND, 0, 0, NULL },
+	{ "postgresql.callbacks", "on_stop", KEY_COMMAND, 0, 0, NULL },
+	{ "postgresql.callbacks", "on_restart", KEY_COMMAND, 0, 0, NULL },
+	{ "postgresql.callbacks", "on_reload", KEY_COMMAND, 0, 0, NULL },
+	{ "postgresql.callbacks", "on_role_change", KEY_COMMAND, 0, 0, NULL },
 
-	{"dcs", "ttl", KEY_INT, -NO_LIMIT, NO_LIMIT, NULL},
-	{"dcs", "loop_wait", KEY_INT, -NO_LIMIT, NO_LIMIT, NULL},
-	{"dcs", "retry_timeout", KEY_INT, -NO_LIMIT, NO_LIMIT, NULL},
-	{"dcs", "pause", KEY_BOOL, 0, 0, NULL},
-	{"dcs", "maximum_lag_on_failover", KEY_INT, 0, 9e18, NULL},
-	{"dcs", "maximum_lag_on_syncnode", KEY_INT, -1, 9e18, NULL},
-	{"dcs", "max_timelines_history", KEY_INT, 0, NO_LIMIT, NULL},
-	{"dcs", "check_timeline", KEY_BOOL, 0, 0, NULL},
-	{"dcs", "primary_start_timeout", KEY_INT, 0, NO_LIMIT, NULL},
-	{"dcs", "master_start_timeout", KEY_INT, 0, NO_LIMIT, NULL},
-	{"dcs", "primary_stop_timeout", KEY_INT, 0, NO_LIMIT, NULL},
-	{"dcs", "master_stop_timeout", KEY_INT, 0, NO_LIMIT, NULL},
-	{"dcs", "primary_race_backoff", KEY_INT, 0, NO_LIMIT, NULL},
-	{"dcs", "synchronous_mode", KEY_SYNC_MODE, 0, 0, NULL},
-	{"dcs", "synchronous_mode_strict", KEY_BOOL, 0, 0, NULL},
-	{"dcs", "synchronous_node_count", KEY_INT, 1, NO_LIMIT, NULL},
-	{"dcs", "failsafe_mode", KEY_BOOL, 0, 0, NULL},
-	{"dcs", "member_slots_ttl", KEY_INT, 0, NO_LIMIT, "s"},
-	{"dcs", "slots", KEY_SLOTS, 0, 0, NULL},
-	{"dcs", "permanent_replication_slots", KEY_SLOTS, 0, 0, NULL},
-	{"dcs", "permanent_slots", KEY_SLOTS, 0, 0, NULL},
-	{"dcs", "ignore_slots", KEY_LIST, 0, 0, NULL},
-	{"dcs", "standby_cluster", KEY_SECTION, 0, 0, NULL},
-	{"dcs", "postgresql", KEY_SECTION, 0, 0, NULL},
-	{"standby_cluster", "host", KEY_TEXT, 0, 0, NULL},
-	{"standby_cluster", "port", KEY_TEXT, 0, 0, NULL},
-	{"standby_cluster", "restore_command", KEY_COMMAND, 0, 0, NULL},
-	{"standby_cluster", "primary_slot_name", KEY_TEXT, 0, 0, NULL},
-	{"standby_cluster", "create_replica_methods", KEY_LIST_OR_TEXT, 0, 0, NULL},
-	{"standby_cluster", "archive_cleanup_command", KEY_COMMAND, 0, 0, NULL},
-	{"standby_cluster", "recovery_min_apply_delay", KEY_TEXT, 0, 0, NULL},
+	{ "dcs", "ttl", KEY_INT, -NO_LIMIT, NO_LIMIT, NULL },
+	{ "dcs", "loop_wait", KEY_INT, -NO_LIMIT, NO_LIMIT, NULL },
+	{ "dcs", "retry_timeout", KEY_INT, -NO_LIMIT, NO_LIMIT, NULL },
+	{ "dcs", "pause", KEY_BOOL, 0, 0, NULL },
+	{ "dcs", "maximum_lag_on_failover", KEY_INT, 0, 9e18, NULL },
+	{ "dcs", "maximum_lag_on_syncnode", KEY_INT, -1, 9e18, NULL },
+	{ "dcs", "max_timelines_history", KEY_INT, 0, NO_LIMIT, NULL },
+	{ "dcs", "check_timeline", KEY_BOOL, 0, 0, NULL },
+	{ "dcs", "primary_start_timeout", KEY_INT, 0, NO_LIMIT, NULL },
+	{ "dcs", "master_start_timeout", KEY_INT, 0, NO_LIMIT, NULL },
+	{ "dcs", "primary_stop_timeout", KEY_INT, 0, NO_LIMIT, NULL },
+	{ "dcs", "master_stop_timeout", KEY_INT, 0, NO_LIMIT, NULL },
+	{ "dcs", "primary_race_backoff", KEY_INT, 0, NO_LIMIT, NULL },
+	{ "dcs", "synchronous_mode", KEY_SYNC_MODE, 0, 0, NULL },
+	{ "dcs", "synchronous_mode_strict", KEY_BOOL, 0, 0, NULL },
+	{ "dcs", "synchronous_node_count", KEY_INT, 1, NO_LIMIT, NULL },
+	{ "dcs", "failsafe_mode", KEY_BOOL, 0, 0, NULL },
+	{ "dcs", "member_slots_ttl", KEY_INT, 0, NO_LIMIT, "s" },
+	{ "dcs", "slots", KEY_SLOTS, 0, 0, NULL },
+	{ "dcs", "permanent_replication_slots", KEY_SLOTS, 0, 0, NULL },
+	{ "dcs", "permanent_slots", KEY_SLOTS, 0, 0, NULL },
+	{ "dcs", "ignore_slots", KEY_LIST, 0, 0, NULL },
+	{ "dcs", "standby_cluster", KEY_SECTION, 0, 0, NULL },
+	{ "dcs", "postgresql", KEY_SECTION, 0, 0, NULL },
+	{ "standby_cluster", "host", KEY_TEXT, 0, 0, NULL },
+	{ "standby_cluster", "port", KEY_TEXT, 0, 0, NULL },
+	{ "standby_cluster", "restore_command", KEY_COMMAND, 0, 0, NULL },
+	{ "standby_cluster", "primary_slot_name", KEY_TEXT, 0, 0, NULL },
+	{ "standby_cluster", "create_replica_methods", KEY_LIST_OR_TEXT, 0, 0, NULL },
+	{ "standby_cluster", "archive_cleanup_command", KEY_COMMAND, 0, 0, NULL },
+	{ "standby_cluster", "recovery_min_apply_delay", KEY_TEXT, 0, 0, NULL },
 
-	{"etcd", "host", KEY_TEXT, 0, 0, NULL},
-	{"etcd", "hosts", KEY_LIST_OR_TEXT, 0, 0, NULL},
-	{"etcd", "url", KEY_TEXT, 0, 0, NULL},
-	{"etcd", "proxy", KEY_TEXT, 0, 0, NULL},
-	{"etcd", "srv", KEY_TEXT, 0, 0, NULL},
-	{"etcd", "discovery_srv", KEY_TEXT, 0, 0, NULL},
-	{"etcd", "srv_domain", KEY_TEXT, 0, 0, NULL},
-	{"etcd", "srv_suffix", KEY_TEXT, 0, 0, NULL},
-	{"etcd", "use_proxies", KEY_BOOL, 0, 0, NULL},
-	{"etcd", "protocol", KEY_ENUM, 0, 0, "http|https"},
-	{"etcd", "port", KEY_INT, 1, 65535, NULL},
-	{"etcd", "username", KEY_TEXT, 0, 0, NULL},
-	{"etcd", "password", KEY_TEXT, 0, 0, NULL},
-	{"etcd", "cacert", KEY_TEXT, 0, 0, NULL},
-	{"etcd", "cert", KEY_TEXT, 0, 0, NULL},
-	{"etcd", "key", KEY_TEXT, 0, 0, NULL},
+	{ "etcd", "host", KEY_TEXT, 0, 0, NULL },
+	{ "etcd", "hosts", KEY_LIST_OR_TEXT, 0, 0, NULL },
+	{ "etcd", "url", KEY_TEXT, 0, 0, NULL },
+	{ "etcd", "proxy", KEY_TEXT, 0, 0, NULL },
+	{ "etcd", "srv", KEY_TEXT, 0, 0, NULL },
+	{ "etcd", "discovery_srv", KEY_TEXT, 0, 0, NULL },
+	{ "etcd", "srv_domain", KEY_TEXT, 0, 0, NULL },
+	{ "etcd", "srv_suffix", KEY_TEXT, 0, 0, NULL },
+	{ "etcd", "use_proxies", KEY_BOOL, 0, 0, NULL },
+	{ "etcd", "protocol", KEY_ENUM, 0, 0, "http|https" },
+	{ "etcd", "port", KEY_INT, 1, 65535, NULL },
+	{ "etcd", "username", KEY_TEXT, 0, 0, NULL },
+	{ "etcd", "password", KEY_TEXT, 0, 0, NULL },
+	{ "etcd", "cacert", KEY_TEXT, 0, 0, NULL },
+	{ "etcd", "cert", KEY_TEXT, 0, 0, NULL },
+	{ "etcd", "key", KEY_TEXT, 0, 0, NULL },
 
-	{"consul", "host", KEY_TEXT, 0, 0, NULL},
-	{"consul", "url", KEY_TEXT, 0, 0, NULL},
-	{"consul", "port", KEY_INT, 1, 65535, NULL},
-	{"consul", "scheme", KEY_TEXT, 0, 0, NULL},
-	{"consul", "token", KEY_TEXT, 0, 0, NULL},
-	{"consul", "verify", KEY_BOOL, 0, 0, NULL},
-	{"consul", "cacert", KEY_TEXT, 0, 0, NULL},
-	{"consul", "cert", KEY_TEXT, 0, 0, NULL},
-	{"consul", "key", KEY_TEXT, 0, 0, NULL},
-	{"consul", "dc", KEY_TEXT, 0, 0, NULL},
-	{"consul", "consistency", KEY_ENUM, 0, 0, "default|consistent|stale"},
-	{"consul", "checks", KEY_LIST, 0, 0, NULL},
-	{"consul", "register_service", KEY_BOOL, 0, 0, NULL},
-	{"consul", "service_tags", KEY_LIST, 0, 0, NULL},
-	{"consul", "service_check_interval", KEY_TEXT, 0, 0, NULL},
-	{"consul", "service_check_tls_server_name", KEY_TEXT, 0, 0, NULL},
+	{ "consul", "host", KEY_TEXT, 0, 0, NULL },
+	{ "consul", "url", KEY_TEXT, 0, 0, NULL },
+	{ "consul", "port", KEY_INT, 1, 65535, NULL },
+	{ "consul", "scheme", KEY_TEXT, 0, 0, NULL },
+	{ "consul", "token", KEY_TEXT, 0, 0, NULL },
+	{ "consul", "verify", KEY_BOOL, 0, 0, NULL },
+	{ "consul", "cacert", KEY_TEXT, 0, 0, NULL },
+	{ "consul", "cert", KEY_TEXT, 0, 0, NULL },
+	{ "consul", "key", KEY_TEXT, 0, 0, NULL },
+	{ "consul", "dc", KEY_TEXT, 0, 0, NULL },
+	{ "consul", "consistency", KEY_ENUM, 0, 0, "default|consistent|stale" },
+	{ "consul", "checks", KEY_LIST, 0, 0, NULL },
+	{ "consul", "register_service", KEY_BOOL, 0, 0, NULL },
+	{ "consul", "service_tags", KEY_LIST, 0, 0, NULL },
+	{ "consul", "service_check_interval", KEY_TEXT, 0, 0, NULL },
+	{ "consul", "service_check_tls_server_name", KEY_TEXT, 0, 0, NULL },
 
-	{"zookeeper", "hosts", KEY_LIST_OR_TEXT, 0, 0, NULL},
-	{"zookeeper", "use_ssl", KEY_BOOL, 0, 0, NULL},
-	{"zookeeper", "cacert", KEY_TEXT, 0, 0, NULL},
-	{"zookeeper", "cert", KEY_TEXT, 0, 0, NULL},
-	{"zookeeper", "key", KEY_TEXT, 0, 0, NULL},
-	{"zookeeper", "key_password", KEY_TEXT, 0, 0, NULL},
-	{"zookeeper", "verify", KEY_BOOL, 0, 0, NULL},
-	{"zookeeper", "set_acls", KEY_MAP, 0, 0, NULL},
-	{"zookeeper", "auth_data", KEY_MAP, 0, 0, NULL},
-	{"zookeeper", "exhibitor", KEY_MAP, 0, 0, NULL},
+	{ "zookeeper", "hosts", KEY_LIST_OR_TEXT, 0, 0, NULL },
+	{ "zookeeper", "use_ssl", KEY_BOOL, 0, 0, NULL },
+	{ "zookeeper", "cacert", KEY_TEXT, 0, 0, NULL },
+	{ "zookeeper", "cert", KEY_TEXT, 0, 0, NULL },
+	{ "zookeeper", "key", KEY_TEXT, 0, 0, NULL },
+	{ "zookeeper", "key_password", KEY_TEXT, 0, 0, NULL },
+	{ "zookeeper", "verify", KEY_BOOL, 0, 0, NULL },
+	{ "zookeeper", "set_acls", KEY_MAP, 0, 0, NULL },
+	{ "zookeeper", "auth_data", KEY_MAP, 0, 0, NULL },
+	{ "zookeeper", "exhibitor", KEY_MAP, 0, 0, NULL },
 
-	{"exhibitor", "hosts", KEY_LIST_OR_TEXT, 0, 0, NULL},
-	{"exhibitor", "port", KEY_INT, 1, 65535, NULL},
-	{"exhibitor", "poll_interval", KEY_INT, 0, NO_LIMIT, NULL},
+	{ "exhibitor", "hosts", KEY_LIST_OR_TEXT, 0, 0, NULL },
+	{ "exhibitor", "port", KEY_INT, 1, 65535, NULL },
+	{ "exhibitor", "poll_interval", KEY_INT, 0, NO_LIMIT, NULL },
 
-	{"kubernetes", "namespace", KEY_TEXT, 0, 0, NULL},
-	{"kubernetes", "labels", KEY_MAP, 0, 0, NULL},
-	{"kubernetes", "scope_label", KEY_TEXT, 0, 0, NULL},
-	{"kubernetes", "role_label", KEY_TEXT, 0, 0, NULL},
-	{"kubernetes", "leader_label_value", KEY_TEXT, 0, 0, NULL},
-	{"kubernetes", "follower_label_value", KEY_TEXT, 0, 0, NULL},
-	{"kubernetes", "standby_leader_label_value", KEY_TEXT, 0, 0, NULL},
-	{"kubernetes", "tmp_role_label", KEY_TEXT, 0, 0, NULL},
-	{"kubernetes", "use_endpoints", KEY_BOOL, 0, 0, NULL},
-	{"kubernetes", "pod_ip", KEY_TEXT, 0, 0, NULL},
-	{"kubernetes", "ports", KEY_LIST, 0, 0, NULL},
-	{"kubernetes", "cacert", KEY_TEXT, 0, 0, NULL},
-	{"kubernetes", "bypass_api_service", KEY_BOOL, 0, 0, NULL},
-	{"kubernetes", "retriable_http_codes", KEY_ANY, 0, 0, NULL},
-	{"kubernetes", "bootstrap_labels", KEY_MAP, 0, 0, NULL},
-	{"kubernetes", "context", KEY_TEXT, 0, 0, NULL},
+	{ "kubernetes", "namespace", KEY_TEXT, 0, 0, NULL },
+	{ "kubernetes", "labels", KEY_MAP, 0, 0, NULL },
+	{ "kubernetes", "scope_label", KEY_TEXT, 0, 0, NULL },
+	{ "kubernetes", "role_label", KEY_TEXT, 0, 0, NULL },
+	{ "kubernetes", "leader_label_value", KEY_TEXT, 0, 0, NULL },
+	{ "kubernetes", "follower_label_value", KEY_TEXT, 0, 0, NULL },
+	{ "kubernetes", "standby_leader_label_value", KEY_TEXT, 0, 0, NULL },
+	{ "kubernetes", "tmp_role_label", KEY_TEXT, 0, 0, NULL },
+	{ "kubernetes", "use_endpoints", KEY_BOOL, 0, 0, NULL },
+	{ "kubernetes", "pod_ip", KEY_TEXT, 0, 0, NULL },
+	{ "kubernetes", "ports", KEY_LIST, 0, 0, NULL },
+	{ "kubernetes", "cacert", KEY_TEXT, 0, 0, NULL },
+	{ "kubernetes", "bypass_api_service", KEY_BOOL, 0, 0, NULL },
+	{ "kubernetes", "retriable_http_codes", KEY_ANY, 0, 0, NULL },
+	{ "kubernetes", "bootstrap_labels", KEY_MAP, 0, 0, NULL },
+	{ "kubernetes", "context", KEY_TEXT, 0, 0, NULL },
 
-	{"raft", "self_addr", KEY_TEXT, 0, 0, NULL},
-	{"raft", "bind_addr", KEY_TEXT, 0, 0, NULL},
-	{"raft", "partner_addrs", KEY_LIST, 0, 0, NULL},
-	{"raft", "data_dir", KEY_TEXT, 0, 0, NULL},
-	{"raft", "password", KEY_TEXT, 0, 0, NULL},
-	{"raft", "min_timeout", KEY_REAL, 0, 1e9, NULL},
-	{"raft", "max_timeout", KEY_REAL, 0, 1e9, NULL},
-	{"raft", "connection_timeout", KEY_REAL, 0, 1e9, NULL},
-	{"raft", "append_entries_period", KEY_REAL, 0, 1e9, NULL},
-	{"raft", "connection_retry_time", KEY_REAL, 0, 1e9, NULL},
-	{"raft", "leader_fallback_timeout", KEY_REAL, 0, 1e9, NULL},
+	{ "raft", "self_addr", KEY_TEXT, 0, 0, NULL },
+	{ "raft", "bind_addr", KEY_TEXT, 0, 0, NULL },
+	{ "raft", "partner_addrs", KEY_LIST, 0, 0, NULL },
+	{ "raft", "data_dir", KEY_TEXT, 0, 0, NULL },
+	{ "raft", "password", KEY_TEXT, 0, 0, NULL },
+	{ "raft", "min_timeout", KEY_REAL, 0, 1e9, NULL },
+	{ "raft", "max_timeout", KEY_REAL, 0, 1e9, NULL },
+	{ "raft", "connection_timeout", KEY_REAL, 0, 1e9, NULL },
+	{ "raft", "append_entries_period", KEY_REAL, 0, 1e9, NULL },
+	{ "raft", "connection_retry_time", KEY_REAL, 0, 1e9, NULL },
+	{ "raft", "leader_fallback_timeout", KEY_REAL, 0, 1e9, NULL },
 };
 
 #define N_KEYS (sizeof(keys) / sizeof(keys[0]))
@@ -327,15 +327,15 @@ static const char *
 section_rows(const char *section)
 {
 	static const char *const same[][2] = {
-		{"etcd3", "etcd"},
-		{"bootstrap.dcs", "dcs"},
-		{"bootstrap.dcs.postgresql", "postgresql"},
-		{"dcs.postgresql", "postgresql"},
-		{"bootstrap.dcs.standby_cluster", "standby_cluster"},
-		{"dcs.standby_cluster", "standby_cluster"},
-		{"postgresql.authentication.superuser", "credentials"},
-		{"postgresql.authentication.replication", "credentials"},
-		{"postgresql.authentication.rewind", "credentials"},
+		{ "etcd3", "etcd" },
+		{ "bootstrap.dcs", "dcs" },
+		{ "bootstrap.dcs.postgresql", "postgresql" },
+		{ "dcs.postgresql", "postgresql" },
+		{ "bootstrap.dcs.standby_cluster", "standby_cluster" },
+		{ "dcs.standby_cluster", "standby_cluster" },
+		{ "postgresql.authentication.superuser", "credentials" },
+		{ "postgresql.authentication.replication", "credentials" },
+		{ "postgresql.authentication.rewind", "credentials" },
 	};
 
 	for (size_t i = 0; i < sizeof(same) / sizeof(same[0]); i++)
@@ -361,8 +361,8 @@ key_find(const char *rows, const char *name)
 static int
 edit_distance(const char *a, const char *b)
 {
-	int			row[64];
-	size_t		n = strlen(b);
+	int row[64];
+	size_t n = strlen(b);
 
 	if (strlen(a) > 60 || n > 60)
 		return 99;
@@ -370,13 +370,13 @@ edit_distance(const char *a, const char *b)
 		row[j] = (int) j;
 	for (size_t i = 1; a[i - 1] != '\0'; i++)
 	{
-		int			diagonal = row[0];
+		int diagonal = row[0];
 
 		row[0] = (int) i;
 		for (size_t j = 1; j <= n; j++)
 		{
-			int			above = row[j];
-			int			best = diagonal + (a[i - 1] != b[j - 1]);
+			int above = row[j];
+			int best = diagonal + (a[i - 1] != b[j - 1]);
 
 			if (above + 1 < best)
 				best = above + 1;
@@ -393,12 +393,12 @@ static const char *
 nearest_key(const char *rows, const char *name)
 {
 	const char *best = NULL;
-	int			best_distance = 3;
+	int best_distance = 3;
 
 	for (size_t i = 0; i < N_KEYS; i++)
 		if (strcmp(keys[i].section, rows) == 0)
 		{
-			int			distance = edit_distance(name, keys[i].name);
+			int distance = edit_distance(name, keys[i].name);
 
 			if (distance < best_distance && distance * 3 <= (int) strlen(name))
 			{
@@ -410,10 +410,10 @@ nearest_key(const char *rows, const char *name)
 }
 
 static void
-wrong(const Reporter *reporter, const char *path, const char *name,
-	  const json_t *value, const char *wanted)
+wrong(const Reporter *reporter, const char *path, const char *name, const json_t *value,
+      const char *wanted)
 {
-	char		shown[80];
+	char shown[80];
 	const char *p = wanted;
 
 	value_show(name, value, shown, sizeof(shown));
@@ -430,11 +430,11 @@ static void
 check_parameters(const char *path, const json_t *value, const Reporter *reporter)
 {
 	const char *name;
-	json_t	   *parameter;
+	json_t *parameter;
 
 	json_object_foreach((json_t *) value, name, parameter)
 	{
-		char		below[CONFIG_PATH_MAX];
+		char below[CONFIG_PATH_MAX];
 
 		snprintf(below, sizeof(below), "%s", path);
 		if (!is_scalar(parameter) && path_append(below, sizeof(below), name))
@@ -446,15 +446,14 @@ static void
 check_slots(const char *path, const json_t *value, const Reporter *reporter)
 {
 	const char *name;
-	json_t	   *slot;
+	json_t *slot;
 
 	json_object_foreach((json_t *) value, name, slot)
 	{
-		char		below[CONFIG_PATH_MAX];
+		char below[CONFIG_PATH_MAX];
 
 		snprintf(below, sizeof(below), "%s", path);
-		if (!json_is_object(slot) && !json_is_null(slot) &&
-			path_append(below, sizeof(below), name))
+		if (!json_is_object(slot) && !json_is_null(slot) && path_append(below, sizeof(below), name))
 			wrong(reporter, below, name, slot, "a map that describes a slot");
 	}
 }
@@ -462,18 +461,19 @@ check_slots(const char *path, const json_t *value, const Reporter *reporter)
 static void
 check_number(const Key *key, const char *path, const json_t *value, const Reporter *reporter)
 {
-	char		shown[80];
-	char		text[128];
-	int64_t		integer;
-	double		number;
+	char shown[80];
+	char text[128];
+	int64_t integer;
+	double number;
 
 	if (key->kind == KEY_INT)
 	{
 		if (!value_to_int(value, key->extra, &integer))
 		{
-			wrong(reporter, path, key->name, value, key->extra == NULL ? "an integer" :
-				  strcmp(key->extra, "s") == 0 ? "a time (\"1800\", \"30min\")" :
-				  "a size (\"65536\", \"64kB\")");
+			wrong(reporter, path, key->name, value,
+			      key->extra == NULL             ? "an integer"
+			      : strcmp(key->extra, "s") == 0 ? "a time (\"1800\", \"30min\")"
+			                                     : "a size (\"65536\", \"64kB\")");
 			return;
 		}
 		number = (double) integer;
@@ -487,20 +487,20 @@ check_number(const Key *key, const char *path, const json_t *value, const Report
 	}
 	value_show(key->name, value, shown, sizeof(shown));
 	if (number < key->minimum)
-		report(reporter, true, path, false, "%s is too small, the minimum is %.15g",
-			   shown, key->minimum);
+		report(reporter, true, path, false, "%s is too small, the minimum is %.15g", shown,
+		       key->minimum);
 	else if (number > key->maximum)
-		report(reporter, true, path, false, "%s is too large, the maximum is %.15g",
-			   shown, key->maximum);
+		report(reporter, true, path, false, "%s is too large, the maximum is %.15g", shown,
+		       key->maximum);
 }
 
 static void
 check_enum(const Key *key, const char *path, const json_t *value, const Reporter *reporter)
 {
 	const char *p = key->extra;
-	size_t		length;
-	char		text[64] = "";
-	char		wanted[160];
+	size_t length;
+	char text[64] = "";
+	char wanted[160];
 
 	value_to_text(value, text, sizeof(text));
 	for (; *p != '\0'; p += length + (p[length] == '|'))
@@ -517,7 +517,7 @@ check_enum(const Key *key, const char *path, const json_t *value, const Reporter
 static void
 check_value(const Key *key, const char *path, const json_t *value, const Reporter *reporter)
 {
-	bool		truth;
+	bool truth;
 
 	if (json_is_null(value) || key->kind == KEY_ANY)
 		return;
@@ -557,7 +557,7 @@ check_value(const Key *key, const char *path, const json_t *value, const Reporte
 		case KEY_BOOL:
 			if (!value_to_bool(value, &truth))
 				wrong(reporter, path, key->name, value,
-					  "a boolean (on, off, true, false, yes, no, 1, 0)");
+				      "a boolean (on, off, true, false, yes, no, 1, 0)");
 			break;
 		case KEY_INT:
 		case KEY_REAL:
@@ -587,14 +587,14 @@ check_value(const Key *key, const char *path, const json_t *value, const Reporte
 static bool
 list_names(const json_t *list, const char *name)
 {
-	size_t		item_index;
-	json_t	   *item;
+	size_t item_index;
+	json_t *item;
 
 	if (json_is_string(list))
 		return strstr(json_string_value(list), name) != NULL;
-	json_array_foreach((json_t *) list, item_index, item)
-		if (json_is_string(item) && strcmp(json_string_value(item), name) == 0)
-			return true;
+	json_array_foreach((json_t *) list, item_index,
+	                   item) if (json_is_string(item) &&
+	                             strcmp(json_string_value(item), name) == 0) return true;
 	return false;
 }
 
@@ -604,19 +604,21 @@ list_names(const json_t *list, const char *name)
  */
 static bool
 is_method(const char *rows, const json_t *map, const char *name, const json_t *value,
-		  const json_t *document)
+          const json_t *document)
 {
 	const char *method;
 
 	if (!json_is_object(value) && !json_is_null(value))
 		return false;
 	if (json_object_get(value, "command") != NULL &&
-		(strcmp(rows, "postgresql") == 0 || strcmp(rows, "bootstrap") == 0))
+	    (strcmp(rows, "postgresql") == 0 || strcmp(rows, "bootstrap") == 0))
 		return true;
 	if (strcmp(rows, "postgresql") == 0)
 		return list_names(json_object_get(map, "create_replica_methods"), name) ||
-			list_names(json_object_get(map, "create_replica_method"), name) ||
-			list_names(document_get(document, "bootstrap.dcs.standby_cluster.create_replica_methods"), name);
+		       list_names(json_object_get(map, "create_replica_method"), name) ||
+		       list_names(
+		           document_get(document, "bootstrap.dcs.standby_cluster.create_replica_methods"),
+		           name);
 	if (strcmp(rows, "bootstrap") == 0)
 	{
 		method = json_string_value(json_object_get(map, "method"));
@@ -626,21 +628,21 @@ is_method(const char *rows, const json_t *map, const char *name, const json_t *v
 }
 
 static void
-check_section(const json_t *map, const char *section, const char *path,
-			  const json_t *document, const Reporter *reporter, int depth)
+check_section(const json_t *map, const char *section, const char *path, const json_t *document,
+              const Reporter *reporter, int depth)
 {
 	const char *rows = section_rows(section);
 	const char *name;
-	json_t	   *value;
+	json_t *value;
 
 	if (depth > 8)
 		return;
 	json_object_foreach((json_t *) map, name, value)
 	{
-		char		below[CONFIG_PATH_MAX];
-		char		below_section[CONFIG_PATH_MAX];
-		const Key  *key = key_find(rows, name);
-		bool		is_open = strcmp(rows, "tags") == 0;
+		char below[CONFIG_PATH_MAX];
+		char below_section[CONFIG_PATH_MAX];
+		const Key *key = key_find(rows, name);
+		bool is_open = strcmp(rows, "tags") == 0;
 
 		snprintf(below, sizeof(below), "%s", path);
 		if (!path_append(below, sizeof(below), name))
@@ -653,17 +655,16 @@ check_section(const json_t *map, const char *section, const char *path,
 				continue;
 			if (near != NULL)
 				report(reporter, false, below, true,
-					   "unknown key \"%.100s\" has no effect; did you mean \"%s\"?", name, near);
+				       "unknown key \"%.100s\" has no effect; did you mean \"%s\"?", name, near);
 			else
-				report(reporter, false, below, true,
-					   "unknown key \"%.100s\" has no effect", name);
+				report(reporter, false, below, true, "unknown key \"%.100s\" has no effect", name);
 			continue;
 		}
 		check_value(key, below, value, reporter);
 		snprintf(below_section, sizeof(below_section), "%s%s%s", section,
-				 section[0] != '\0' ? "." : "", name);
+		         section[0] != '\0' ? "." : "", name);
 		if (json_is_object(value) &&
-			(key->kind == KEY_SECTION || strcmp(below_section, "tags") == 0))
+		    (key->kind == KEY_SECTION || strcmp(below_section, "tags") == 0))
 			check_section(value, below_section, below, document, reporter, depth + 1);
 	}
 }
@@ -673,31 +674,33 @@ static void
 warn_without_effect(const json_t *document, const Reporter *reporter)
 {
 	const char *name;
-	json_t	   *value;
+	json_t *value;
 
 	json_object_foreach((json_t *) document_get(document, "postgresql.parameters"), name, value)
 	{
-		char		path[CONFIG_PATH_MAX] = "postgresql" CONFIG_SEP_TEXT "parameters";
+		char path[CONFIG_PATH_MAX] = "postgresql" CONFIG_SEP_TEXT "parameters";
 
 		if (!parameter_is_controlled(name) || !path_append(path, sizeof(path), name))
 			continue;
 		if (strcasecmp(name, "listen_addresses") == 0 || strcasecmp(name, "port") == 0)
 			report(reporter, false, path, true,
-				   "\"%s\" has no effect here; it comes from postgresql.listen", name);
+			       "\"%s\" has no effect here; it comes from postgresql.listen", name);
 		else if (strcasecmp(name, "cluster_name") == 0)
 			report(reporter, false, path, true,
-				   "\"cluster_name\" has no effect here; it is the scope");
+			       "\"cluster_name\" has no effect here; it is the scope");
 		else
 			report(reporter, false, path, true,
-				   "\"%s\" has no effect here; it is set for the whole cluster in the dynamic configuration",
-				   name);
+			       "\"%s\" has no effect here; it is set for the whole cluster in the dynamic "
+			       "configuration",
+			       name);
 	}
 	if (document_get(document, "postgresql.use_slots") != NULL)
 		report(reporter, false, "postgresql.use_slots", true,
-			   "\"use_slots\" has no effect here; it is set for the whole cluster in the dynamic configuration");
+		       "\"use_slots\" has no effect here; it is set for the whole cluster in the dynamic "
+		       "configuration");
 	if (document_get(document, "bootstrap.users") != NULL)
 		report(reporter, false, "bootstrap.users", true,
-			   "\"bootstrap.users\" has no effect; create roles with \"bootstrap.post_bootstrap\"");
+		       "\"bootstrap.users\" has no effect; create roles with \"bootstrap.post_bootstrap\"");
 }
 
 /* Dynamic keys at the top of the file: a frequent mistake. */
@@ -705,29 +708,30 @@ static void
 warn_dynamic_at_top(const json_t *document, const Reporter *reporter)
 {
 	const char *name;
-	json_t	   *value;
+	json_t *value;
 
-	json_object_foreach((json_t *) document, name, value)
-		if (key_find("", name) == NULL && key_find("dcs", name) != NULL)
-			report(reporter, false, name, true,
-				   "\"%s\" has no effect here; it belongs to the dynamic configuration (bootstrap.dcs for a new cluster)",
-				   name);
+	json_object_foreach((json_t *) document, name,
+	                    value) if (key_find("", name) == NULL && key_find("dcs", name) != NULL)
+	    report(reporter, false, name, true,
+	           "\"%s\" has no effect here; it belongs to the dynamic configuration (bootstrap.dcs "
+	           "for a new cluster)",
+	           name);
 }
 
 /* Check the local configuration: unknown keys warn, wrong values are errors. */
 void
 schema_check_local(const json_t *document, const Reporter *reporter)
 {
-	json_t	   *checked = json_copy((json_t *) document);
+	json_t *checked = json_copy((json_t *) document);
 	const char *name;
-	json_t	   *value;
+	json_t *value;
 
 	if (checked == NULL)
 		return;
 	/* What has a better message than "unknown". */
-	json_object_foreach((json_t *) document, name, value)
-		if (key_find("", name) == NULL && key_find("dcs", name) != NULL)
-			json_object_del(checked, name);
+	json_object_foreach((json_t *) document, name,
+	                    value) if (key_find("", name) == NULL && key_find("dcs", name) != NULL)
+	    json_object_del(checked, name);
 	check_section(checked, "", "", document, reporter, 0);
 	json_decref(checked);
 	warn_dynamic_at_top(document, reporter);
@@ -739,19 +743,19 @@ static void
 warn_local_only(const json_t *postgresql, const char *root, const Reporter *reporter)
 {
 	static const char *const local_only[] = {
-		"connect_address", "proxy_address", "listen", "config_dir", "data_dir",
-		"pgpass", "authentication",
+		"connect_address", "proxy_address", "listen",         "config_dir",
+		"data_dir",        "pgpass",        "authentication",
 	};
 
 	for (size_t i = 0; i < sizeof(local_only) / sizeof(local_only[0]); i++)
 		if (json_object_get(postgresql, local_only[i]) != NULL)
 		{
-			char		path[CONFIG_PATH_MAX];
+			char path[CONFIG_PATH_MAX];
 
-			snprintf(path, sizeof(path), "%s%spostgresql.%s", root,
-					 root[0] != '\0' ? "." : "", local_only[i]);
+			snprintf(path, sizeof(path), "%s%spostgresql.%s", root, root[0] != '\0' ? "." : "",
+			         local_only[i]);
 			report(reporter, false, path, true,
-				   "\"%s\" has no effect here; it belongs to the file of each node", local_only[i]);
+			       "\"%s\" has no effect here; it belongs to the file of each node", local_only[i]);
 		}
 }
 
@@ -765,31 +769,32 @@ schema_check_dynamic(const json_t *document, const char *root, const Reporter *r
 {
 	const json_t *postgresql = json_object_get(document, "postgresql");
 	const char *name;
-	json_t	   *value;
+	json_t *value;
 
 	if (root[0] == '\0')
 		check_section(document, "dcs", "", document, reporter, 0);
 	warn_local_only(postgresql, root, reporter);
 	json_object_foreach(json_object_get(postgresql, "parameters"), name, value)
 	{
-		char		path[CONFIG_PATH_MAX];
+		char path[CONFIG_PATH_MAX];
 		const char *allowed;
-		char		shown[80];
+		char shown[80];
 
 		snprintf(path, sizeof(path), "%s", root);
 		for (char *p = path; *p != '\0'; p++)
 			if (*p == '.')
 				*p = CONFIG_SEP;
 		if (!path_append(path, sizeof(path), "postgresql") ||
-			!path_append(path, sizeof(path), "parameters") ||
-			!path_append(path, sizeof(path), name) || json_is_null(value))
+		    !path_append(path, sizeof(path), "parameters") ||
+		    !path_append(path, sizeof(path), name) || json_is_null(value))
 			continue;
 		if (strchr(name, '.') == NULL && !parameter_has_rule(name))
 		{
 			report(reporter, false, path, true,
-				   parameter_is_recovery(name) ?
-				   "\"%.100s\" is left out; it belongs to postgresql.recovery_conf" :
-				   "\"%.100s\" is no known parameter of any server version", name);
+			       parameter_is_recovery(name)
+			           ? "\"%.100s\" is left out; it belongs to postgresql.recovery_conf"
+			           : "\"%.100s\" is no known parameter of any server version",
+			       name);
 			continue;
 		}
 		if (!parameter_is_controlled(name) || parameter_controlled_valid(name, value, &allowed))
@@ -797,9 +802,9 @@ schema_check_dynamic(const json_t *document, const char *root, const Reporter *r
 		value_show(name, value, shown, sizeof(shown));
 		if (allowed == NULL)
 			report(reporter, false, path, true,
-				   "\"%s\" cannot be set here; it is taken from the file of each node", name);
+			       "\"%s\" cannot be set here; it is taken from the file of each node", name);
 		else
 			report(reporter, true, path, false, "%s is not allowed for \"%s\": it must be %s",
-				   shown, name, allowed);
+			       shown, name, allowed);
 	}
 }

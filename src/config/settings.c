@@ -20,19 +20,19 @@
 #include <string.h>
 #include <strings.h>
 
-#define TTL_MIN				2
-#define TTL_OF_PATRONI		20
-#define SECONDS_MAX			2147483
-#define PLACEHOLDER_NAME	"__patroni_strict_sync_replica_placeholder__"
+#define TTL_MIN          2
+#define TTL_OF_PATRONI   20
+#define SECONDS_MAX      2147483
+#define PLACEHOLDER_NAME "__patroni_strict_sync_replica_placeholder__"
 
 /* What is under way: both documents and who hears of problems. */
 typedef struct Merge
 {
-	Settings   *to;
+	Settings *to;
 	const LocalConfig *local;
-	const json_t *dynamic;		/* an object, maybe empty */
-	Reporter	reporter;		/* places of the local configuration */
-	Reporter	dynamic_reporter;
+	const json_t *dynamic; /* an object, maybe empty */
+	Reporter reporter;     /* places of the local configuration */
+	Reporter dynamic_reporter;
 } Merge;
 
 /* Make settings empty. */
@@ -61,17 +61,16 @@ settings_free(Settings *settings)
 static json_t *
 default_document(void)
 {
-	json_t	   *parameters = parameters_controlled_defaults();
+	json_t *parameters = parameters_controlled_defaults();
 
 	if (parameters == NULL)
 		return NULL;
-	return json_pack("{s:i, s:i, s:i, s:{s:s, s:s, s:s, s:s, s:s, s:s, s:s}, s:{s:b, s:o}}",
-					 "ttl", 30, "loop_wait", 10, "retry_timeout", 10,
-					 "standby_cluster",
-					 "create_replica_methods", "", "host", "", "port", "",
-					 "primary_slot_name", "", "restore_command", "",
-					 "archive_cleanup_command", "", "recovery_min_apply_delay", "",
-					 "postgresql", "use_slots", 1, "parameters", parameters);
+	return json_pack("{s:i, s:i, s:i, s:{s:s, s:s, s:s, s:s, s:s, s:s, s:s}, s:{s:b, s:o}}", "ttl",
+	                 30, "loop_wait", 10, "retry_timeout", 10, "standby_cluster",
+	                 "create_replica_methods", "", "host", "", "port", "", "primary_slot_name", "",
+	                 "restore_command", "", "archive_cleanup_command", "",
+	                 "recovery_min_apply_delay", "", "postgresql", "use_slots", 1, "parameters",
+	                 parameters);
 }
 
 /* Set a parameter; names of parameters have no case. */
@@ -79,14 +78,13 @@ static void
 set_parameter(json_t *parameters, const char *name, json_t *value)
 {
 	const char *key;
-	json_t	   *old;
+	json_t *old;
 
-	json_object_foreach(parameters, key, old)
-		if (strcasecmp(key, name) == 0)
-		{
-			json_object_set(parameters, key, value);
-			return;
-		}
+	json_object_foreach(parameters, key, old) if (strcasecmp(key, name) == 0)
+	{
+		json_object_set(parameters, key, value);
+		return;
+	}
 	json_object_set(parameters, name, value);
 }
 
@@ -94,13 +92,13 @@ static void
 merge_dynamic_parameters(Merge *merge, json_t *parameters, const json_t *given)
 {
 	const char *name;
-	json_t	   *value;
+	json_t *value;
 
 	json_object_foreach((json_t *) given, name, value)
 	{
 		const char *allowed;
-		char		shown[80];
-		char		path[CONFIG_PATH_MAX];
+		char shown[80];
+		char path[CONFIG_PATH_MAX];
 
 		if (!parameter_is_controlled(name))
 		{
@@ -119,7 +117,7 @@ merge_dynamic_parameters(Merge *merge, json_t *parameters, const json_t *given)
 		value_show(name, value, shown, sizeof(shown));
 		snprintf(path, sizeof(path), "postgresql.parameters.%.100s", name);
 		report(&merge->dynamic_reporter, false, path, false,
-			   "%s is not allowed (it must be %s), the default is used", shown, allowed);
+		       "%s is not allowed (it must be %s), the default is used", shown, allowed);
 	}
 }
 
@@ -127,15 +125,15 @@ static void
 merge_dynamic_postgresql(Merge *merge, json_t *postgresql)
 {
 	static const char *const local_only[] = {
-		"connect_address", "proxy_address", "listen", "config_dir", "data_dir",
-		"pgpass", "authentication", NULL,
+		"connect_address", "proxy_address", "listen",         "config_dir",
+		"data_dir",        "pgpass",        "authentication", NULL,
 	};
 	const char *name;
-	json_t	   *value;
+	json_t *value;
 
 	json_object_foreach(json_object_get(merge->dynamic, "postgresql"), name, value)
 	{
-		bool		is_local_only = false;
+		bool is_local_only = false;
 
 		for (int i = 0; local_only[i] != NULL; i++)
 			if (strcmp(local_only[i], name) == 0)
@@ -151,19 +149,19 @@ static void
 merge_local_postgresql(const json_t *given, json_t *postgresql)
 {
 	const char *name;
-	json_t	   *value;
+	json_t *value;
 
 	json_object_foreach((json_t *) given, name, value)
 	{
 		if (strcmp(name, "parameters") == 0)
 		{
 			const char *parameter;
-			json_t	   *parameter_value;
+			json_t *parameter_value;
 
-			json_object_foreach(value, parameter, parameter_value)
-				if (!parameter_is_controlled(parameter))
-					set_parameter(json_object_get(postgresql, "parameters"), parameter,
-								  parameter_value);
+			json_object_foreach(value, parameter,
+			                    parameter_value) if (!parameter_is_controlled(parameter))
+			    set_parameter(json_object_get(postgresql, "parameters"), parameter,
+			                  parameter_value);
 		}
 		else if (strcmp(name, "use_slots") != 0 && !json_is_null(value))
 			json_object_set_new(postgresql, name, json_deep_copy(value));
@@ -175,15 +173,15 @@ static json_t *
 filter_credentials(const json_t *given)
 {
 	static const char *const allowed[] = {
-		"username", "password", "sslmode", "sslcert", "sslkey", "sslpassword",
-		"sslrootcert", "sslcrl", "sslcrldir", "gssencmode", "channel_binding",
-		"sslnegotiation", NULL,
+		"username",        "password",       "sslmode", "sslcert",   "sslkey",
+		"sslpassword",     "sslrootcert",    "sslcrl",  "sslcrldir", "gssencmode",
+		"channel_binding", "sslnegotiation", NULL,
 	};
-	json_t	   *kept = json_pack("{}");
+	json_t *kept = json_pack("{}");
 
 	for (int i = 0; kept != NULL && allowed[i] != NULL; i++)
 	{
-		json_t	   *value = json_object_get(given, allowed[i]);
+		json_t *value = json_object_get(given, allowed[i]);
 
 		if (value != NULL)
 			json_object_set(kept, allowed[i], value);
@@ -195,17 +193,17 @@ filter_credentials(const json_t *given)
 static void
 adjust_authentication(json_t *postgresql)
 {
-	static const char *const users[] = {"superuser", "replication", "rewind"};
-	json_t	   *authentication = json_object_get(postgresql, "authentication");
-	json_t	   *result = json_pack("{}");
-	json_t	   *pg_rewind = json_object_get(postgresql, "pg_rewind");
-	bool		is_old = !json_is_object(authentication);
+	static const char *const users[] = { "superuser", "replication", "rewind" };
+	json_t *authentication = json_object_get(postgresql, "authentication");
+	json_t *result = json_pack("{}");
+	json_t *pg_rewind = json_object_get(postgresql, "pg_rewind");
+	bool is_old = !json_is_object(authentication);
 
 	if (result == NULL)
 		return;
 	for (size_t i = 0; i < sizeof(users) / sizeof(users[0]); i++)
 	{
-		json_t	   *given;
+		json_t *given;
 
 		/* In the old format "rewind" means options of the program. */
 		if (is_old && i == 2)
@@ -226,36 +224,39 @@ static json_t *
 effective_document(Merge *merge)
 {
 	static const char *const slot_names[] = {
-		"slots", "permanent_slots", "permanent_replication_slots",
+		"slots",
+		"permanent_slots",
+		"permanent_replication_slots",
 	};
 	static const char *const never_local[] = {
 		"ttl", "loop_wait", "retry_timeout", "standby_cluster", "slots", "ignore_slots", NULL,
 	};
-	json_t	   *document = default_document();
-	json_t	   *postgresql = json_object_get(document, "postgresql");
+	json_t *document = default_document();
+	json_t *postgresql = json_object_get(document, "postgresql");
 	const char *name;
-	json_t	   *value;
+	json_t *value;
 
 	if (document == NULL)
 		return NULL;
-	json_object_foreach(json_object_get(merge->dynamic, "standby_cluster"), name, value)
-		if (json_object_get(json_object_get(document, "standby_cluster"), name) != NULL &&
-			!json_is_null(value))
-			json_object_set_new(json_object_get(document, "standby_cluster"), name,
-								json_deep_copy(value));
+	json_object_foreach(
+	    json_object_get(merge->dynamic, "standby_cluster"), name,
+	    value) if (json_object_get(json_object_get(document, "standby_cluster"), name) != NULL &&
+	               !json_is_null(value))
+	    json_object_set_new(json_object_get(document, "standby_cluster"), name,
+	                        json_deep_copy(value));
 	merge_dynamic_postgresql(merge, postgresql);
 	/* Lists and maps of the dynamic configuration that others need. */
 	for (size_t i = 0; i < sizeof(slot_names) / sizeof(slot_names[0]); i++)
 		if (json_is_object(json_object_get(merge->dynamic, slot_names[i])))
 			json_object_set_new(document, "slots",
-								json_deep_copy(json_object_get(merge->dynamic, slot_names[i])));
+			                    json_deep_copy(json_object_get(merge->dynamic, slot_names[i])));
 	if (json_is_array(json_object_get(merge->dynamic, "ignore_slots")))
 		json_object_set_new(document, "ignore_slots",
-							json_deep_copy(json_object_get(merge->dynamic, "ignore_slots")));
+		                    json_deep_copy(json_object_get(merge->dynamic, "ignore_slots")));
 
 	json_object_foreach(merge->local->document, name, value)
 	{
-		bool		is_dynamic = false;
+		bool is_dynamic = false;
 
 		for (int i = 0; never_local[i] != NULL; i++)
 			if (strcmp(name, never_local[i]) == 0)
@@ -263,8 +264,8 @@ effective_document(Merge *merge)
 		if (strcmp(name, "postgresql") == 0)
 			merge_local_postgresql(value, postgresql);
 		else if (!is_dynamic)
-			json_object_set_new(document, name, json_is_null(value) ? json_pack("{}") :
-								json_deep_copy(value));
+			json_object_set_new(document, name,
+			                    json_is_null(value) ? json_pack("{}") : json_deep_copy(value));
 	}
 	adjust_authentication(postgresql);
 	if (json_object_get(document, "name") == NULL && json_object_get(postgresql, "name") != NULL)
@@ -276,16 +277,16 @@ effective_document(Merge *merge)
 
 /* A text of the effective document; false after an error has been listed. */
 static bool
-take_text(const Merge *merge, const json_t *document, const char *dotted,
-		  char *to, size_t size, const char *otherwise)
+take_text(const Merge *merge, const json_t *document, const char *dotted, char *to, size_t size,
+          const char *otherwise)
 {
 	const json_t *value = document_get(document, dotted);
-	char		shown[80];
+	char shown[80];
 	const char *leaf = strrchr(dotted, '.');
 
 	if (value == NULL || json_is_null(value) ||
-		(json_is_string(value) && json_string_value(value)[0] == '\0') ||
-		(json_is_object(value) && json_object_size(value) == 0))
+	    (json_is_string(value) && json_string_value(value)[0] == '\0') ||
+	    (json_is_object(value) && json_object_size(value) == 0))
 	{
 		snprintf(to, size, "%s", otherwise);
 		return true;
@@ -297,20 +298,20 @@ take_text(const Merge *merge, const json_t *document, const char *dotted,
 	value_show(leaf ? leaf + 1 : dotted, value, shown, sizeof(shown));
 	if (json_is_string(value))
 		report(&merge->reporter, true, dotted, false, "the text is too long, at most %zu bytes fit",
-			   size - 1);
+		       size - 1);
 	else
 		report(&merge->reporter, true, dotted, false, "%s is not a text%s", shown,
-			   json_is_boolean(value) ? " (put it in quotes)" : "");
+		       json_is_boolean(value) ? " (put it in quotes)" : "");
 	return false;
 }
 
 /* A path, made absolute. */
 static bool
-take_path(const Merge *merge, const json_t *document, const char *dotted,
-		  char *to, const char *otherwise)
+take_path(const Merge *merge, const json_t *document, const char *dotted, char *to,
+          const char *otherwise)
 {
-	char		given[SETTINGS_PATH_MAX];
-	int			n;
+	char given[SETTINGS_PATH_MAX];
+	int n;
 
 	if (!take_text(merge, document, dotted, given, sizeof(given), otherwise))
 		return false;
@@ -318,12 +319,12 @@ take_path(const Merge *merge, const json_t *document, const char *dotted,
 		n = snprintf(to, SETTINGS_PATH_MAX, "%s", given);
 	else
 		n = snprintf(to, SETTINGS_PATH_MAX, "%s%s%s", merge->local->directory,
-					 strcmp(merge->local->directory, "/") == 0 ? "" : "/", given);
+		             strcmp(merge->local->directory, "/") == 0 ? "" : "/", given);
 	if (n >= SETTINGS_PATH_MAX)
 	{
 		to[0] = '\0';
-		report(&merge->reporter, true, dotted, false,
-			   "the absolute path is longer than %d bytes", SETTINGS_PATH_MAX - 1);
+		report(&merge->reporter, true, dotted, false, "the absolute path is longer than %d bytes",
+		       SETTINGS_PATH_MAX - 1);
 		return false;
 	}
 	/* "/" alone stays, other directories end without one. */
@@ -333,11 +334,11 @@ take_path(const Merge *merge, const json_t *document, const char *dotted,
 }
 
 static void
-take_bool(const Merge *merge, const Reporter *reporter, const json_t *document,
-		  const char *dotted, bool *to, bool otherwise)
+take_bool(const Merge *merge, const Reporter *reporter, const json_t *document, const char *dotted,
+          bool *to, bool otherwise)
 {
 	const json_t *value = document_get(document, dotted);
-	char		shown[80];
+	char shown[80];
 
 	(void) merge;
 	*to = otherwise;
@@ -346,17 +347,17 @@ take_bool(const Merge *merge, const Reporter *reporter, const json_t *document,
 	*to = otherwise;
 	value_show(dotted, value, shown, sizeof(shown));
 	report(reporter, false, dotted, false, "%s is not a boolean, %s is used", shown,
-		   otherwise ? "on" : "off");
+	       otherwise ? "on" : "off");
 }
 
 /* An integer of the dynamic configuration; wrong ones get the default. */
 static int64_t
 dynamic_int(const Merge *merge, const char *name, const char *alias, const char *unit,
-			int64_t otherwise, int64_t minimum, int64_t maximum)
+            int64_t otherwise, int64_t minimum, int64_t maximum)
 {
 	const json_t *value = json_object_get(merge->dynamic, name);
-	int64_t		result;
-	char		shown[80];
+	int64_t result;
+	char shown[80];
 
 	if (value == NULL && alias != NULL)
 	{
@@ -368,15 +369,15 @@ dynamic_int(const Merge *merge, const char *name, const char *alias, const char 
 	value_show(name, value, shown, sizeof(shown));
 	if (!value_to_int(value, unit, &result))
 	{
-		report(&merge->dynamic_reporter, false, name, false,
-			   "%s is not an integer, %lld is used", shown, (long long) otherwise);
+		report(&merge->dynamic_reporter, false, name, false, "%s is not an integer, %lld is used",
+		       shown, (long long) otherwise);
 		return otherwise;
 	}
 	if (result < minimum || result > maximum)
 	{
 		result = result < minimum ? minimum : maximum;
-		report(&merge->dynamic_reporter, false, name, false,
-			   "%s is out of range, %lld is used", shown, (long long) result);
+		report(&merge->dynamic_reporter, false, name, false, "%s is out of range, %lld is used",
+		       shown, (long long) result);
 	}
 	return result;
 }
@@ -386,10 +387,10 @@ dynamic_int(const Merge *merge, const char *name, const char *alias, const char 
 /* ttl, loop_wait or retry_timeout: not an integer is an error. */
 static bool
 timing_int(const Merge *merge, const char *name, int64_t otherwise, int64_t minimum,
-		   int64_t *result)
+           int64_t *result)
 {
 	const json_t *value = json_object_get(merge->dynamic, name);
-	char		shown[80];
+	char shown[80];
 
 	*result = otherwise;
 	if (value == NULL || json_is_null(value))
@@ -402,14 +403,14 @@ timing_int(const Merge *merge, const char *name, int64_t otherwise, int64_t mini
 	}
 	if (*result > SECONDS_MAX)
 	{
-		report(&merge->dynamic_reporter, true, name, false,
-			   "%s is too large, the maximum is %d", shown, SECONDS_MAX);
+		report(&merge->dynamic_reporter, true, name, false, "%s is too large, the maximum is %d",
+		       shown, SECONDS_MAX);
 		return false;
 	}
 	if (*result < minimum)
 	{
-		report(&merge->dynamic_reporter, false, name, false, "%s is too small, %lld is used",
-			   shown, (long long) minimum);
+		report(&merge->dynamic_reporter, false, name, false, "%s is too small, %lld is used", shown,
+		       (long long) minimum);
 		*result = minimum;
 	}
 	return true;
@@ -418,12 +419,12 @@ timing_int(const Merge *merge, const char *name, int64_t otherwise, int64_t mini
 static bool
 merge_timing(Merge *merge, json_t *document)
 {
-	int64_t		ttl;
-	int64_t		loop_wait;
-	int64_t		retry_timeout;
-	int64_t		given_loop_wait;
-	int64_t		given_retry_timeout;
-	bool		ok;
+	int64_t ttl;
+	int64_t loop_wait;
+	int64_t retry_timeout;
+	int64_t given_loop_wait;
+	int64_t given_retry_timeout;
+	bool ok;
 
 	ok = timing_int(merge, "ttl", 30, TTL_MIN, &ttl);
 	ok = timing_int(merge, "loop_wait", 10, 1, &loop_wait) && ok;
@@ -435,7 +436,7 @@ merge_timing(Merge *merge, json_t *document)
 	if (ttl < TTL_OF_PATRONI)
 	{
 		report(&merge->dynamic_reporter, false, "ttl", false,
-			   "Patroni members in the same cluster want a ttl of at least 20");
+		       "Patroni members in the same cluster want a ttl of at least 20");
 		if (retry_timeout > ttl)
 			retry_timeout = ttl;
 		if (loop_wait > ttl / 2)
@@ -450,12 +451,12 @@ merge_timing(Merge *merge, json_t *document)
 		loop_wait = ttl - 2 * retry_timeout;
 	if (loop_wait != given_loop_wait)
 		report(&merge->dynamic_reporter, false, "loop_wait", false,
-			   "%lld does not fit a ttl of %lld, %lld is used",
-			   (long long) given_loop_wait, (long long) ttl, (long long) loop_wait);
+		       "%lld does not fit a ttl of %lld, %lld is used", (long long) given_loop_wait,
+		       (long long) ttl, (long long) loop_wait);
 	if (retry_timeout != given_retry_timeout)
 		report(&merge->dynamic_reporter, false, "retry_timeout", false,
-			   "%lld does not fit a ttl of %lld, %lld is used",
-			   (long long) given_retry_timeout, (long long) ttl, (long long) retry_timeout);
+		       "%lld does not fit a ttl of %lld, %lld is used", (long long) given_retry_timeout,
+		       (long long) ttl, (long long) retry_timeout);
 	merge->to->ttl_ms = ttl * 1000;
 	merge->to->loop_wait_ms = loop_wait * 1000;
 	merge->to->retry_timeout_ms = retry_timeout * 1000;
@@ -468,16 +469,16 @@ merge_timing(Merge *merge, json_t *document)
 static void
 merge_dynamic(Merge *merge, const json_t *document)
 {
-	Settings   *to = merge->to;
+	Settings *to = merge->to;
 	const json_t *mode = json_object_get(merge->dynamic, "synchronous_mode");
 	const Reporter *reporter = &merge->dynamic_reporter;
-	bool		is_on = false;
+	bool is_on = false;
 
 	take_bool(merge, reporter, merge->dynamic, "pause", &to->is_paused, false);
 	take_bool(merge, reporter, merge->dynamic, "check_timeline", &to->check_timeline, false);
 	take_bool(merge, reporter, merge->dynamic, "failsafe_mode", &to->failsafe_mode, false);
 	take_bool(merge, reporter, merge->dynamic, "synchronous_mode_strict",
-			  &to->synchronous_mode_strict, false);
+	          &to->synchronous_mode_strict, false);
 	take_bool(merge, reporter, document, "postgresql.use_slots", &to->use_slots, true);
 	if (json_is_string(mode) && strcasecmp(json_string_value(mode), "quorum") == 0)
 		to->synchronous_mode = SYNC_MODE_QUORUM;
@@ -486,28 +487,26 @@ merge_dynamic(Merge *merge, const json_t *document)
 		take_bool(merge, reporter, merge->dynamic, "synchronous_mode", &is_on, false);
 		to->synchronous_mode = is_on ? SYNC_MODE_ON : SYNC_MODE_OFF;
 	}
-	to->synchronous_node_count =
-		(int) dynamic_int(merge, "synchronous_node_count", NULL, NULL, 1,
-						  to->synchronous_mode_strict ? 1 : 0, 1000);
+	to->synchronous_node_count = (int) dynamic_int(merge, "synchronous_node_count", NULL, NULL, 1,
+	                                               to->synchronous_mode_strict ? 1 : 0, 1000);
 	to->maximum_lag_on_failover =
-		dynamic_int(merge, "maximum_lag_on_failover", NULL, NULL, 1048576, 0, INT64_MAX);
+	    dynamic_int(merge, "maximum_lag_on_failover", NULL, NULL, 1048576, 0, INT64_MAX);
 	to->maximum_lag_on_syncnode =
-		dynamic_int(merge, "maximum_lag_on_syncnode", NULL, NULL, -1, -1, INT64_MAX);
+	    dynamic_int(merge, "maximum_lag_on_syncnode", NULL, NULL, -1, -1, INT64_MAX);
 	to->max_timelines_history =
-		(int) dynamic_int(merge, "max_timelines_history", NULL, NULL, 0, 0, INT32_MAX);
-	to->primary_start_timeout_ms = 1000 *
-		dynamic_int(merge, "primary_start_timeout", "master_start_timeout", NULL, 300, 0,
-					SECONDS_MAX);
-	to->primary_stop_timeout_ms = 1000 *
-		dynamic_int(merge, "primary_stop_timeout", "master_stop_timeout", NULL, 0, 0,
-					SECONDS_MAX);
-	to->member_slots_ttl_ms = 1000 *
-		dynamic_int(merge, "member_slots_ttl", NULL, "s", 1800, 0, SECONDS_MAX);
+	    (int) dynamic_int(merge, "max_timelines_history", NULL, NULL, 0, 0, INT32_MAX);
+	to->primary_start_timeout_ms =
+	    1000 * dynamic_int(merge, "primary_start_timeout", "master_start_timeout", NULL, 300, 0,
+	                       SECONDS_MAX);
+	to->primary_stop_timeout_ms =
+	    1000 *
+	    dynamic_int(merge, "primary_stop_timeout", "master_stop_timeout", NULL, 0, 0, SECONDS_MAX);
+	to->member_slots_ttl_ms =
+	    1000 * dynamic_int(merge, "member_slots_ttl", NULL, "s", 1800, 0, SECONDS_MAX);
 }
 
 static bool
-required_text(const Merge *merge, const json_t *document, const char *dotted,
-			  char *to, size_t size)
+required_text(const Merge *merge, const json_t *document, const char *dotted, char *to, size_t size)
 {
 	if (!take_text(merge, document, dotted, to, size, ""))
 		return false;
@@ -520,10 +519,10 @@ required_text(const Merge *merge, const json_t *document, const char *dotted,
 static bool
 merge_identity(Merge *merge, const json_t *document, bool with_name)
 {
-	Settings   *to = merge->to;
-	char		raw[512];
-	size_t		n = 0;
-	bool		ok = true;
+	Settings *to = merge->to;
+	char raw[512];
+	size_t n = 0;
+	bool ok = true;
 
 	if (with_name)
 	{
@@ -531,7 +530,7 @@ merge_identity(Merge *merge, const json_t *document, bool with_name)
 		if (strchr(to->name, '/') != NULL || strcmp(to->name, PLACEHOLDER_NAME) == 0)
 		{
 			report(&merge->reporter, true, "name", false, "\"%s\" cannot be the name of a member",
-				   to->name);
+			       to->name);
 			ok = false;
 		}
 	}
@@ -542,17 +541,18 @@ merge_identity(Merge *merge, const json_t *document, bool with_name)
 		ok = false;
 	}
 	ok = take_text(merge, document, "namespace", to->namespace_, sizeof(to->namespace_),
-				   "service") && ok;
+	               "service") &&
+	     ok;
 	snprintf(raw, sizeof(raw), "/%s/%s", to->namespace_, to->scope);
 	for (const char *p = raw; *p != '\0' && n + 1 < sizeof(to->base); p++)
 		if (*p != '/' || n == 0 || to->base[n - 1] != '/')
 			to->base[n++] = *p;
 	to->base[n] = '\0';
 	if (json_is_integer(document_get(document, "citus.group")) &&
-		json_is_string(document_get(document, "citus.database")))
+	    json_is_string(document_get(document, "citus.database")))
 	{
 		report(&merge->reporter, true, "citus", true,
-			   "Citus clusters are not supported by this release");
+		       "Citus clusters are not supported by this release");
 		ok = false;
 	}
 	return ok;
@@ -567,20 +567,20 @@ split_address(const char *text, char *host, size_t size, int *port, int otherwis
 {
 	const char *colon = strrchr(text, ':');
 	const char *bracket = strrchr(text, ']');
-	size_t		n = strlen(text);
-	size_t		used = 0;
-	int64_t		number = otherwise;
+	size_t n = strlen(text);
+	size_t used = 0;
+	int64_t number = otherwise;
 
 	if (colon != NULL && bracket != NULL && colon < bracket)
-		colon = NULL;			/* inside the brackets */
+		colon = NULL; /* inside the brackets */
 	/* More than one colon, no brackets, no list: a bare IPv6 address. */
 	if (colon != NULL && bracket == NULL && strchr(text, ',') == NULL &&
-		memchr(text, ':', (size_t) (colon - text)) != NULL)
+	    memchr(text, ':', (size_t) (colon - text)) != NULL)
 		colon = NULL;
 	if (colon != NULL)
 	{
 		if (strspn(colon + 1, "0123456789") != strlen(colon + 1) ||
-			!text_to_int(colon + 1, NULL, &number) || colon[1] == '0')
+		    !text_to_int(colon + 1, NULL, &number) || colon[1] == '0')
 			return false;
 		n = (size_t) (colon - text);
 	}
@@ -602,23 +602,23 @@ split_address(const char *text, char *host, size_t size, int *port, int otherwis
 static void
 join_address(char *to, size_t size, const char *host, int port)
 {
-	bool		is_ipv6 = strchr(host, ':') != NULL;
+	bool is_ipv6 = strchr(host, ':') != NULL;
 
 	snprintf(to, size, "%s%s%s:%d", is_ipv6 ? "[" : "", host, is_ipv6 ? "]" : "", port);
 }
 
 static bool
-take_address(const Merge *merge, const json_t *document, const char *dotted,
-			 char *host, size_t size, int *port, int otherwise)
+take_address(const Merge *merge, const json_t *document, const char *dotted, char *host,
+             size_t size, int *port, int otherwise)
 {
-	char		text[512];
+	char text[512];
 
 	if (!take_text(merge, document, dotted, text, sizeof(text), ""))
 		return false;
 	if (text[0] == '\0' || split_address(text, host, size, port, otherwise))
 		return true;
 	report(&merge->reporter, true, dotted, false, "\"%s\" is not an address like \"%s\"", text,
-		   strcmp(dotted, "postgresql.listen") == 0 ? "127.0.0.1,10.0.0.1:5432" : "10.0.0.1:8008");
+	       strcmp(dotted, "postgresql.listen") == 0 ? "127.0.0.1,10.0.0.1:5432" : "10.0.0.1:8008");
 	return false;
 }
 
@@ -632,16 +632,16 @@ is_any_address(const char *host)
 static bool
 merge_restapi(Merge *merge, const json_t *document)
 {
-	Settings   *to = merge->to;
-	char		host[256] = "";
-	char		certfile[SETTINGS_PATH_MAX];
-	int			port = 0;
+	Settings *to = merge->to;
+	char host[256] = "";
+	char certfile[SETTINGS_PATH_MAX];
+	int port = 0;
 
 	if (!required_text(merge, document, "restapi.listen", certfile, sizeof(certfile)) ||
-		!take_address(merge, document, "restapi.listen", to->restapi_listen.host,
-					  sizeof(to->restapi_listen.host), &to->restapi_listen.port, 0) ||
-		!take_address(merge, document, "restapi.connect_address", host, sizeof(host), &port, 0) ||
-		!take_path(merge, document, "restapi.certfile", certfile, ""))
+	    !take_address(merge, document, "restapi.listen", to->restapi_listen.host,
+	                  sizeof(to->restapi_listen.host), &to->restapi_listen.port, 0) ||
+	    !take_address(merge, document, "restapi.connect_address", host, sizeof(host), &port, 0) ||
+	    !take_path(merge, document, "restapi.certfile", certfile, ""))
 		return false;
 	if (host[0] == '\0')
 	{
@@ -650,11 +650,11 @@ merge_restapi(Merge *merge, const json_t *document)
 	}
 	if (is_any_address(host))
 		report(&merge->reporter, false, "restapi.connect_address", false,
-			   "other members cannot connect to \"%s\"; set restapi.connect_address", host);
+		       "other members cannot connect to \"%s\"; set restapi.connect_address", host);
 	to->restapi_is_tls = certfile[0] != '\0';
 	join_address(to->restapi_connect_address, sizeof(to->restapi_connect_address), host, port);
 	snprintf(to->api_url, sizeof(to->api_url), "%s://%s/patroni",
-			 to->restapi_is_tls ? "https" : "http", to->restapi_connect_address);
+	         to->restapi_is_tls ? "https" : "http", to->restapi_connect_address);
 	return true;
 }
 
@@ -662,9 +662,9 @@ merge_restapi(Merge *merge, const json_t *document)
 static void
 local_address(const char *listen_addresses, char *host, size_t size)
 {
-	char		copy[512];
-	char	   *rest = NULL;
-	char	   *first = NULL;
+	char copy[512];
+	char *rest = NULL;
+	char *first = NULL;
 
 	snprintf(copy, sizeof(copy), "%s", listen_addresses);
 	for (char *item = strtok_r(copy, ",", &rest); item != NULL; item = strtok_r(NULL, ",", &rest))
@@ -672,7 +672,7 @@ local_address(const char *listen_addresses, char *host, size_t size)
 		if (first == NULL)
 			first = item;
 		if (is_any_address(item) || strcmp(item, "127.0.0.1") == 0 ||
-			strcasecmp(item, "localhost") == 0)
+		    strcasecmp(item, "localhost") == 0)
 		{
 			snprintf(host, size, "localhost");
 			return;
@@ -684,20 +684,20 @@ local_address(const char *listen_addresses, char *host, size_t size)
 static bool
 merge_addresses(Merge *merge, const json_t *document)
 {
-	Settings   *to = merge->to;
-	char		text[512];
-	char		proxy[256] = "";
-	int			proxy_port = 0;
+	Settings *to = merge->to;
+	char text[512];
+	char proxy[256] = "";
+	int proxy_port = 0;
 
 	if (!required_text(merge, document, "postgresql.listen", text, sizeof(text)) ||
-		!take_text(merge, document, "postgresql.database", to->database, sizeof(to->database),
-				   "postgres") ||
-		!take_address(merge, document, "postgresql.listen", to->listen_addresses,
-					  sizeof(to->listen_addresses), &to->port, 5432) ||
-		!take_address(merge, document, "postgresql.connect_address", to->connect_host,
-					  sizeof(to->connect_host), &to->connect_port, to->port) ||
-		!take_address(merge, document, "postgresql.proxy_address", proxy, sizeof(proxy),
-					  &proxy_port, to->port))
+	    !take_text(merge, document, "postgresql.database", to->database, sizeof(to->database),
+	               "postgres") ||
+	    !take_address(merge, document, "postgresql.listen", to->listen_addresses,
+	                  sizeof(to->listen_addresses), &to->port, 5432) ||
+	    !take_address(merge, document, "postgresql.connect_address", to->connect_host,
+	                  sizeof(to->connect_host), &to->connect_port, to->port) ||
+	    !take_address(merge, document, "postgresql.proxy_address", proxy, sizeof(proxy),
+	                  &proxy_port, to->port))
 		return false;
 	if (to->connect_host[0] == '\0')
 	{
@@ -705,12 +705,12 @@ merge_addresses(Merge *merge, const json_t *document)
 		to->connect_port = to->port;
 		if (strchr(to->listen_addresses, ',') != NULL || is_any_address(to->listen_addresses))
 			report(&merge->reporter, false, "postgresql.listen", false,
-				   "other members are told to connect to \"%s\"; set postgresql.connect_address",
-				   to->connect_host);
+			       "other members are told to connect to \"%s\"; set postgresql.connect_address",
+			       to->connect_host);
 	}
 	else if (is_any_address(to->connect_host))
 		report(&merge->reporter, false, "postgresql.connect_address", false,
-			   "other members cannot connect to \"%s\"", to->connect_host);
+		       "other members cannot connect to \"%s\"", to->connect_host);
 	join_address(text, sizeof(text), to->connect_host, to->connect_port);
 	snprintf(to->conn_url, sizeof(to->conn_url), "postgres://%.300s/%s", text, to->database);
 	if (proxy[0] != '\0')
@@ -722,12 +722,11 @@ merge_addresses(Merge *merge, const json_t *document)
 }
 
 static bool
-merge_credentials(const Merge *merge, const json_t *document, const char *user,
-				  Credentials *to)
+merge_credentials(const Merge *merge, const json_t *document, const char *user, Credentials *to)
 {
-	char		path[128];
+	char path[128];
 	const json_t *given;
-	bool		ok;
+	bool ok;
 
 	snprintf(path, sizeof(path), "postgresql.authentication.%s", user);
 	given = document_get(document, path);
@@ -752,12 +751,12 @@ merge_credentials(const Merge *merge, const json_t *document, const char *user,
 static bool
 merge_postgresql(Merge *merge, const json_t *document)
 {
-	Settings   *to = merge->to;
-	char		pgpass[SETTINGS_PATH_MAX];
+	Settings *to = merge->to;
+	char pgpass[SETTINGS_PATH_MAX];
 	const json_t *timeout = document_get(document, "postgresql.pg_ctl_timeout");
 	const Reporter *reporter = &merge->reporter;
-	int64_t		seconds = 60;
-	bool		ok = merge_addresses(merge, document);
+	int64_t seconds = 60;
+	bool ok = merge_addresses(merge, document);
 
 	snprintf(pgpass, sizeof(pgpass), "%.900s/pgpass", merge->local->home);
 	if (required_text(merge, document, "postgresql.data_dir", to->data_dir, sizeof(to->data_dir)))
@@ -766,35 +765,38 @@ merge_postgresql(Merge *merge, const json_t *document)
 		ok = false;
 	ok = take_path(merge, document, "postgresql.config_dir", to->config_dir, to->data_dir) && ok;
 	ok = take_text(merge, document, "postgresql.config_base_name", to->config_base_name,
-				   sizeof(to->config_base_name), "postgresql") && ok;
+	               sizeof(to->config_base_name), "postgresql") &&
+	     ok;
 	ok = take_path(merge, document, "postgresql.bin_dir", to->bin_dir, "") && ok;
 	ok = take_path(merge, document, "postgresql.pgpass", to->pgpass, pgpass) && ok;
 	ok = take_text(merge, document, "postgresql.pre_promote", to->pre_promote,
-				   sizeof(to->pre_promote), "") && ok;
+	               sizeof(to->pre_promote), "") &&
+	     ok;
 	ok = take_text(merge, document, "postgresql.before_stop", to->before_stop,
-				   sizeof(to->before_stop), "") && ok;
+	               sizeof(to->before_stop), "") &&
+	     ok;
 	ok = merge_credentials(merge, document, "superuser", &to->superuser) && ok;
 	ok = merge_credentials(merge, document, "replication", &to->replication) && ok;
 	ok = merge_credentials(merge, document, "rewind", &to->rewind) && ok;
 	if (!to->replication.exists)
 	{
 		report(reporter, true, "postgresql.authentication.replication", true,
-			   "\"postgresql.authentication.replication\" is required: members replicate with it");
+		       "\"postgresql.authentication.replication\" is required: members replicate with it");
 		ok = false;
 	}
 	take_bool(merge, reporter, document, "postgresql.use_unix_socket", &to->use_unix_socket, false);
 	take_bool(merge, reporter, document, "postgresql.use_unix_socket_repl",
-			  &to->use_unix_socket_repl, false);
+	          &to->use_unix_socket_repl, false);
 	take_bool(merge, reporter, document, "postgresql.use_pg_rewind", &to->use_pg_rewind, false);
 	take_bool(merge, reporter, document, "postgresql.remove_data_directory_on_rewind_failure",
-			  &to->remove_data_directory_on_rewind_failure, false);
+	          &to->remove_data_directory_on_rewind_failure, false);
 	take_bool(merge, reporter, document, "postgresql.remove_data_directory_on_diverged_timelines",
-			  &to->remove_data_directory_on_diverged_timelines, false);
+	          &to->remove_data_directory_on_diverged_timelines, false);
 	if (timeout != NULL && !json_is_null(timeout) &&
-		(!value_to_int(timeout, NULL, &seconds) || seconds < 0 || seconds > SECONDS_MAX))
+	    (!value_to_int(timeout, NULL, &seconds) || seconds < 0 || seconds > SECONDS_MAX))
 	{
 		report(reporter, false, "postgresql.pg_ctl_timeout", false,
-			   "the value is not a number of seconds, 60 is used");
+		       "the value is not a number of seconds, 60 is used");
 		seconds = 60;
 	}
 	to->pg_ctl_timeout_ms = seconds * 1000;
@@ -807,10 +809,10 @@ merge_postgresql(Merge *merge, const json_t *document)
 static bool
 add_host(const Merge *merge, const char *dotted, const char *text, size_t length, int default_port)
 {
-	Settings   *to = merge->to;
-	char		copy[300];
-	char		host[256];
-	int			port;
+	Settings *to = merge->to;
+	char copy[300];
+	char host[256];
+	int port;
 
 	while (length > 0 && (*text == ' ' || *text == '\t'))
 		text++, length--;
@@ -824,12 +826,12 @@ add_host(const Merge *merge, const char *dotted, const char *text, size_t length
 		return false;
 	}
 	snprintf(copy, sizeof(copy), "%.*s", (int) (length < sizeof(copy) ? length : sizeof(copy) - 1),
-			 text);
+	         text);
 	if (length >= sizeof(copy) || strpbrk(copy, "/@, ") != NULL ||
-		!split_address(copy, host, sizeof(host), &port, default_port))
+	    !split_address(copy, host, sizeof(host), &port, default_port))
 	{
 		report(&merge->reporter, true, dotted, false, "%s is not an address like \"10.0.0.1:2379\"",
-			   strchr(copy, '@') != NULL ? "(hidden)" : copy);
+		       strchr(copy, '@') != NULL ? "(hidden)" : copy);
 		return false;
 	}
 	join_address(to->dcs_hosts[to->n_dcs_hosts++], sizeof(to->dcs_hosts[0]), host, port);
@@ -840,8 +842,8 @@ add_host(const Merge *merge, const char *dotted, const char *text, size_t length
 static bool
 add_hosts(const Merge *merge, const char *dotted, const json_t *value, int default_port)
 {
-	size_t		item_index;
-	json_t	   *item;
+	size_t item_index;
+	json_t *item;
 	const char *text;
 
 	if (json_is_array(value))
@@ -852,7 +854,7 @@ add_hosts(const Merge *merge, const char *dotted, const json_t *value, int defau
 			if (text == NULL)
 			{
 				report(&merge->reporter, true, dotted, false,
-					   "item %zu of the list is not a text like \"10.0.0.1:2379\"", item_index + 1);
+				       "item %zu of the list is not a text like \"10.0.0.1:2379\"", item_index + 1);
 				return false;
 			}
 			if (!add_host(merge, dotted, text, strlen(text), default_port))
@@ -868,7 +870,7 @@ add_hosts(const Merge *merge, const char *dotted, const json_t *value, int defau
 	}
 	while (*text != '\0')
 	{
-		size_t		n = strcspn(text, ",");
+		size_t n = strcspn(text, ",");
 
 		if (!add_host(merge, dotted, text, n, default_port))
 			return false;
@@ -881,13 +883,14 @@ add_hosts(const Merge *merge, const char *dotted, const json_t *value, int defau
 static void
 percent_decode(const char *from, size_t length, char *to, size_t size)
 {
-	size_t		n = 0;
+	size_t n = 0;
 
 	for (size_t i = 0; i < length && n + 1 < size; i++)
 	{
-		unsigned	byte;
+		unsigned byte;
 
-		if (from[i] == '%' && i + 2 < length && sscanf(from + i + 1, "%2x", &byte) == 1 && byte != 0)
+		if (from[i] == '%' && i + 2 < length && sscanf(from + i + 1, "%2x", &byte) == 1 &&
+		    byte != 0)
 		{
 			to[n++] = (char) byte;
 			i += 2;
@@ -902,18 +905,18 @@ percent_decode(const char *from, size_t length, char *to, size_t size)
 static bool
 take_url(const Merge *merge, const char *dotted, const char *url)
 {
-	Settings   *to = merge->to;
+	Settings *to = merge->to;
 	const char *p = strstr(url, "://");
 	const char *at;
 	const char *colon;
-	size_t		n;
+	size_t n;
 
 	n = p != NULL ? (size_t) (p - url) : 0;
 	if (p == NULL || !((n == 4 && strncasecmp(url, "http", 4) == 0) ||
-					   (n == 5 && strncasecmp(url, "https", 5) == 0)))
+	                   (n == 5 && strncasecmp(url, "https", 5) == 0)))
 	{
 		report(&merge->reporter, true, dotted, false,
-			   "the value is not a URL like \"https://10.0.0.1:2379\"");
+		       "the value is not a URL like \"https://10.0.0.1:2379\"");
 		return false;
 	}
 	snprintf(to->dcs_protocol, sizeof(to->dcs_protocol), "%s", n == 4 ? "http" : "https");
@@ -925,10 +928,10 @@ take_url(const Merge *merge, const char *dotted, const char *url)
 	{
 		colon = memchr(p, ':', (size_t) (at - p));
 		percent_decode(p, (size_t) ((colon != NULL ? colon : at) - p), to->dcs_username,
-					   sizeof(to->dcs_username));
+		               sizeof(to->dcs_username));
 		if (colon != NULL)
 			percent_decode(colon + 1, (size_t) (at - colon - 1), to->dcs_password,
-						   sizeof(to->dcs_password));
+			               sizeof(to->dcs_password));
 		n -= (size_t) (at + 1 - p);
 		p = at + 1;
 	}
@@ -938,21 +941,23 @@ take_url(const Merge *merge, const char *dotted, const char *url)
 static bool
 merge_etcd3(Merge *merge, const json_t *document)
 {
-	Settings   *to = merge->to;
+	Settings *to = merge->to;
 	const json_t *section = json_object_get(document, "etcd3");
 	const json_t *proxy = json_object_get(section, "proxy");
 	const json_t *url = json_object_get(section, "url");
 	const json_t *port_value = json_object_get(section, "port");
-	int64_t		port = 2379;
-	bool		ok = true;
+	int64_t port = 2379;
+	bool ok = true;
 
 	snprintf(to->dcs_driver, sizeof(to->dcs_driver), "etcd3");
-	ok = take_text(merge, document, "etcd3.protocol", to->dcs_protocol,
-				   sizeof(to->dcs_protocol), "http");
-	ok = take_text(merge, document, "etcd3.username", to->dcs_username,
-				   sizeof(to->dcs_username), "") && ok;
-	ok = take_text(merge, document, "etcd3.password", to->dcs_password,
-				   sizeof(to->dcs_password), "") && ok;
+	ok = take_text(merge, document, "etcd3.protocol", to->dcs_protocol, sizeof(to->dcs_protocol),
+	               "http");
+	ok = take_text(merge, document, "etcd3.username", to->dcs_username, sizeof(to->dcs_username),
+	               "") &&
+	     ok;
+	ok = take_text(merge, document, "etcd3.password", to->dcs_password, sizeof(to->dcs_password),
+	               "") &&
+	     ok;
 	ok = take_path(merge, document, "etcd3.cacert", to->dcs_cacert, "") && ok;
 	ok = take_path(merge, document, "etcd3.cert", to->dcs_cert, "") && ok;
 	ok = take_path(merge, document, "etcd3.key", to->dcs_key, "") && ok;
@@ -960,7 +965,7 @@ merge_etcd3(Merge *merge, const json_t *document)
 	if (!ok)
 		return false;
 	if (port_value != NULL && !json_is_null(port_value) &&
-		(!value_to_int(port_value, NULL, &port) || port < 1 || port > 65535))
+	    (!value_to_int(port_value, NULL, &port) || port < 1 || port > 65535))
 	{
 		report(&merge->reporter, true, "etcd3.port", false, "the value is not a port (1 to 65535)");
 		return false;
@@ -977,22 +982,23 @@ merge_etcd3(Merge *merge, const json_t *document)
 	else if (json_is_string(url) && json_string_value(url)[0] != '\0')
 		ok = take_url(merge, "etcd3.url", json_string_value(url));
 	else if (json_is_string(json_object_get(section, "srv")) ||
-			 json_is_string(json_object_get(section, "discovery_srv")) ||
-			 json_is_string(json_object_get(section, "srv_domain")))
+	         json_is_string(json_object_get(section, "discovery_srv")) ||
+	         json_is_string(json_object_get(section, "srv_domain")))
 	{
-		report(&merge->reporter, true, "etcd3", true,
-			   "finding etcd through DNS SRV records is not supported by this release; use \"hosts\"");
+		report(
+		    &merge->reporter, true, "etcd3", true,
+		    "finding etcd through DNS SRV records is not supported by this release; use \"hosts\"");
 		return false;
 	}
 	else if (json_object_get(section, "hosts") != NULL &&
-			 !json_is_null(json_object_get(section, "hosts")))
+	         !json_is_null(json_object_get(section, "hosts")))
 		ok = add_hosts(merge, "etcd3.hosts", json_object_get(section, "hosts"), (int) port);
 	else if (json_object_get(section, "host") != NULL)
 		ok = add_hosts(merge, "etcd3.host", json_object_get(section, "host"), (int) port);
 	if (ok && to->n_dcs_hosts == 0)
 	{
 		report(&merge->reporter, true, "etcd3", true,
-			   "one of \"hosts\", \"host\", \"url\" and \"proxy\" is required in \"etcd3\"");
+		       "one of \"hosts\", \"host\", \"url\" and \"proxy\" is required in \"etcd3\"");
 		ok = false;
 	}
 	return ok;
@@ -1014,15 +1020,15 @@ merge_store(Merge *merge, const json_t *document)
 			return merge_etcd3(merge, document);
 		if (strcmp(stores[i], "etcd") == 0)
 			report(&merge->reporter, true, stores[i], true,
-				   "the store \"etcd\" (API version 2) is not supported by this release; "
-				   "rename the section to \"etcd3\" if the servers are etcd 3.4 or newer");
+			       "the store \"etcd\" (API version 2) is not supported by this release; "
+			       "rename the section to \"etcd3\" if the servers are etcd 3.4 or newer");
 		else
 			report(&merge->reporter, true, stores[i], true,
-				   "the store \"%s\" is not supported by this release; use \"etcd3\"", stores[i]);
+			       "the store \"%s\" is not supported by this release; use \"etcd3\"", stores[i]);
 		return false;
 	}
 	report(&merge->reporter, true, "etcd3", true,
-		   "there is no section for a consensus store; this release supports \"etcd3\"");
+	       "there is no section for a consensus store; this release supports \"etcd3\"");
 	return false;
 }
 
@@ -1056,17 +1062,16 @@ warn_contradiction(const Merge *merge, const json_t *tags, const char *flag, con
 {
 	const json_t *flag_value = json_object_get(tags, flag);
 	const json_t *priority_value = json_object_get(tags, priority);
-	bool		truth;
-	int64_t		number;
-	char		path[64];
+	bool truth;
+	int64_t number;
+	char path[64];
 
 	if (flag_value == NULL || priority_value == NULL || !value_to_bool(flag_value, &truth) ||
-		!value_to_int(priority_value, NULL, &number) || truth == (number <= 0))
+	    !value_to_int(priority_value, NULL, &number) || truth == (number <= 0))
 		return;
 	snprintf(path, sizeof(path), "tags.%s", flag);
-	report(&merge->reporter, false, path, false,
-		   "\"%s: %s\" contradicts \"%s: %lld\", \"%s\" wins", flag, truth ? "true" : "false",
-		   priority, (long long) number, flag);
+	report(&merge->reporter, false, path, false, "\"%s: %s\" contradicts \"%s: %lld\", \"%s\" wins",
+	       flag, truth ? "true" : "false", priority, (long long) number, flag);
 }
 
 /* Effective tags: dcs-layout.md 2.2. */
@@ -1076,21 +1081,22 @@ merge_tags(Merge *merge, const json_t *document)
 	static const char *const flags[] = {
 		"clonefrom", "nofailover", "noloadbalance", "nosync", "nostream", NULL,
 	};
-	json_t	   *tags = json_object_get(document, "tags");
-	json_t	   *kept = json_pack("{}");
+	json_t *tags = json_object_get(document, "tags");
+	json_t *kept = json_pack("{}");
 	const char *name;
-	json_t	   *value;
+	json_t *value;
 
 	json_object_foreach(tags, name, value)
 	{
-		bool		is_flag = false;
+		bool is_flag = false;
 
 		for (int i = 0; flags[i] != NULL; i++)
 			if (strcmp(flags[i], name) == 0)
 				is_flag = true;
 		if (!is_flag || is_truthy(value) ||
-			(strcmp(name, "nofailover") == 0 && json_object_get(tags, "failover_priority") != NULL) ||
-			(strcmp(name, "nosync") == 0 && json_object_get(tags, "sync_priority") != NULL))
+		    (strcmp(name, "nofailover") == 0 &&
+		     json_object_get(tags, "failover_priority") != NULL) ||
+		    (strcmp(name, "nosync") == 0 && json_object_get(tags, "sync_priority") != NULL))
 			json_object_set(kept, name, value);
 	}
 	warn_contradiction(merge, tags, "nofailover", "failover_priority");
@@ -1109,24 +1115,29 @@ static void
 warn_not_applied(const Merge *merge, const json_t *document)
 {
 	static const char *const not_applied[] = {
-		"postgresql.parameters_primary", "postgresql.parameters_replica",
-		"postgresql.parameters_standby_leader", "postgresql.pg_hba_primary",
-		"postgresql.pg_hba_replica", "postgresql.pg_hba_standby_leader",
-		"postgresql.pg_ident_primary", "postgresql.pg_ident_replica",
-		"postgresql.pg_ident_standby_leader", NULL,
+		"postgresql.parameters_primary",
+		"postgresql.parameters_replica",
+		"postgresql.parameters_standby_leader",
+		"postgresql.pg_hba_primary",
+		"postgresql.pg_hba_replica",
+		"postgresql.pg_hba_standby_leader",
+		"postgresql.pg_ident_primary",
+		"postgresql.pg_ident_replica",
+		"postgresql.pg_ident_standby_leader",
+		NULL,
 	};
 
 	for (int i = 0; not_applied[i] != NULL; i++)
 		if (is_truthy(document_get(document, not_applied[i])))
 			report(&merge->reporter, false, not_applied[i], true,
-				   "settings for one role are not applied by this release");
+			       "settings for one role are not applied by this release");
 }
 
 static const json_t *
 load_dynamic(const char *dynamic_json, ConfigProblems *problems)
 {
 	json_error_t where;
-	json_t	   *dynamic;
+	json_t *dynamic;
 
 	if (dynamic_json == NULL || dynamic_json[0] == '\0')
 		return json_pack("{}");
@@ -1134,7 +1145,7 @@ load_dynamic(const char *dynamic_json, ConfigProblems *problems)
 	if (json_is_object(dynamic))
 		return dynamic;
 	problem_at(problems, true, "dynamic configuration", "", "it is not a JSON object%s%s",
-			   dynamic == NULL ? ": " : "", dynamic == NULL ? where.text : "");
+	           dynamic == NULL ? ": " : "", dynamic == NULL ? where.text : "");
 	json_decref(dynamic);
 	return NULL;
 }
@@ -1156,12 +1167,12 @@ merge_begin(Merge *merge, Settings *to, const LocalConfig *local, ConfigProblems
 /* Merge everything into *settings; see settings.h. */
 bool
 settings_merge(Settings *settings, const LocalConfig *local, const char *dynamic_json,
-			   ConfigProblems *problems)
+               ConfigProblems *problems)
 {
-	Settings	next;
-	Merge		merge;
-	json_t	   *document;
-	bool		ok;
+	Settings next;
+	Merge merge;
+	json_t *document;
+	bool ok;
 
 	merge_begin(&merge, &next, local, problems);
 	merge.dynamic = load_dynamic(dynamic_json, problems);
@@ -1201,9 +1212,9 @@ settings_merge(Settings *settings, const LocalConfig *local, const char *dynamic
 bool
 settings_for_client(Settings *settings, const LocalConfig *local, ConfigProblems *problems)
 {
-	Settings	next;
-	Merge		merge;
-	bool		ok;
+	Settings next;
+	Merge merge;
+	bool ok;
 
 	merge_begin(&merge, &next, local, problems);
 	next.ttl_ms = 30000;

@@ -18,22 +18,22 @@
 typedef struct Unit
 {
 	const char *name;
-	bool		is_time;
-	double		factor;			/* bytes or microseconds */
+	bool is_time;
+	double factor; /* bytes or microseconds */
 } Unit;
 
 static const Unit units[] = {
-	{"B", false, 1.0},
-	{"kB", false, 1024.0},
-	{"MB", false, 1024.0 * 1024.0},
-	{"GB", false, 1024.0 * 1024.0 * 1024.0},
-	{"TB", false, 1024.0 * 1024.0 * 1024.0 * 1024.0},
-	{"us", true, 1.0},
-	{"ms", true, 1e3},
-	{"s", true, 1e6},
-	{"min", true, 60e6},
-	{"h", true, 3600e6},
-	{"d", true, 86400e6},
+	{ "B", false, 1.0 },
+	{ "kB", false, 1024.0 },
+	{ "MB", false, 1024.0 * 1024.0 },
+	{ "GB", false, 1024.0 * 1024.0 * 1024.0 },
+	{ "TB", false, 1024.0 * 1024.0 * 1024.0 * 1024.0 },
+	{ "us", true, 1.0 },
+	{ "ms", true, 1e3 },
+	{ "s", true, 1e6 },
+	{ "min", true, 60e6 },
+	{ "h", true, 3600e6 },
+	{ "d", true, 86400e6 },
 };
 
 static const Unit *
@@ -50,7 +50,10 @@ bool
 text_to_bool(const char *text, bool *result)
 {
 	static const char *const words[][2] = {
-		{"off", "on"}, {"false", "true"}, {"no", "yes"}, {"0", "1"},
+		{ "off", "on" },
+		{ "false", "true" },
+		{ "no", "yes" },
+		{ "0", "1" },
 	};
 
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
@@ -67,10 +70,10 @@ text_to_bool(const char *text, bool *result)
 static bool
 apply_unit(const char *rest, const char *base_unit, double *value)
 {
-	char		name[8];
-	size_t		n;
-	char	   *base_name;
-	double		multiple;
+	char name[8];
+	size_t n;
+	char *base_name;
+	double multiple;
 	const Unit *unit;
 	const Unit *base;
 
@@ -101,8 +104,8 @@ bool
 text_to_real(const char *text, const char *base_unit, double *result)
 {
 	const char *p = text;
-	char	   *end;
-	double		value;
+	char *end;
+	double value;
 
 	while (isspace((unsigned char) *p))
 		p++;
@@ -121,9 +124,9 @@ bool
 text_to_int(const char *text, const char *base_unit, int64_t *result)
 {
 	const char *p = text;
-	char	   *end;
-	long long	integer;
-	double		value;
+	char *end;
+	long long integer;
+	double value;
 
 	while (isspace((unsigned char) *p))
 		p++;
@@ -166,7 +169,7 @@ value_to_bool(const json_t *value, bool *result)
 		return true;
 	}
 	if (json_is_integer(value) &&
-		(json_integer_value(value) == 0 || json_integer_value(value) == 1))
+	    (json_integer_value(value) == 0 || json_integer_value(value) == 1))
 	{
 		*result = json_integer_value(value) == 1;
 		return true;
@@ -178,7 +181,7 @@ value_to_bool(const json_t *value, bool *result)
 bool
 value_to_int(const json_t *value, const char *base_unit, int64_t *result)
 {
-	double		number;
+	double number;
 
 	if (json_is_integer(value))
 	{

@@ -23,47 +23,47 @@
 #include <string.h>
 #include <yaml.h>
 
-#define YAML_ANCHORS_MAX	256
+#define YAML_ANCHORS_MAX 256
 
 typedef struct Anchor
 {
-	char	   *name;
-	json_t	   *value;			/* NULL while it is being read */
-	int			n_nodes;
+	char *name;
+	json_t *value; /* NULL while it is being read */
+	int n_nodes;
 } Anchor;
 
 typedef struct Reader
 {
 	yaml_parser_t parser;
 	const char *name;
-	Places	   *places;
-	int			source;
+	Places *places;
+	int source;
 	ConfigProblems *problems;
-	int		   *n_nodes;
-	char		path[CONFIG_PATH_MAX];
-	Anchor		anchors[YAML_ANCHORS_MAX];
-	int			n_anchors;
-	int			depth;
-	yaml_mark_t key_mark;		/* of the key whose value is read */
-	bool		has_key;
+	int *n_nodes;
+	char path[CONFIG_PATH_MAX];
+	Anchor anchors[YAML_ANCHORS_MAX];
+	int n_anchors;
+	int depth;
+	yaml_mark_t key_mark; /* of the key whose value is read */
+	bool has_key;
 } Reader;
 
 static json_t *read_node(Reader *reader, yaml_event_t *event);
 
 /* Add a problem at a mark; returns NULL so that callers can return it. */
 static void *PRINTF_LIKE(4, 5)
-fail(Reader *reader, bool is_error, yaml_mark_t mark, const char *format,...)
+    fail(Reader *reader, bool is_error, yaml_mark_t mark, const char *format, ...)
 {
-	char		place[SETTINGS_PATH_MAX + 64];
-	char		key[CONFIG_PATH_MAX];
-	char		text[400];
-	va_list		args;
+	char place[SETTINGS_PATH_MAX + 64];
+	char key[CONFIG_PATH_MAX];
+	char text[400];
+	va_list args;
 
 	va_start(args, format);
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
-	snprintf(place, sizeof(place), "%s:%d:%d", reader->name,
-			 (int) mark.line + 1, (int) mark.column + 1);
+	snprintf(place, sizeof(place), "%s:%d:%d", reader->name, (int) mark.line + 1,
+	         (int) mark.column + 1);
 	path_show(reader->path, key, sizeof(key));
 	problem_at(reader->problems, is_error, place, key, "%s", text);
 	return NULL;
@@ -82,15 +82,15 @@ next_event(Reader *reader, yaml_event_t *event)
 		/* The place is a byte offset; the mark is where reading stopped. */
 		mark = reader->parser.mark;
 		fail(reader, true, mark, "cannot read the text as UTF-8: %s",
-			 reader->parser.problem ? reader->parser.problem : "unknown problem");
+		     reader->parser.problem ? reader->parser.problem : "unknown problem");
 	}
 	else if (reader->parser.error == YAML_MEMORY_ERROR)
 		fail(reader, true, mark, "out of memory");
 	else
 		fail(reader, true, mark, "cannot read the YAML: %s%s%s",
-			 reader->parser.problem ? reader->parser.problem : "unknown problem",
-			 reader->parser.context ? " " : "",
-			 reader->parser.context ? reader->parser.context : "");
+		     reader->parser.problem ? reader->parser.problem : "unknown problem",
+		     reader->parser.context ? " " : "",
+		     reader->parser.context ? reader->parser.context : "");
 	memset(event, 0, sizeof(*event));
 	return false;
 }
@@ -101,8 +101,8 @@ count_node(Reader *reader, yaml_mark_t mark, int n)
 	if (n > CONFIG_NODES_MAX - *reader->n_nodes)
 	{
 		fail(reader, true, mark,
-			 "the configuration has more than %d values (aliases count each time)",
-			 CONFIG_NODES_MAX);
+		     "the configuration has more than %d values (aliases count each time)",
+		     CONFIG_NODES_MAX);
 		return false;
 	}
 	*reader->n_nodes += n;
@@ -113,7 +113,7 @@ count_node(Reader *reader, yaml_mark_t mark, int n)
 static bool
 is_digits(const char *text, size_t length, const char *digits)
 {
-	bool		has_digit = false;
+	bool has_digit = false;
 
 	for (size_t i = 0; i < length; i++)
 	{
@@ -130,25 +130,24 @@ is_digits(const char *text, size_t length, const char *digits)
 static bool
 plain_integer(const char *text, int64_t *result)
 {
-	bool		negative = *text == '-';
+	bool negative = *text == '-';
 	const char *p = text + (*text == '-' || *text == '+');
-	size_t		length = strlen(p);
-	char		digits[80];
-	size_t		n = 0;
-	int			base = 10;
+	size_t length = strlen(p);
+	char digits[80];
+	size_t n = 0;
+	int base = 10;
 	unsigned long long value = 0;
 
 	if (length == 0 || length >= sizeof(digits) || *p == '_')
 		return false;
 	if (p[0] == '0' && p[1] == 'b' && is_digits(p + 2, length - 2, "01"))
 		base = 2, p += 2;
-	else if (p[0] == '0' && p[1] == 'x' &&
-			 is_digits(p + 2, length - 2, "0123456789abcdefABCDEF"))
+	else if (p[0] == '0' && p[1] == 'x' && is_digits(p + 2, length - 2, "0123456789abcdefABCDEF"))
 		base = 16, p += 2;
 	else if (p[0] == '0' && length > 1 && is_digits(p + 1, length - 1, "01234567"))
 		base = 8, p += 1;
 	else if ((p[0] == '0' && length == 1) ||
-			 (p[0] >= '1' && p[0] <= '9' && is_digits(p, length, "0123456789")))
+	         (p[0] >= '1' && p[0] <= '9' && is_digits(p, length, "0123456789")))
 		base = 10;
 	else if (p[0] >= '1' && p[0] <= '9' && strchr(p, ':') != NULL)
 		base = 60;
@@ -161,16 +160,16 @@ plain_integer(const char *text, int64_t *result)
 	errno = 0;
 	if (base == 60)
 	{
-		char	   *rest = NULL;
-		int			part_index = 0;
+		char *rest = NULL;
+		int part_index = 0;
 
 		if (digits[n - 1] == ':' || strstr(digits, "::") != NULL)
 			return false;
 		for (char *part = strtok_r(digits, ":", &rest); part != NULL;
-			 part = strtok_r(NULL, ":", &rest), part_index++)
+		     part = strtok_r(NULL, ":", &rest), part_index++)
 		{
 			if (strspn(part, "0123456789") != strlen(part) || strlen(part) > 9 ||
-				(part_index > 0 && atoi(part) > 59))
+			    (part_index > 0 && atoi(part) > 59))
 				return false;
 			if (value > (unsigned long long) INT64_MAX / 60 - 1)
 				return false;
@@ -190,10 +189,10 @@ static bool
 plain_real(const char *text, double *result)
 {
 	const char *p = text + (*text == '-' || *text == '+');
-	char		digits[80];
-	size_t		n = 0;
-	bool		has_point = false;
-	char	   *end;
+	char digits[80];
+	size_t n = 0;
+	bool has_point = false;
+	char *end;
 
 	if (strlen(text) >= sizeof(digits) || !(isdigit((unsigned char) *p) || *p == '.'))
 		return false;
@@ -238,15 +237,13 @@ is_one_of(const char *text, const char *const *words)
 static json_t *
 plain_value(const char *text)
 {
-	static const char *const truths[] = {
-		"yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON", NULL
-	};
-	static const char *const lies[] = {
-		"no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF", NULL
-	};
-	static const char *const nothings[] = {"", "~", "null", "Null", "NULL", NULL};
-	int64_t		integer;
-	double		real;
+	static const char *const truths[] = { "yes",  "Yes", "YES", "true", "True",
+		                                  "TRUE", "on",  "On",  "ON",   NULL };
+	static const char *const lies[] = { "no",    "No",  "NO",  "false", "False",
+		                                "FALSE", "off", "Off", "OFF",   NULL };
+	static const char *const nothings[] = { "", "~", "null", "Null", "NULL", NULL };
+	int64_t integer;
+	double real;
 
 	if (is_one_of(text, nothings))
 		return json_null();
@@ -266,10 +263,10 @@ read_scalar(Reader *reader, const yaml_event_t *event)
 {
 	const char *text = (const char *) event->data.scalar.value;
 	const char *tag = (const char *) event->data.scalar.tag;
-	json_t	   *value;
-	int64_t		integer;
-	bool		truth;
-	double		real;
+	json_t *value;
+	int64_t integer;
+	bool truth;
+	double real;
 
 	if (memchr(text, '\0', event->data.scalar.length) != NULL)
 		return fail(reader, true, event->start_mark, "a value cannot contain a NUL byte");
@@ -286,8 +283,8 @@ read_scalar(Reader *reader, const yaml_event_t *event)
 	else if (strcmp(tag, YAML_FLOAT_TAG) == 0 && text_to_real(text, NULL, &real))
 		value = json_real(real);
 	else
-		return fail(reader, true, event->start_mark,
-					"cannot make a value of the tag \"%.100s\"", tag);
+		return fail(reader, true, event->start_mark, "cannot make a value of the tag \"%.100s\"",
+		            tag);
 	if (value == NULL)
 		return fail(reader, true, event->start_mark, "the value is not valid UTF-8");
 	return value;
@@ -297,14 +294,14 @@ static bool
 tag_is(const yaml_char_t *tag, const char *expected)
 {
 	return tag == NULL || strcmp((const char *) tag, expected) == 0 ||
-		strcmp((const char *) tag, "!") == 0;
+	       strcmp((const char *) tag, "!") == 0;
 }
 
 /* Begin an anchor; returns its index, -1 for none, -2 after an error. */
 static int
 anchor_begin(Reader *reader, const yaml_char_t *name, yaml_mark_t mark)
 {
-	Anchor	   *anchor;
+	Anchor *anchor;
 
 	if (name == NULL)
 		return -1;
@@ -325,7 +322,7 @@ anchor_begin(Reader *reader, const yaml_char_t *name, yaml_mark_t mark)
 static void
 anchor_end(Reader *reader, int anchor_index, json_t *value)
 {
-	Anchor	   *anchor;
+	Anchor *anchor;
 
 	if (anchor_index < 0)
 		return;
@@ -348,26 +345,25 @@ read_alias(Reader *reader, const yaml_event_t *event)
 			continue;
 		if (anchor->value == NULL)
 			return fail(reader, true, event->start_mark,
-						"the alias \"*%.64s\" stands inside its own anchor", name);
+			            "the alias \"*%.64s\" stands inside its own anchor", name);
 		if (!count_node(reader, event->start_mark, anchor->n_nodes))
 			return NULL;
 		return json_deep_copy(anchor->value);
 	}
-	return fail(reader, true, event->start_mark,
-				"the alias \"*%.64s\" has no anchor", name);
+	return fail(reader, true, event->start_mark, "the alias \"*%.64s\" has no anchor", name);
 }
 
 static json_t *
 read_sequence(Reader *reader)
 {
-	json_t	   *list = json_array();
-	size_t		used = strlen(reader->path);
+	json_t *list = json_array();
+	size_t used = strlen(reader->path);
 	yaml_event_t event;
 
 	while (list != NULL)
 	{
-		json_t	   *item;
-		char		step[24];
+		json_t *item;
+		char step[24];
 
 		if (!next_event(reader, &event))
 			break;
@@ -399,7 +395,7 @@ static bool
 merge_over(Reader *reader, json_t *merged, const json_t *from, yaml_mark_t mark)
 {
 	const char *key;
-	json_t	   *value;
+	json_t *value;
 
 	if (!json_is_object(from))
 	{
@@ -408,7 +404,7 @@ merge_over(Reader *reader, json_t *merged, const json_t *from, yaml_mark_t mark)
 	}
 	json_object_foreach((json_t *) from, key, value)
 	{
-		size_t		used = strlen(reader->path);
+		size_t used = strlen(reader->path);
 
 		if (json_object_get(merged, key) != NULL)
 			continue;
@@ -416,9 +412,9 @@ merge_over(Reader *reader, json_t *merged, const json_t *from, yaml_mark_t mark)
 			return false;
 		if (path_append(reader->path, sizeof(reader->path), key))
 		{
-			bool		ok = places_add(reader->places, reader->path, reader->source,
-										(int) mark.line + 1, (int) mark.column + 1,
-										(int) mark.line + 1, (int) mark.column + 1, true);
+			bool ok =
+			    places_add(reader->places, reader->path, reader->source, (int) mark.line + 1,
+			               (int) mark.column + 1, (int) mark.line + 1, (int) mark.column + 1, true);
 
 			reader->path[used] = '\0';
 			if (!ok)
@@ -431,14 +427,13 @@ merge_over(Reader *reader, json_t *merged, const json_t *from, yaml_mark_t mark)
 static bool
 merge_key(Reader *reader, json_t *merged, const json_t *value, yaml_mark_t mark)
 {
-	size_t		item_index;
-	json_t	   *item;
+	size_t item_index;
+	json_t *item;
 
 	if (!json_is_array(value))
 		return merge_over(reader, merged, value, mark);
-	json_array_foreach((json_t *) value, item_index, item)
-		if (!merge_over(reader, merged, item, mark))
-			return false;
+	json_array_foreach((json_t *) value, item_index,
+	                   item) if (!merge_over(reader, merged, item, mark)) return false;
 	return true;
 }
 
@@ -446,21 +441,20 @@ merge_key(Reader *reader, json_t *merged, const json_t *value, yaml_mark_t mark)
 static bool
 read_pair(Reader *reader, json_t *map, json_t *merged, const yaml_event_t *key_event)
 {
-	size_t		used = strlen(reader->path);
+	size_t used = strlen(reader->path);
 	const char *key = (const char *) key_event->data.scalar.value;
 	yaml_mark_t mark = key_event->start_mark;
 	yaml_event_t event;
-	json_t	   *value;
-	bool		is_merge;
-	bool		ok;
+	json_t *value;
+	bool is_merge;
+	bool ok;
 
 	if (key_event->type != YAML_SCALAR_EVENT)
 	{
 		fail(reader, true, mark, "a key must be a plain text");
 		return false;
 	}
-	if (memchr(key, '\0', key_event->data.scalar.length) != NULL ||
-		strchr(key, CONFIG_SEP) != NULL)
+	if (memchr(key, '\0', key_event->data.scalar.length) != NULL || strchr(key, CONFIG_SEP) != NULL)
 	{
 		fail(reader, true, mark, "a key cannot contain control characters");
 		return false;
@@ -495,15 +489,15 @@ read_pair(Reader *reader, json_t *map, json_t *merged, const yaml_event_t *key_e
 static json_t *
 read_mapping(Reader *reader)
 {
-	json_t	   *map = json_pack("{}");
-	json_t	   *merged = json_pack("{}");
+	json_t *map = json_pack("{}");
+	json_t *merged = json_pack("{}");
 	const char *key;
-	json_t	   *value;
+	json_t *value;
 	yaml_event_t event;
 
 	while (map != NULL && merged != NULL)
 	{
-		bool		ok;
+		bool ok;
 
 		if (!next_event(reader, &event))
 			break;
@@ -511,9 +505,8 @@ read_mapping(Reader *reader)
 		{
 			yaml_event_delete(&event);
 			/* What is written out wins over what a merge key brings. */
-			json_object_foreach(merged, key, value)
-				if (json_object_get(map, key) == NULL)
-					json_object_set(map, key, value);
+			json_object_foreach(merged, key, value) if (json_object_get(map, key) == NULL)
+			    json_object_set(map, key, value);
 			json_decref(merged);
 			return map;
 		}
@@ -532,22 +525,21 @@ static json_t *
 read_node(Reader *reader, yaml_event_t *event)
 {
 	yaml_mark_t mark = event->start_mark;
-	json_t	   *value = NULL;
-	int			anchor_index = -1;
-	bool		has_key = reader->has_key;
+	json_t *value = NULL;
+	int anchor_index = -1;
+	bool has_key = reader->has_key;
 
 	reader->has_key = false;
 	if (!count_node(reader, mark, 1))
 		return NULL;
 	if (!places_add(reader->places, reader->path, reader->source,
-					has_key ? (int) reader->key_mark.line + 1 : 0,
-					has_key ? (int) reader->key_mark.column + 1 : 0,
-					(int) mark.line + 1, (int) mark.column + 1,
-					event->type != YAML_MAPPING_START_EVENT))
+	                has_key ? (int) reader->key_mark.line + 1 : 0,
+	                has_key ? (int) reader->key_mark.column + 1 : 0, (int) mark.line + 1,
+	                (int) mark.column + 1, event->type != YAML_MAPPING_START_EVENT))
 		return NULL;
 	if (reader->depth >= CONFIG_DEPTH_MAX)
 		return fail(reader, true, mark, "values are nested deeper than %d levels",
-					CONFIG_DEPTH_MAX);
+		            CONFIG_DEPTH_MAX);
 	reader->depth++;
 	switch (event->type)
 	{
@@ -562,7 +554,7 @@ read_node(Reader *reader, yaml_event_t *event)
 		case YAML_SEQUENCE_START_EVENT:
 			if (!tag_is(event->data.sequence_start.tag, YAML_SEQ_TAG))
 				fail(reader, true, mark, "cannot make a value of the tag \"%.100s\"",
-					 (const char *) event->data.sequence_start.tag);
+				     (const char *) event->data.sequence_start.tag);
 			else
 			{
 				anchor_index = anchor_begin(reader, event->data.sequence_start.anchor, mark);
@@ -573,7 +565,7 @@ read_node(Reader *reader, yaml_event_t *event)
 		case YAML_MAPPING_START_EVENT:
 			if (!tag_is(event->data.mapping_start.tag, YAML_MAP_TAG))
 				fail(reader, true, mark, "cannot make a value of the tag \"%.100s\"",
-					 (const char *) event->data.mapping_start.tag);
+				     (const char *) event->data.mapping_start.tag);
 			else
 			{
 				anchor_index = anchor_begin(reader, event->data.mapping_start.anchor, mark);
@@ -595,8 +587,8 @@ read_node(Reader *reader, yaml_event_t *event)
 static json_t *
 read_stream(Reader *reader)
 {
-	json_t	   *value = NULL;
-	bool		is_done = false;
+	json_t *value = NULL;
+	bool is_done = false;
 	yaml_event_t event;
 
 	while (!is_done)
@@ -612,7 +604,7 @@ read_stream(Reader *reader)
 				if (value != NULL)
 				{
 					fail(reader, true, event.start_mark,
-						 "a second document begins, but only one is expected");
+					     "a second document begins, but only one is expected");
 					yaml_event_delete(&event);
 					json_decref(value);
 					return NULL;
@@ -639,11 +631,11 @@ read_stream(Reader *reader)
  * listed.  *n_nodes counts over all documents of one configuration.
  */
 json_t *
-yaml_parse(const char *text, size_t length, const char *name, Places *places,
-		   const char *root_path, int *n_nodes, ConfigProblems *problems)
+yaml_parse(const char *text, size_t length, const char *name, Places *places, const char *root_path,
+           int *n_nodes, ConfigProblems *problems)
 {
-	Reader	   *reader = calloc(1, sizeof(*reader));
-	json_t	   *value = NULL;
+	Reader *reader = calloc(1, sizeof(*reader));
+	json_t *value = NULL;
 
 	if (reader == NULL)
 		return NULL;
@@ -655,7 +647,7 @@ yaml_parse(const char *text, size_t length, const char *name, Places *places,
 	reader->source = places_add_source(places, name);
 	if (length > CONFIG_FILE_SIZE_MAX)
 		problem_at(problems, true, name, "", "the text is longer than %d bytes",
-				   CONFIG_FILE_SIZE_MAX);
+		           CONFIG_FILE_SIZE_MAX);
 	else if (reader->source >= 0 && yaml_parser_initialize(&reader->parser))
 	{
 		yaml_parser_set_encoding(&reader->parser, YAML_UTF8_ENCODING);

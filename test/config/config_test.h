@@ -56,7 +56,7 @@ remove_directory(void **state)
 static inline void
 write_text(const char *name, const char *text)
 {
-	FILE	   *file = fopen(name, "w");
+	FILE *file = fopen(name, "w");
 
 	assert_non_null(file);
 	fputs(text, file);
@@ -68,8 +68,8 @@ static inline LocalConfig *
 read_text(const char *text, char **environment, ConfigProblems *problems)
 {
 	LocalConfig *config;
-	char	   *nothing[] = {NULL};
-	bool		ok;
+	char *nothing[] = { NULL };
+	bool ok;
 
 	config_problems_free(problems);
 	write_text("patroni.yml", text);
@@ -86,13 +86,13 @@ find_problem(const ConfigProblems *problems, bool is_error, const char *place, c
 {
 	for (int i = 0; i < problems->count; i++)
 		if (problems->items[i].is_error == is_error &&
-			(place == NULL || strcmp(problems->items[i].place, place) == 0) &&
-			strstr(problems->items[i].message, part) != NULL)
+		    (place == NULL || strcmp(problems->items[i].place, place) == 0) &&
+		    strstr(problems->items[i].message, part) != NULL)
 			return &problems->items[i];
 	for (int i = 0; i < problems->count; i++)
 		print_message("have: %s: %s: %s: %s\n", problems->items[i].is_error ? "error" : "warning",
-					  problems->items[i].place, problems->items[i].key, problems->items[i].message);
+		              problems->items[i].place, problems->items[i].key, problems->items[i].message);
 	return NULL;
 }
 
-#endif							/* CONFIG_TEST_H */
+#endif /* CONFIG_TEST_H */

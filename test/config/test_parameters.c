@@ -13,10 +13,10 @@ static ConfigProblems problems;
 static bool
 parameters(const char *yaml_map, const char *dynamic, int version)
 {
-	char		yaml[4096];
+	char yaml[4096];
 	LocalConfig *config;
-	Settings	settings;
-	bool		ok;
+	Settings settings;
+	bool ok;
 
 	json_decref(command_line);
 	json_decref(config_file);
@@ -55,10 +55,11 @@ test_controlled(void **state)
 	FILE_IS("wal_keep_size", "128MB");
 	FILE_IS("shared_preload_libraries", "patroni_bgw");
 	assert_int_equal(json_object_size(config_file), 2);
-	assert_true(parameters("{max_connections: 5}",
-						   "{\"postgresql\":{\"parameters\":{\"max_connections\":\"150\",\"wal_level\":\"logical\","
-						   "\"hot_standby\":\"off\",\"wal_keep_segments\":4,\"track_commit_timestamp\":true}}}",
-						   130000));
+	assert_true(parameters(
+	    "{max_connections: 5}",
+	    "{\"postgresql\":{\"parameters\":{\"max_connections\":\"150\",\"wal_level\":\"logical\","
+	    "\"hot_standby\":\"off\",\"wal_keep_segments\":4,\"track_commit_timestamp\":true}}}",
+	    130000));
 	OPTION_IS("max_connections", "150");
 	OPTION_IS("wal_level", "logical");
 	OPTION_IS("hot_standby", "on");
@@ -70,12 +71,13 @@ static void
 test_rules(void **state)
 {
 	(void) state;
-	assert_true(parameters("{work_mem: 1kB, checkpoint_timeout: 10d, synchronous_commit: on,"
-						   " wal_compression: lz4, patroni.fence: on, restore_command: x, nosuch: 1,"
-						   " log_connections: maybe, random_page_cost: 1.1, huge_pages: try,"
-						   " bgwriter_delay: 5, archive_mode: always, log_temp_files: null,"
-						   " vacuum_cost_delay: 200ms, transaction_timeout: 5s}",
-						   NULL, 150020));
+	assert_true(
+	    parameters("{work_mem: 1kB, checkpoint_timeout: 10d, synchronous_commit: on,"
+	               " wal_compression: lz4, patroni.fence: on, restore_command: x, nosuch: 1,"
+	               " log_connections: maybe, random_page_cost: 1.1, huge_pages: try,"
+	               " bgwriter_delay: 5, archive_mode: always, log_temp_files: null,"
+	               " vacuum_cost_delay: 200ms, transaction_timeout: 5s}",
+	               NULL, 150020));
 	FILE_IS("work_mem", "64");
 	FILE_IS("checkpoint_timeout", "86400");
 	FILE_IS("synchronous_commit", "on");
@@ -106,7 +108,7 @@ test_rules(void **state)
 static void
 preload(const char *list, const char *expected)
 {
-	char		result[256];
+	char result[256];
 
 	if (expected == NULL)
 	{
@@ -120,7 +122,7 @@ preload(const char *list, const char *expected)
 static void
 test_preload(void **state)
 {
-	char		small[16];
+	char small[16];
 
 	(void) state;
 	preload("", "patroni_bgw");
@@ -148,7 +150,7 @@ test_preload(void **state)
 static void
 int_is(const char *text, const char *unit, long long expected)
 {
-	int64_t		result = -99;
+	int64_t result = -99;
 
 	assert_true(text_to_int(text, unit, &result));
 	assert_int_equal(result, expected);
@@ -157,9 +159,9 @@ int_is(const char *text, const char *unit, long long expected)
 static void
 test_values(void **state)
 {
-	int64_t		integer;
-	bool		truth;
-	json_t	   *value;
+	int64_t integer;
+	bool truth;
+	json_t *value;
 
 	(void) state;
 	int_is("10", NULL, 10);

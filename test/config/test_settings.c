@@ -14,7 +14,7 @@ static bool
 merge(const char *yaml, char **environment, const char *dynamic)
 {
 	LocalConfig *config = read_text(yaml, environment, &problems);
-	bool		ok = config != NULL;
+	bool ok = config != NULL;
 
 	settings_free(&settings);
 	if (ok)
@@ -35,7 +35,7 @@ forget(void **state)
 static void
 test_minimal(void **state)
 {
-	char		expected[128];
+	char expected[128];
 
 	(void) state;
 	assert_true(merge(MINIMAL, NULL, NULL));
@@ -67,7 +67,8 @@ test_places_of_errors(void **state)
 {
 	(void) state;
 	assert_false(merge(MINIMAL "watchdog:\n  safety_margin: abc\n", NULL, NULL));
-	assert_non_null(find_problem(&problems, true, "patroni.yml:15:18", "\"abc\" is not an integer"));
+	assert_non_null(
+	    find_problem(&problems, true, "patroni.yml:15:18", "\"abc\" is not an integer"));
 	forget(NULL);
 	assert_false(merge("scope: a\nname: b\nrestapi:\n  listen: nowhere\n", NULL, NULL));
 	assert_non_null(find_problem(&problems, true, "patroni.yml:4:11", "not an address"));
@@ -75,7 +76,8 @@ test_places_of_errors(void **state)
 	assert_non_null(find_problem(&problems, true, NULL, "no section for a consensus store"));
 	forget(NULL);
 	assert_false(merge(MINIMAL "tags:\n  nofailover: perhaps\n", NULL, NULL));
-	assert_non_null(find_problem(&problems, true, "patroni.yml:15:15", "\"perhaps\" is not a boolean"));
+	assert_non_null(
+	    find_problem(&problems, true, "patroni.yml:15:15", "\"perhaps\" is not a boolean"));
 	forget(NULL);
 	assert_false(merge("", NULL, NULL));
 	assert_non_null(find_problem(&problems, true, "patroni.yml", "empty"));
@@ -98,21 +100,30 @@ test_unknown_keys_warn(void **state)
 	assert_true(merge(MINIMAL "  parameters:\n    max_connections: 5\n", NULL, NULL));
 	assert_non_null(find_problem(&problems, false, "patroni.yml:15:5", "whole cluster"));
 	forget(NULL);
-	assert_true(merge(MINIMAL "  create_replica_methods: [wal_e]\n  wal_e:\n    command: x\n    foo: 1\n",
-					  NULL, NULL));
+	assert_true(merge(MINIMAL
+	                  "  create_replica_methods: [wal_e]\n  wal_e:\n    command: x\n    foo: 1\n",
+	                  NULL, NULL));
 	assert_int_equal(problems.count, 0);
 }
 
 static void
 test_environment_wins(void **state)
 {
-	char	   *environment[] = {
-		"PATRONI_NAME=other", "PATRONI_ETCD3_HOSTS=[::1]:2379,h2:1", "PATRONI_SCOPE=",
-		"PATRONI_RESTAPI_ALLOWLIST=a, b", "PATRONI_CTL_INSECURE=on", "PATRONI_LOG_LEVEL=DEBUG",
-		"PATRONI_LOGLEVEL=ERROR", "PATRONI_REPLICATION_PASSWORD=topsecret", "PATRONI_SERVICE_HOST=x",
-		"PATRONI_LOG_LOGGERS=a: b, c: d", "HOME=/home/x", NULL,
+	char *environment[] = {
+		"PATRONI_NAME=other",
+		"PATRONI_ETCD3_HOSTS=[::1]:2379,h2:1",
+		"PATRONI_SCOPE=",
+		"PATRONI_RESTAPI_ALLOWLIST=a, b",
+		"PATRONI_CTL_INSECURE=on",
+		"PATRONI_LOG_LEVEL=DEBUG",
+		"PATRONI_LOGLEVEL=ERROR",
+		"PATRONI_REPLICATION_PASSWORD=topsecret",
+		"PATRONI_SERVICE_HOST=x",
+		"PATRONI_LOG_LOGGERS=a: b, c: d",
+		"HOME=/home/x",
+		NULL,
 	};
-	char	   *bad[] = {"PATRONI_LOG_FILE_NUM=many", NULL};
+	char *bad[] = { "PATRONI_LOG_FILE_NUM=many", NULL };
 
 	(void) state;
 	assert_true(merge(MINIMAL, environment, NULL));
@@ -131,20 +142,21 @@ test_environment_wins(void **state)
 	forget(NULL);
 	assert_false(merge(MINIMAL, bad, NULL));
 	assert_non_null(find_problem(&problems, true, "environment variable PATRONI_LOG_FILE_NUM",
-								 "\"many\" is not an integer"));
+	                             "\"many\" is not an integer"));
 }
 
 static void
 test_environment_alone(void **state)
 {
-	char	   *whole[] = {"PATRONI_CONFIGURATION=" MINIMAL, "PATRONI_NAME=ignored", NULL};
-	char	   *none[] = {"HOME=/", NULL};
+	char *whole[] = { "PATRONI_CONFIGURATION=" MINIMAL, "PATRONI_NAME=ignored", NULL };
+	char *none[] = { "HOME=/", NULL };
 	LocalConfig *config;
 
 	(void) state;
 	config_problems_free(&problems);
 	assert_true(local_config_read(&config, NULL, whole, &problems));
-	assert_string_equal(json_string_value(document_get(local_config_document(config), "name")), "node1");
+	assert_string_equal(json_string_value(document_get(local_config_document(config), "name")),
+	                    "node1");
 	local_config_free(config);
 	assert_false(local_config_read(&config, NULL, none, &problems));
 	assert_null(config);
@@ -164,14 +176,16 @@ test_environment_alone(void **state)
 static void
 test_directory_merge(void **state)
 {
-	char	   *none[] = {NULL};
+	char *none[] = { NULL };
 	LocalConfig *config;
 
 	(void) state;
 	config_problems_free(&problems);
 	assert_int_equal(system("mkdir d"), 0);
 	write_text("d/10-a.yml", MINIMAL "tags:\n  a: 1\n  b: 2\nlog:\n  level: INFO\n");
-	write_text("d/20-b.yaml", "name: second\ntags:\n  a: null\n  c: [x]\nlog: null\nwatchdog:\n  safety_margin: x\n");
+	write_text(
+	    "d/20-b.yaml",
+	    "name: second\ntags:\n  a: null\n  c: [x]\nlog: null\nwatchdog:\n  safety_margin: x\n");
 	write_text("d/30-c.txt", "name: third\n");
 	assert_false(local_config_read(&config, "d", none, &problems));
 	assert_non_null(find_problem(&problems, true, "d/20-b.yaml:7:18", "\"x\" is not an integer"));
@@ -196,17 +210,18 @@ test_precedence(void **state)
 	const json_t *parameters;
 
 	(void) state;
-	assert_true(merge(MINIMAL
-					  "  use_slots: false\n"
-					  "  pg_hba: [local]\n"
-					  "  parameters: {Work_Mem: 8MB, max_connections: 77}\n",
-					  NULL,
-					  "{\"postgresql\": {\"use_slots\": true, \"listen\": \"1.1.1.1:1\", \"data_dir\": \"/x\","
-					  " \"use_pg_rewind\": \"on\", \"pg_hba\": [\"a\", \"b\"],"
-					  " \"parameters\": {\"work_mem\": \"4MB\", \"max_connections\": 200, \"max_wal_senders\": 1,"
-					  "   \"port\": 1}}, \"loop_wait\": \"7\", \"slots\": {\"s\": null},"
-					  " \"synchronous_mode\": \"QUORUM\", \"master_start_timeout\": 5,"
-					  " \"standby_cluster\": {\"host\": \"h\", \"odd\": 1}, \"maximum_lag_on_failover\": \"x\"}"));
+	assert_true(merge(
+	    MINIMAL "  use_slots: false\n"
+	            "  pg_hba: [local]\n"
+	            "  parameters: {Work_Mem: 8MB, max_connections: 77}\n",
+	    NULL,
+	    "{\"postgresql\": {\"use_slots\": true, \"listen\": \"1.1.1.1:1\", \"data_dir\": \"/x\","
+	    " \"use_pg_rewind\": \"on\", \"pg_hba\": [\"a\", \"b\"],"
+	    " \"parameters\": {\"work_mem\": \"4MB\", \"max_connections\": 200, \"max_wal_senders\": 1,"
+	    "   \"port\": 1}}, \"loop_wait\": \"7\", \"slots\": {\"s\": null},"
+	    " \"synchronous_mode\": \"QUORUM\", \"master_start_timeout\": 5,"
+	    " \"standby_cluster\": {\"host\": \"h\", \"odd\": 1}, \"maximum_lag_on_failover\": "
+	    "\"x\"}"));
 	assert_int_equal(settings.port, 5432);
 	assert_int_equal(settings.loop_wait_ms, 7000);
 	assert_int_equal(settings.synchronous_mode, SYNC_MODE_QUORUM);
@@ -250,7 +265,7 @@ test_timing(void **state)
 	times("{\"ttl\": 0, \"loop_wait\": 0, \"retry_timeout\": -4}", 2, 1, 1);
 	assert_true(merge(MINIMAL, NULL, "{\"ttl\": 19}"));
 	assert_non_null(find_problem(&problems, false, "dynamic configuration",
-								 "Patroni members in the same cluster want a ttl of at least 20"));
+	                             "Patroni members in the same cluster want a ttl of at least 20"));
 }
 
 static void
@@ -272,7 +287,7 @@ test_rejected_changes_nothing(void **state)
 static void
 store_refused(const char *section, const char *message)
 {
-	char		yaml[2048];
+	char yaml[2048];
 	const char *minimal = MINIMAL;
 	const char *etcd = strstr(minimal, "etcd3:");
 	const char *after = strstr(minimal, "postgresql:");
@@ -293,7 +308,8 @@ test_stores(void **state)
 	store_refused("etcd3: {}\n", "is required in \"etcd3\"");
 	store_refused("etcd3:\n  url: 10.0.0.1\n", "not a URL");
 	store_refused("", "no section for a consensus store");
-	assert_true(merge(MINIMAL "etcd3: {url: 'https://u:p%40@[::1]:77/x', cacert: ca.pem}\n", NULL, NULL));
+	assert_true(
+	    merge(MINIMAL "etcd3: {url: 'https://u:p%40@[::1]:77/x', cacert: ca.pem}\n", NULL, NULL));
 	assert_string_equal(settings.dcs_hosts[0], "[::1]:77");
 	assert_string_equal(settings.dcs_protocol, "https");
 	assert_string_equal(settings.dcs_username, "u");
@@ -305,9 +321,12 @@ static void
 test_tags(void **state)
 {
 	(void) state;
-	assert_true(merge(MINIMAL "tags: {nofailover: false, nosync: false, clonefrom: true, dc: a, sync_priority: 2}\n",
-					  NULL, NULL));
-	assert_string_equal(settings.tags_json, "{\"nosync\":false,\"clonefrom\":true,\"dc\":\"a\",\"sync_priority\":2}");
+	assert_true(merge(
+	    MINIMAL
+	    "tags: {nofailover: false, nosync: false, clonefrom: true, dc: a, sync_priority: 2}\n",
+	    NULL, NULL));
+	assert_string_equal(settings.tags_json,
+	                    "{\"nosync\":false,\"clonefrom\":true,\"dc\":\"a\",\"sync_priority\":2}");
 	assert_true(settings.tags.clonefrom);
 	assert_int_equal(settings.tags.sync_priority, 2);
 	assert_int_equal(problems.count, 0);
@@ -320,19 +339,23 @@ static void
 test_initial_dynamic(void **state)
 {
 	LocalConfig *config;
-	char	   *text;
+	char *text;
 
 	(void) state;
 	config = read_text(MINIMAL, NULL, &problems);
 	text = settings_initial_dynamic(config);
-	assert_string_equal(text, "{\"ttl\":10,\"loop_wait\":5,\"retry_timeout\":3,\"failsafe_mode\":false}");
+	assert_string_equal(text,
+	                    "{\"ttl\":10,\"loop_wait\":5,\"retry_timeout\":3,\"failsafe_mode\":false}");
 	free(text);
 	local_config_free(config);
-	config = read_text(MINIMAL "bootstrap: {dcs: {ttl: 30, failsafe_mode: true, postgresql: {use_pg_rewind: true}}}\n",
-					   NULL, &problems);
+	config = read_text(
+	    MINIMAL
+	    "bootstrap: {dcs: {ttl: 30, failsafe_mode: true, postgresql: {use_pg_rewind: true}}}\n",
+	    NULL, &problems);
 	text = settings_initial_dynamic(config);
-	assert_string_equal(text, "{\"ttl\":30,\"failsafe_mode\":true,\"postgresql\":{\"use_pg_rewind\":true},"
-						"\"loop_wait\":5,\"retry_timeout\":3}");
+	assert_string_equal(
+	    text, "{\"ttl\":30,\"failsafe_mode\":true,\"postgresql\":{\"use_pg_rewind\":true},"
+	          "\"loop_wait\":5,\"retry_timeout\":3}");
 	free(text);
 	local_config_free(config);
 }
@@ -340,23 +363,29 @@ test_initial_dynamic(void **state)
 static void
 test_patch_and_validate(void **state)
 {
-	Error		error;
-	char	   *text;
+	Error error;
+	char *text;
 
 	(void) state;
 	text = dynamic_patch("{\"ttl\":30,\"a\":{\"b\":1,\"c\":2},\"l\":[1]}",
-						 "{\"ttl\":null,\"a\":{\"b\":null,\"d\":3},\"l\":[2]}", &error);
+	                     "{\"ttl\":null,\"a\":{\"b\":null,\"d\":3},\"l\":[2]}", &error);
 	assert_string_equal(text, "{\"a\":{\"c\":2,\"d\":3},\"l\":[2]}");
 	free(text);
 	assert_null(dynamic_patch("{}", "[1]", &error));
 	assert_non_null(strstr(error.message, "not a JSON object"));
 	assert_null(dynamic_patch("{", "{}", &error));
 	config_problems_free(&problems);
-	assert_true(dynamic_validate("{\"ttl\":30,\"slots\":{\"a\":null},\"postgresql\":{\"parameters\":{\"max_connections\":100,\"patroni.fence\":\"on\"}}}", &problems));
+	assert_true(
+	    dynamic_validate("{\"ttl\":30,\"slots\":{\"a\":null},\"postgresql\":{\"parameters\":{\"max_"
+	                     "connections\":100,\"patroni.fence\":\"on\"}}}",
+	                     &problems));
 	assert_int_equal(problems.count, 0);
 	assert_true(dynamic_validate("{\"tttl\":30}", &problems));
-	assert_non_null(find_problem(&problems, false, "dynamic configuration", "did you mean \"ttl\"?"));
-	assert_false(dynamic_validate("{\"ttl\":\"x\",\"pause\":\"maybe\",\"postgresql\":{\"parameters\":{\"max_connections\":10}}}", &problems));
+	assert_non_null(
+	    find_problem(&problems, false, "dynamic configuration", "did you mean \"ttl\"?"));
+	assert_false(dynamic_validate("{\"ttl\":\"x\",\"pause\":\"maybe\",\"postgresql\":{"
+	                              "\"parameters\":{\"max_connections\":10}}}",
+	                              &problems));
 	assert_int_equal(problems.n_errors, 3);
 	assert_false(dynamic_validate("7", &problems));
 }
@@ -366,8 +395,8 @@ test_round_trip(void **state)
 {
 	LocalConfig *config;
 	LocalConfig *again;
-	Settings	second;
-	char	   *text;
+	Settings second;
+	char *text;
 
 	(void) state;
 	config = read_text(MINIMAL, NULL, &problems);
@@ -392,7 +421,9 @@ static void
 test_secrets_are_hidden(void **state)
 {
 	(void) state;
-	assert_false(merge(MINIMAL "ctl:\n  authentication:\n    password: [hush]\n  keyfile_password: {a: hush}\n", NULL, NULL));
+	assert_false(merge(
+	    MINIMAL "ctl:\n  authentication:\n    password: [hush]\n  keyfile_password: {a: hush}\n",
+	    NULL, NULL));
 	store_refused("etcd3:\n  url: ftp://u:hush@h\n", "not a URL");
 	assert_false(merge(MINIMAL "etcd3:\n  hosts: 'u:hush@h:1'\n", NULL, NULL));
 	for (int i = 0; i < problems.count; i++)

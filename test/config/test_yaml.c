@@ -9,9 +9,9 @@
 static json_t *
 parse(const char *text, ConfigProblems *problems)
 {
-	Places		places = {0};
-	int			n_nodes = 0;
-	json_t	   *value;
+	Places places = { 0 };
+	int n_nodes = 0;
+	json_t *value;
 
 	config_problems_init(problems);
 	value = yaml_parse(text, strlen(text), "x.yml", &places, "", &n_nodes, problems);
@@ -24,13 +24,13 @@ static void
 parses_to(const char *yaml, const char *json)
 {
 	ConfigProblems problems;
-	json_t	   *value = parse(yaml, &problems);
-	json_t	   *expected = json_loads(json, JSON_DECODE_ANY, NULL);
+	json_t *value = parse(yaml, &problems);
+	json_t *expected = json_loads(json, JSON_DECODE_ANY, NULL);
 
 	assert_non_null(expected);
 	if (!json_equal(value, expected))
 	{
-		char	   *got = json_dumps(value, JSON_ENCODE_ANY);
+		char *got = json_dumps(value, JSON_ENCODE_ANY);
 
 		print_message("%s gave %s, not %s\n", yaml, got, json);
 		free(got);
@@ -55,16 +55,17 @@ static void
 test_scalars(void **state)
 {
 	(void) state;
-	parses_to("[on, Off, yes, NO, true, False, y]", "[true, false, true, false, true, false, \"y\"]");
+	parses_to("[on, Off, yes, NO, true, False, y]",
+	          "[true, false, true, false, true, false, \"y\"]");
 	parses_to("[0644, 0x1F, 0b101, 1_000, -5, +7, 1:30, 0, 09]",
-			  "[420, 31, 5, 1000, -5, 7, 90, 0, \"09\"]");
+	          "[420, 31, 5, 1000, -5, 7, 90, 0, \"09\"]");
 	parses_to("[1.5, .5, 1.5e+3, 1e3, 1.e-1, -0.25]", "[1.5, 0.5, 1500.0, \"1e3\", 0.1, -0.25]");
 	parses_to("[~, null, Null, '']", "[null, null, null, \"\"]");
 	parses_to("a:\nb: ''\n", "{\"a\": null, \"b\": \"\"}");
 	parses_to("['on', \"0644\", !!str 12, !!int '7', 2020-01-01, .inf]",
-			  "[\"on\", \"0644\", \"12\", 7, \"2020-01-01\", \".inf\"]");
+	          "[\"on\", \"0644\", \"12\", 7, \"2020-01-01\", \".inf\"]");
 	parses_to("[9223372036854775807, 9223372036854775808, 127.0.0.1:8008, 10.0.0.1]",
-			  "[9223372036854775807, \"9223372036854775808\", \"127.0.0.1:8008\", \"10.0.0.1\"]");
+	          "[9223372036854775807, \"9223372036854775808\", \"127.0.0.1:8008\", \"10.0.0.1\"]");
 }
 
 static void
@@ -73,9 +74,9 @@ test_aliases_and_merge_keys(void **state)
 	(void) state;
 	parses_to("a: &x {k: 1, l: 2}\nb: *x\n", "{\"a\":{\"k\":1,\"l\":2},\"b\":{\"k\":1,\"l\":2}}");
 	parses_to("a: &x {k: 1, l: 2}\nb:\n  l: 3\n  <<: *x\n",
-			  "{\"a\":{\"k\":1,\"l\":2},\"b\":{\"l\":3,\"k\":1}}");
+	          "{\"a\":{\"k\":1,\"l\":2},\"b\":{\"l\":3,\"k\":1}}");
 	parses_to("a: &x {k: 1}\nb: &y {k: 2, m: 4}\nc:\n  <<: [*x, *y]\n",
-			  "{\"a\":{\"k\":1},\"b\":{\"k\":2,\"m\":4},\"c\":{\"k\":1,\"m\":4}}");
+	          "{\"a\":{\"k\":1},\"b\":{\"k\":2,\"m\":4},\"c\":{\"k\":1,\"m\":4}}");
 	fails_at("a: 1\nb:\n  <<: 5\n", "x.yml:3:7", "merge key");
 	fails_at("a: *nobody\n", "x.yml:1:4", "no anchor");
 	fails_at("a: &x [1, *x]\n", "x.yml:1:11", "inside its own anchor");
@@ -98,7 +99,7 @@ static void
 test_duplicate_key_warns(void **state)
 {
 	ConfigProblems problems;
-	json_t	   *value;
+	json_t *value;
 
 	(void) state;
 	value = parse("a: 1\nb: 2\na: 3\n", &problems);
@@ -112,9 +113,9 @@ test_duplicate_key_warns(void **state)
 static void
 test_hostile_texts(void **state)
 {
-	char	   *deep = calloc(1, 200001);
-	char		bomb[4096];
-	size_t		n;
+	char *deep = calloc(1, 200001);
+	char bomb[4096];
+	size_t n;
 
 	(void) state;
 	memset(deep, '[', 200000);
@@ -124,15 +125,15 @@ test_hostile_texts(void **state)
 	n = (size_t) snprintf(bomb, sizeof(bomb), "a0: &a0 [x,x,x,x,x,x,x,x,x]\n");
 	for (int i = 1; i < 12; i++)
 		n += (size_t) snprintf(bomb + n, sizeof(bomb) - n,
-							   "a%d: &a%d [*a%d,*a%d,*a%d,*a%d,*a%d,*a%d,*a%d,*a%d,*a%d]\n",
-							   i, i, i - 1, i - 1, i - 1, i - 1, i - 1, i - 1, i - 1, i - 1, i - 1);
+		                       "a%d: &a%d [*a%d,*a%d,*a%d,*a%d,*a%d,*a%d,*a%d,*a%d,*a%d]\n", i, i,
+		                       i - 1, i - 1, i - 1, i - 1, i - 1, i - 1, i - 1, i - 1, i - 1);
 	fails_at(bomb, NULL, "more than 50000 values");
 
 	/* The same with merge keys. */
 	n = (size_t) snprintf(bomb, sizeof(bomb), "a0: &a0 {k0: 1}\n");
 	for (int i = 1; i < 40; i++)
-		n += (size_t) snprintf(bomb + n, sizeof(bomb) - n,
-							   "a%d: &a%d {<<: *a%d, x: *a%d}\n", i, i, i - 1, i - 1);
+		n += (size_t) snprintf(bomb + n, sizeof(bomb) - n, "a%d: &a%d {<<: *a%d, x: *a%d}\n", i, i,
+		                       i - 1, i - 1);
 	fails_at(bomb, NULL, "more than 50000 values");
 }
 
