@@ -139,6 +139,7 @@ STUB_OBJS = \
 	patroni_bgw.o \
 	src/base/error.o \
 	src/base/lease_page.o \
+	src/ha/rules.o \
 	src/worker/fence.o \
 	src/worker/shared.o \
 	src/worker/sql.o
@@ -218,7 +219,7 @@ $(BUILD)/patroni_worker.so: $(call worker_objects,$(WORKER_OBJS) $(SHARED_OBJS))
 
 # The stub: PGXS in a directory of its own, sources found by a relative VPATH.
 $(BUILD)/patroni_bgw.so: FORCE
-	@mkdir -p '$(BUILD)/pgxs/src/base' '$(BUILD)/pgxs/src/worker'
+	@mkdir -p '$(BUILD)/pgxs/src/base' '$(BUILD)/pgxs/src/ha' '$(BUILD)/pgxs/src/worker'
 	@+$(MAKE) --no-print-directory -C '$(BUILD)/pgxs' -f '$(UP)/scripts/pgxs.mk' \
 		VPATH='$(UP)' STUB_OBJS='$(STUB_OBJS)' patroni_bgw.so
 	@cmp -s '$(BUILD)/pgxs/patroni_bgw.so' $@ || cp '$(BUILD)/pgxs/patroni_bgw.so' $@

@@ -64,6 +64,7 @@ extern bool pgpass_write(const Settings *settings, const ClusterView *view, Erro
 typedef struct PostmasterFile
 {
 	pid_t		pid;
+	bool		is_single_user;		/* initdb or single user mode, no postmaster */
 	char		status[16];			/* "ready", "standby", "starting", "stopping", "" */
 	int64_t		start_time_s;
 	int			port;

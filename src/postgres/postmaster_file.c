@@ -55,7 +55,12 @@ postmaster_file_read(const char *data_directory, PostmasterFile *file)
 			*next++ = '\0';
 		number++;
 		if (number == LINE_PID)
-			file->pid = (pid_t) labs(strtol(line, NULL, 10));	/* negative: single user */
+		{
+			long		pid = strtol(line, NULL, 10);
+
+			file->pid = (pid_t) labs(pid);
+			file->is_single_user = pid < 0;
+		}
 		else if (number == LINE_START_TIME)
 			file->start_time_s = strtoll(line, NULL, 10);
 		else if (number == LINE_PORT)

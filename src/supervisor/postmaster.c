@@ -274,7 +274,7 @@ postmaster_attach(Postmaster *postmaster)
 
 	if (postmaster->pid > 0)
 		return true;
-	if (!postmaster_file_read(postmaster->paths.data_dir, &file) ||
+	if (!postmaster_file_read(postmaster->paths.data_dir, &file) || file.is_single_user ||
 		!postmaster_is_alive(postmaster->paths.data_dir, file.pid) ||
 		!hold(postmaster, file.pid, false, NULL))
 		return false;
