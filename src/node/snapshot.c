@@ -208,6 +208,9 @@ print_bounded(json_t *document)
 		if (text == NULL || strlen(text) < SNAPSHOT_TEXT_MAX)
 			return text;
 		free(text);
+		/* The cluster repeats the history: that goes first. */
+		if (json_object_del(json_object_get(document, "cluster"), "history") == 0)
+			continue;
 		for (int i = 0; i < 3 && !is_shorter; i++)
 			is_shorter = halve(lists[i]);
 		if (!is_shorter && json_is_null(json_object_get(document, "cluster")))
