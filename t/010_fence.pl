@@ -270,7 +270,9 @@ $node->poll_query_until('postgres',
 lease('open_for', 300);
 ok($node->poll_query_until('postgres',
 	"SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'deaf'"),
-	'a session whose client does not read ends at the deadline');
+	'a session whose client does not read ends at the deadline')
+  or $node->safe_psql('postgres',
+	"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'deaf'");
 unlike(read_rest($socket), qr/Z\0\0\0\x05I$/, 'its client is not told that the session is ready');
 lease('never');
 
@@ -371,7 +373,7 @@ $session->finish;
 
 $other->safe_psql('postgres', 'CREATE TABLE r (i int); CREATE PUBLICATION p FOR TABLE r');
 $node->safe_psql('postgres', 'CREATE TABLE r (i int); CREATE SUBSCRIPTION s CONNECTION '
-	  . "'" . $other->connstr . " dbname=postgres' PUBLICATION p");
+	  . "'" . $other->connstr . " dbname=postgres' PUBLICATION p WITH (synchronous_commit = on)");
 $node->wait_for_subscription_sync($other, 's');
 my $log_offset = -s $node->logfile;
 lease('close');
@@ -380,6 +382,23 @@ $node->wait_for_log($over, $log_offset);
 is($node->safe_psql('postgres', 'SELECT count(*) FROM r'), '0', 'a subscriber refuses to apply without its lease');
 lease('never');
 ok($node->poll_query_until('postgres', 'SELECT count(*) = 1 FROM r'), 'and applies it with a new one');
+
+# What is committed but may not be told ends the worker before it confirms.
+my $withheld = lease_counter('withheld_acks');
+set_standby('nobody');
+$other->safe_psql('postgres', 'INSERT INTO r VALUES (2)');
+$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity"
+	  . " WHERE backend_type = 'logical replication worker' AND wait_event = 'SyncRep'")
+  or die 'the subscriber does not wait';
+$log_offset = -s $node->logfile;
+lease('close');
+set_standby('');
+$node->wait_for_log(qr/LOG:  withheld the acknowledgement of a commit/, $log_offset);
+is(lease_counter('withheld_acks'), $withheld + 1, 'a subscriber does not confirm a commit after the deadline');
+lease('never');
+$other->safe_psql('postgres', 'INSERT INTO r VALUES (3)');
+ok($node->poll_query_until('postgres', "SELECT array_agg(i ORDER BY i) = '{1,2,3}' FROM r"),
+	'with a new lease it goes on, with each change once');
 $node->safe_psql('postgres', 'DROP SUBSCRIPTION s');
 
 # --- switched off ---

@@ -154,6 +154,21 @@ kill 'TERM', $old;
 $node->poll_query_until('postgres', "SELECT patroni.status() -> 'worker' ->> 'pid' <> '$old'") or die 'no new worker';
 is(answer_of('patroni.pause()'), '{"wait": true, "timeout_ms": 60000}', 'the next worker begins with free slots');
 
+# --- after a crash of a backend, all shared memory is new ---
+
+$node->append_conf('postgresql.conf', 'restart_after_crash = on');
+$node->reload;
+my $victim = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres') . ' application_name=victim',
+		'-c', q{SELECT patroni.switchover(reason => 'never')} ], '>', \my $out, '2>', \my $err);
+$node->poll_query_until('postgres',
+	"SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = 'victim' AND wait_event = 'Extension'")
+  or die 'the victim does not wait';
+kill 'KILL', $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE application_name = 'victim'");
+$victim->finish;
+$node->poll_query_until('postgres', 'SELECT true') or die 'the server did not come back';
+wait_for_worker();
+is(answer_of('patroni.pause()'), '{"wait": true, "timeout_ms": 60000}', 'commands work after a crash');
+
 # --- without the library ---
 
 $node->append_conf('postgresql.conf', "shared_preload_libraries = ''");

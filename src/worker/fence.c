@@ -239,7 +239,9 @@ fence_flush(void)
 
 	if (is_withheld)
 		return EOF;
-	if (!is_ack_pending || is_flushing)
+	if (is_flushing)
+		return 0;				/* as the server's own: the outer call goes on */
+	if (!is_ack_pending)
 		result = base_methods->flush();
 	else
 	{

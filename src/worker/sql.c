@@ -419,13 +419,13 @@ run_command(const char *kind, StringInfo json, int64 timeout_ms)
 	add_number(json, "timeout_ms", timeout_ms);
 	appendStringInfoChar(json, '}');
 	answer = DatumGetJsonbP(jsonb_from_text(shared_run_command(kind, json->data, timeout_ms)));
+	message = json_member(answer, "message");
 	if (json_member_is_true(answer, "ok"))
 	{
 		char	   *result = json_member(answer, "result");
 
-		return result != NULL ? result : json_member(answer, "message");
+		return result != NULL ? result : message;
 	}
-	message = json_member(answer, "message");
 	detail = json_member(answer, "detail");
 	hint = json_member(answer, "hint");
 	ereport(ERROR,
@@ -439,7 +439,7 @@ run_command(const char *kind, StringInfo json, int64 timeout_ms)
 static Datum
 return_text(FunctionCallInfo fcinfo, const char *text)
 {
-	PG_RETURN_TEXT_P(cstring_to_text(text != NULL ? text : "done"));
+	PG_RETURN_TEXT_P(cstring_to_text(text != NULL && text[0] != '\0' ? text : "done"));
 }
 
 /* patroni.switchover(candidate, scheduled_at, wait, timeout, reason) */
