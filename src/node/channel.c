@@ -25,28 +25,28 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define OUTPUT_MAX		(4 * CHANNEL_MESSAGE_MAX)
-#define INPUT_FIRST		(16 * 1024)
+#define OUTPUT_MAX  (4 * CHANNEL_MESSAGE_MAX)
+#define INPUT_FIRST (16 * 1024)
 
 struct Channel
 {
-	int			fd;
-	bool		is_broken;		/* an error or nonsense: nothing more is sent or read */
-	bool		is_ended;		/* the peer closed; the buffer may hold messages still */
-	char	   *input;
-	size_t		input_size;
-	size_t		input_used;
-	size_t		input_scanned;	/* no newline before this */
-	char	   *output;
-	size_t		output_size;
-	size_t		output_used;
-	size_t		output_sent;
+	int fd;
+	bool is_broken; /* an error or nonsense: nothing more is sent or read */
+	bool is_ended;  /* the peer closed; the buffer may hold messages still */
+	char *input;
+	size_t input_size;
+	size_t input_used;
+	size_t input_scanned; /* no newline before this */
+	char *output;
+	size_t output_size;
+	size_t output_used;
+	size_t output_sent;
 };
 
 static bool
 socket_address(const char *path, struct sockaddr_un *address, Error *error)
 {
-	size_t		length = strlen(path);
+	size_t length = strlen(path);
 
 	memset(address, 0, sizeof(*address));
 	address->sun_family = AF_UNIX;
@@ -61,16 +61,16 @@ static bool
 check_peer(int fd, Error *error)
 {
 	struct ucred peer;
-	socklen_t	length = sizeof(peer);
+	socklen_t length = sizeof(peer);
 
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0)
 		return error_set(error, "could not find out who is at the other end of the socket: %s",
-						 strerror(errno));
+		                 strerror(errno));
 	if (peer.uid != geteuid())
 	{
 		error_set(error, "connection from another user is refused");
 		error_detail(error, "The peer's process %d runs as user %u, this one as user %u.",
-					 (int) peer.pid, (unsigned) peer.uid, (unsigned) geteuid());
+		             (int) peer.pid, (unsigned) peer.uid, (unsigned) geteuid());
 		return false;
 	}
 	return true;
@@ -79,7 +79,7 @@ check_peer(int fd, Error *error)
 static Channel *
 channel_create(int fd, Error *error)
 {
-	Channel    *channel = calloc(1, sizeof(Channel));
+	Channel *channel = calloc(1, sizeof(Channel));
 
 	if (channel != NULL)
 		channel->input = malloc(INPUT_FIRST);
@@ -105,8 +105,8 @@ channel_listen(const char *path, int *fd, Error *error)
 {
 	struct sockaddr_un address;
 	struct stat st;
-	mode_t		old_mask;
-	int			result;
+	mode_t old_mask;
+	int result;
 
 	*fd = -1;
 	if (!socket_address(path, &address, error))
@@ -117,7 +117,7 @@ channel_listen(const char *path, int *fd, Error *error)
 			return error_set(error, "\"%s\" exists and is not a socket", path);
 		if (unlink(path) != 0)
 			return error_set(error, "could not remove old socket \"%s\": %s", path,
-							 strerror(errno));
+			                 strerror(errno));
 	}
 	*fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (*fd < 0)
@@ -142,7 +142,7 @@ channel_listen(const char *path, int *fd, Error *error)
 Channel *
 channel_accept(int listen_fd, Error *error)
 {
-	int			fd;
+	int fd;
 
 	error_clear(error);
 	fd = accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -165,7 +165,7 @@ Channel *
 channel_connect(const char *path, Error *error)
 {
 	struct sockaddr_un address;
-	int			fd;
+	int fd;
 
 	error_clear(error);
 	if (!socket_address(path, &address, error))
@@ -219,7 +219,7 @@ channel_wants_write(const Channel *channel)
 static bool
 output_append(Channel *channel, const char *text, size_t length)
 {
-	size_t		pending = channel->output_used - channel->output_sent;
+	size_t pending = channel->output_used - channel->output_sent;
 
 	if (pending + length + 1 > OUTPUT_MAX)
 		return false;
@@ -231,8 +231,8 @@ output_append(Channel *channel, const char *text, size_t length)
 	}
 	if (pending + length + 1 > channel->output_size)
 	{
-		size_t		size = (pending + length + 1) * 2;
-		char	   *larger = realloc(channel->output, size);
+		size_t size = (pending + length + 1) * 2;
+		char *larger = realloc(channel->output, size);
 
 		if (larger == NULL)
 			return false;
@@ -253,8 +253,8 @@ output_append(Channel *channel, const char *text, size_t length)
 bool
 channel_send(Channel *channel, json_t *message)
 {
-	char	   *text;
-	size_t		length;
+	char *text;
+	size_t length;
 
 	if (channel->is_broken)
 	{
@@ -281,8 +281,8 @@ channel_flush(Channel *channel)
 {
 	while (channel_wants_write(channel))
 	{
-		ssize_t		n = send(channel->fd, channel->output + channel->output_sent,
-							 channel->output_used - channel->output_sent, MSG_NOSIGNAL);
+		ssize_t n = send(channel->fd, channel->output + channel->output_sent,
+		                 channel->output_used - channel->output_sent, MSG_NOSIGNAL);
 
 		if (n > 0)
 			channel->output_sent += (size_t) n;
@@ -302,12 +302,12 @@ channel_flush(Channel *channel)
 static bool
 input_fill(Channel *channel)
 {
-	ssize_t		n;
+	ssize_t n;
 
 	if (channel->input_used == channel->input_size)
 	{
-		size_t		size = channel->input_size * 2;
-		char	   *larger;
+		size_t size = channel->input_size * 2;
+		char *larger;
 
 		if (size > CHANNEL_MESSAGE_MAX)
 			size = CHANNEL_MESSAGE_MAX;
@@ -322,7 +322,7 @@ input_fill(Channel *channel)
 	}
 	do
 		n = recv(channel->fd, channel->input + channel->input_used,
-				 channel->input_size - channel->input_used, 0);
+		         channel->input_size - channel->input_used, 0);
 	while (n < 0 && errno == EINTR);
 
 	if (n > 0)
@@ -343,7 +343,7 @@ input_fill(Channel *channel)
 static json_t *
 input_take(Channel *channel, size_t length)
 {
-	json_t	   *message = json_loadb(channel->input, length, JSON_REJECT_DUPLICATES, NULL);
+	json_t *message = json_loadb(channel->input, length, JSON_REJECT_DUPLICATES, NULL);
 
 	if (!json_is_string(json_object_get(message, "type")))
 	{
@@ -365,13 +365,13 @@ input_take(Channel *channel, size_t length)
 json_t *
 channel_receive(Channel *channel, bool *is_closed)
 {
-	json_t	   *message = NULL;
+	json_t *message = NULL;
 
 	*is_closed = false;
 	while (!channel->is_broken)
 	{
-		char	   *newline = memchr(channel->input + channel->input_scanned, '\n',
-									 channel->input_used - channel->input_scanned);
+		char *newline = memchr(channel->input + channel->input_scanned, '\n',
+		                       channel->input_used - channel->input_scanned);
 
 		if (newline != NULL)
 		{

@@ -30,8 +30,8 @@
 
 #include "base/error.h"
 
-#define CHANNEL_PROTOCOL		1
-#define CHANNEL_MESSAGE_MAX		(1024 * 1024)
+#define CHANNEL_PROTOCOL    1
+#define CHANNEL_MESSAGE_MAX (1024 * 1024)
 
 typedef struct Channel Channel;
 
@@ -41,8 +41,8 @@ extern bool channel_listen(const char *path, int *fd, Error *error) MUST_CHECK;
 extern Channel *channel_accept(int listen_fd, Error *error);
 /* Worker: NULL when nobody listens. */
 extern Channel *channel_connect(const char *path, Error *error);
-extern void channel_close(Channel *channel);		/* NULL is fine */
-extern int	channel_fd(const Channel *channel);
+extern void channel_close(Channel *channel); /* NULL is fine */
+extern int channel_fd(const Channel *channel);
 extern bool channel_wants_write(const Channel *channel);
 /* Queue one object; the reference is stolen.  False: broken, close it. */
 extern bool channel_send(Channel *channel, json_t *message);
@@ -54,4 +54,4 @@ extern bool channel_flush(Channel *channel);
  */
 extern json_t *channel_receive(Channel *channel, bool *is_closed);
 
-#endif							/* PATRONI_NODE_CHANNEL_H */
+#endif /* PATRONI_NODE_CHANNEL_H */

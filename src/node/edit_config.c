@@ -18,16 +18,16 @@
 #include "base/clock.h"
 #include "node/host_internal.h"
 
-#define EDIT_TIMEOUT_MS		60000
-#define NAMES_MAX			400
+#define EDIT_TIMEOUT_MS 60000
+#define NAMES_MAX       400
 
 static void
 edit_end(Host *host, HostEdit *edit, bool ok, const char *text, const char *detail,
-		 const char *sqlstate)
+         const char *sqlstate)
 {
-	uint64_t	command_id = edit->command_id;
-	char		event[HA_REASON_MAX];
-	char	   *copy = strdup(text);
+	uint64_t command_id = edit->command_id;
+	char event[HA_REASON_MAX];
+	char *copy = strdup(text);
 
 	free(edit->patch);
 	free(edit->written);
@@ -48,7 +48,7 @@ edit_refuse(Host *host, HostEdit *edit, const char *text, const char *detail)
 static void
 edit_succeed(Host *host, HostEdit *edit)
 {
-	char	   *written = edit->written;
+	char *written = edit->written;
 
 	edit->written = NULL;
 	edit_end(host, edit, true, written, NULL, NULL);
@@ -59,7 +59,7 @@ static bool
 json_pause(const json_t *config)
 {
 	const json_t *value = json_object_get(config, "pause");
-	bool		is_paused = false;
+	bool is_paused = false;
 
 	if (value == NULL || json_is_null(value) || !value_to_bool(value, &is_paused))
 		return false;
@@ -70,7 +70,7 @@ json_pause(const json_t *config)
 static void
 edit_read_patch(HostEdit *edit)
 {
-	json_t	   *patch = json_loads(edit->patch, 0, NULL);
+	json_t *patch = json_loads(edit->patch, 0, NULL);
 
 	edit->is_about_pause = json_object_get(patch, "pause") != NULL;
 	edit->is_only_pause = edit->is_about_pause && json_object_size(patch) == 1;
@@ -81,8 +81,8 @@ edit_read_patch(HostEdit *edit)
 static bool
 config_is_paused(const char *config_json)
 {
-	json_t	   *config = json_loads(config_json, 0, NULL);
-	bool		is_paused = json_pause(config);
+	json_t *config = json_loads(config_json, 0, NULL);
+	bool is_paused = json_pause(config);
 
 	json_decref(config);
 	return is_paused;
@@ -95,8 +95,8 @@ config_is_paused(const char *config_json)
 static int
 members_without(const ClusterView *view, bool pause_wanted, char names[NAMES_MAX])
 {
-	int			count = 0;
-	size_t		used = 0;
+	int count = 0;
+	size_t used = 0;
 
 	names[0] = '\0';
 	for (int i = 0; i < view->n_members; i++)
@@ -106,10 +106,10 @@ members_without(const ClusterView *view, bool pause_wanted, char names[NAMES_MAX
 		if (member->is_paused == pause_wanted)
 			continue;
 		if (member->role == ROLE_UNKNOWN && member->state == MEMBER_STATE_UNKNOWN)
-			continue;			/* says nothing about itself */
+			continue; /* says nothing about itself */
 		if (used + strlen(member->name) + 5 < NAMES_MAX)
 			used += (size_t) snprintf(names + used, NAMES_MAX - used, "%s\"%s\"",
-									  count == 0 ? "" : ", ", member->name);
+			                          count == 0 ? "" : ", ", member->name);
 		count++;
 	}
 	return count;
@@ -119,8 +119,8 @@ static void
 edit_time_out(Host *host, HostEdit *edit)
 {
 	const ClusterView *view = host_view(host);
-	char		names[NAMES_MAX] = "";
-	char		message[NAMES_MAX + 100];
+	char names[NAMES_MAX] = "";
+	char message[NAMES_MAX + 100];
 
 	if (edit->state != HOST_EDIT_WAITING)
 	{
@@ -130,7 +130,7 @@ edit_time_out(Host *host, HostEdit *edit)
 	if (view != NULL)
 		(void) members_without(view, edit->pause_wanted, names);
 	snprintf(message, sizeof(message), "members have not recognised the %s yet: %s",
-			 edit->pause_wanted ? "pause" : "resumption", names);
+	         edit->pause_wanted ? "pause" : "resumption", names);
 	edit_refuse(host, edit, message, "The configuration was changed; they may still follow it.");
 }
 
@@ -138,7 +138,7 @@ static void
 edit_check_members(Host *host, HostEdit *edit)
 {
 	const ClusterView *view = host_view(host);
-	char		names[NAMES_MAX];
+	char names[NAMES_MAX];
 
 	if (view != NULL && members_without(view, edit->pause_wanted, names) == 0)
 		edit_succeed(host, edit);
@@ -162,8 +162,8 @@ static bool
 edit_validate(Host *host, HostEdit *edit)
 {
 	ConfigProblems problems;
-	char		message[600] = "the configuration is not valid";
-	bool		ok;
+	char message[600] = "the configuration is not valid";
+	bool ok;
 
 	config_problems_init(&problems);
 	ok = dynamic_validate(edit->written, &problems);
@@ -172,7 +172,7 @@ edit_validate(Host *host, HostEdit *edit)
 		if (!problems.items[i].is_error)
 			continue;
 		snprintf(message, sizeof(message), "%s: %s", problems.items[i].key,
-				 problems.items[i].message);
+		         problems.items[i].message);
 		break;
 	}
 	config_problems_free(&problems);
@@ -184,8 +184,8 @@ edit_validate(Host *host, HostEdit *edit)
 static void
 edit_submit(Host *host, HostEdit *edit, uint64_t version)
 {
-	DcsRequest	request;
-	Error		error;
+	DcsRequest request;
+	Error error;
 
 	error_clear(&error);
 	memset(&request, 0, sizeof(request));
@@ -207,7 +207,7 @@ static void
 edit_attempt(Host *host, HostEdit *edit)
 {
 	const ClusterView *view = host_view(host);
-	Error		error;
+	Error error;
 
 	error_clear(&error);
 	if (view == NULL || !view->is_loaded)
@@ -222,8 +222,9 @@ edit_attempt(Host *host, HostEdit *edit)
 	}
 	if (edit->is_only_pause && config_is_paused(view->config_json) == edit->pause_wanted)
 	{
-		edit_refuse(host, edit, edit->pause_wanted ? "cluster is already paused" :
-					"cluster is not paused", NULL);
+		edit_refuse(host, edit,
+		            edit->pause_wanted ? "cluster is already paused" : "cluster is not paused",
+		            NULL);
 		return;
 	}
 	free(edit->written);
@@ -245,12 +246,11 @@ edit_attempt(Host *host, HostEdit *edit)
 void
 edit_reply(Host *host, const DcsReply *reply)
 {
-	HostEdit   *edit = NULL;
+	HostEdit *edit = NULL;
 
 	for (int i = 0; i < HOST_EDITS && edit == NULL; i++)
 	{
-		if (host->edits[i].state == HOST_EDIT_WRITING &&
-			host->edits[i].request_id == reply->id)
+		if (host->edits[i].state == HOST_EDIT_WRITING && host->edits[i].request_id == reply->id)
 			edit = &host->edits[i];
 	}
 	if (edit == NULL)
@@ -263,18 +263,17 @@ edit_reply(Host *host, const DcsReply *reply)
 		case DCS_LOST_RACE:
 			if (edit->attempts >= HOST_EDIT_ATTEMPTS)
 				edit_end(host, edit, false, "the configuration is being changed by others",
-						 "Each attempt found that somebody else had changed it.", "40001");
+				         "Each attempt found that somebody else had changed it.", "40001");
 			else
 				edit->state = HOST_EDIT_RACING;
 			break;
 		case DCS_NOT_SENT:
 			edit_refuse(host, edit, "could not write the configuration to the store",
-						reply->error.message);
+			            reply->error.message);
 			break;
 		case DCS_UNKNOWN:
-			edit_end(host, edit, false,
-					 "it is not known whether the configuration was changed",
-					 reply->error.message, "08007");
+			edit_end(host, edit, false, "it is not known whether the configuration was changed",
+			         reply->error.message, "08007");
 			break;
 	}
 }
@@ -285,13 +284,13 @@ edit_process(Host *host, int64_t now_ms)
 {
 	for (int i = 0; i < HOST_EDITS; i++)
 	{
-		HostEdit   *edit = &host->edits[i];
+		HostEdit *edit = &host->edits[i];
 		const ClusterView *view = host_view(host);
 
 		if (edit->state == HOST_EDIT_NEW)
 			edit_attempt(host, edit);
 		else if (edit->state == HOST_EDIT_RACING && view != NULL &&
-				 view->config_version != edit->seen_version)
+		         view->config_version != edit->seen_version)
 			edit_attempt(host, edit);
 		else if (edit->state == HOST_EDIT_WAITING)
 			edit_check_members(host, edit);
@@ -305,7 +304,7 @@ edit_process(Host *host, int64_t now_ms)
 int64_t
 edit_deadline_ms(const Host *host)
 {
-	int64_t		deadline_ms = INT64_MAX;
+	int64_t deadline_ms = INT64_MAX;
 
 	for (int i = 0; i < HOST_EDITS; i++)
 	{
@@ -327,7 +326,7 @@ edit_give_up(Host *host, const char *reason)
 	{
 		if (host->edits[i].state != HOST_EDIT_FREE)
 			edit_end(host, &host->edits[i], false, reason,
-					 "The configuration may have been changed.", "55000");
+			         "The configuration may have been changed.", "55000");
 	}
 }
 
@@ -337,12 +336,12 @@ edit_give_up(Host *host, const char *reason)
  * the reason why not.  False: too many changes are under way, no answer comes.
  */
 bool
-host_edit_config(Host *host, uint64_t command_id, const char *patch_json,
-				 bool wait, int64_t timeout_ms)
+host_edit_config(Host *host, uint64_t command_id, const char *patch_json, bool wait,
+                 int64_t timeout_ms)
 {
 	for (int i = 0; i < HOST_EDITS; i++)
 	{
-		HostEdit   *edit = &host->edits[i];
+		HostEdit *edit = &host->edits[i];
 
 		if (edit->state != HOST_EDIT_FREE)
 			continue;

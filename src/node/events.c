@@ -17,15 +17,15 @@
  * that "how long did the failover take" can be read from the list.
  */
 void
-events_add(HostEvents *events, int64_t now_ms, int64_t wall_ms,
-		   const char *kind, const char *rule, const char *reason)
+events_add(HostEvents *events, int64_t now_ms, int64_t wall_ms, const char *kind, const char *rule,
+           const char *reason)
 {
 	const HostEvent *newest = events_get(events, events->count - 1);
-	HostEvent  *event;
+	HostEvent *event;
 
 	if (newest != NULL && strcmp(newest->kind, kind) == 0 &&
-		strncmp(newest->rule, rule, sizeof(newest->rule) - 1) == 0 &&
-		strncmp(newest->reason, reason, sizeof(newest->reason) - 1) == 0)
+	    strncmp(newest->rule, rule, sizeof(newest->rule) - 1) == 0 &&
+	    strncmp(newest->reason, reason, sizeof(newest->reason) - 1) == 0)
 		return;
 
 	event = &events->items[(events->first + events->count) % HOST_EVENTS];

@@ -11,15 +11,15 @@
 
 typedef struct HostEvents
 {
-	HostEvent	items[HOST_EVENTS];
-	int			first;				/* the oldest */
-	int			count;
-	int64_t		last_decision_ms;	/* CLOCK_BOOTTIME; 0 = none yet */
+	HostEvent items[HOST_EVENTS];
+	int first; /* the oldest */
+	int count;
+	int64_t last_decision_ms; /* CLOCK_BOOTTIME; 0 = none yet */
 } HostEvents;
 
-extern void events_add(HostEvents *events, int64_t now_ms, int64_t wall_ms,
-					   const char *kind, const char *rule, const char *reason);
+extern void events_add(HostEvents *events, int64_t now_ms, int64_t wall_ms, const char *kind,
+                       const char *rule, const char *reason);
 /* index 0 is the oldest; NULL beyond the newest. */
 extern const HostEvent *events_get(const HostEvents *events, int index);
 
-#endif							/* PATRONI_NODE_EVENTS_H */
+#endif /* PATRONI_NODE_EVENTS_H */

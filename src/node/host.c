@@ -32,7 +32,7 @@
 #include "node/host_internal.h"
 
 /* A server state older than this is not good enough to start driving from. */
-#define POSTGRES_FRESH_MS	1000
+#define POSTGRES_FRESH_MS 1000
 
 static void host_step(Host *host, HaInput *input);
 
@@ -53,17 +53,17 @@ host_log(const Host *host, int level, const char *message, const char *detail)
 void
 host_event(Host *host, const char *kind, const char *rule, const char *reason)
 {
-	events_add(&host->events, clock_now_ms(), clock_wall_ms(), kind,
-			   rule == NULL ? "" : rule, reason);
+	events_add(&host->events, clock_now_ms(), clock_wall_ms(), kind, rule == NULL ? "" : rule,
+	           reason);
 	host->snapshot_number++;
 }
 
 /* Answer a command that the host itself decides on.  Id 0: nobody waits. */
 void
-host_answer(Host *host, uint64_t command_id, bool ok, const char *text,
-			const char *detail, const char *sqlstate)
+host_answer(Host *host, uint64_t command_id, bool ok, const char *text, const char *detail,
+            const char *sqlstate)
 {
-	HaAction	action;
+	HaAction action;
 
 	if (command_id == 0)
 		return;
@@ -89,7 +89,7 @@ host_answer(Host *host, uint64_t command_id, bool ok, const char *text,
 static HostInput *
 queue_push(Host *host, HostInputKind kind)
 {
-	HostInput  *input;
+	HostInput *input;
 
 	if (host->queue_count == HOST_QUEUE)
 	{
@@ -124,7 +124,7 @@ queue_push_once(Host *host, HostInputKind kind, bool *is_queued)
 static void
 queue_push_reachable(Host *host, const char *reason)
 {
-	HostInput  *input = queue_push(host, HOST_REACHABLE);
+	HostInput *input = queue_push(host, HOST_REACHABLE);
 
 	if (input == NULL)
 		return;
@@ -136,7 +136,7 @@ queue_push_reachable(Host *host, const char *reason)
 static void
 queue_push_not_sent(Host *host, uint64_t request_id, const char *reason)
 {
-	HostInput  *input = queue_push(host, HOST_REPLY);
+	HostInput *input = queue_push(host, HOST_REPLY);
 
 	if (input == NULL)
 		return;
@@ -150,12 +150,12 @@ queue_push_not_sent(Host *host, uint64_t request_id, const char *reason)
 static void
 queue_clear(Host *host)
 {
-	int			count = host->queue_count;
+	int count = host->queue_count;
 
 	for (int i = 0; i < count; i++)
 	{
-		HostInput	input;
-		HostInput  *again;
+		HostInput input;
+		HostInput *again;
 
 		if (!queue_pop(host, &input))
 			break;
@@ -202,13 +202,13 @@ command_forget(Host *host, uint64_t id)
 static void
 commands_give_up(Host *host, const char *reason)
 {
-	int			count = host->queue_count;
+	int count = host->queue_count;
 
 	/* Those that the engine has not seen leave the queue as well. */
 	for (int i = 0; i < count; i++)
 	{
-		HostInput	input;
-		HostInput  *again;
+		HostInput input;
+		HostInput *again;
 
 		if (!queue_pop(host, &input))
 			break;
@@ -220,11 +220,11 @@ commands_give_up(Host *host, const char *reason)
 	}
 	while (host->n_commands > 0)
 	{
-		uint64_t	id = host->commands[--host->n_commands];
+		uint64_t id = host->commands[--host->n_commands];
 
 		host_answer(host, id, false, reason,
-					"The command may still be carried out; look at the state of the cluster.",
-					"55000");
+		            "The command may still be carried out; look at the state of the cluster.",
+		            "55000");
 	}
 	edit_give_up(host, reason);
 }
@@ -254,8 +254,8 @@ stop_driving(Host *host, const char *reason)
 static void
 lose_baton(Host *host)
 {
-	HaInput		input;
-	HaActions	actions;
+	HaInput input;
+	HaActions actions;
 
 	if (!host->is_driving)
 		return;
@@ -300,7 +300,7 @@ holds_baton(Host *host)
 static void
 save_session(Host *host)
 {
-	char		session[LEASE_SESSION_MAX];
+	char session[LEASE_SESSION_MAX];
 	const char *current = dcs_session(host->dcs);
 
 	lease_page_get_session(host->page, session);
@@ -315,10 +315,10 @@ save_session(Host *host)
 bool
 host_drive(Host *host, uint32_t generation, const char *saved, Error *error)
 {
-	char		session[LEASE_SESSION_MAX];
-	int64_t		now_ms = clock_now_ms();
-	bool		has_fresh_postgres = host->has_postgres &&
-		now_ms - host->postgres_at_ms <= POSTGRES_FRESH_MS;
+	char session[LEASE_SESSION_MAX];
+	int64_t now_ms = clock_now_ms();
+	bool has_fresh_postgres =
+	    host->has_postgres && now_ms - host->postgres_at_ms <= POSTGRES_FRESH_MS;
 
 	if (host->local == NULL)
 		return error_set(error, "cannot drive the node without a configuration");
@@ -347,8 +347,9 @@ host_drive(Host *host, uint32_t generation, const char *saved, Error *error)
 		queue_push_once(host, HOST_VIEW, &host->view_is_queued);
 	queue_push_reachable(host, "the store was not reachable when control was taken over");
 	queue_push_once(host, HOST_TICK, &host->tick_is_queued);
-	host_event(host, "baton", "drive", host->home == HA_HOME_WORKER ?
-			   "the worker controls this node" : "the supervisor controls this node");
+	host_event(host, "baton", "drive",
+	           host->home == HA_HOME_WORKER ? "the worker controls this node"
+	                                        : "the supervisor controls this node");
 	return true;
 }
 
@@ -359,7 +360,7 @@ host_drive(Host *host, uint32_t generation, const char *saved, Error *error)
 char *
 host_rest(Host *host)
 {
-	char	   *saved;
+	char *saved;
 
 	if (!holds_baton(host))
 		return NULL;
@@ -367,8 +368,9 @@ host_rest(Host *host)
 	if (saved == NULL)
 		saved = strdup("{}");
 	stop_driving(host, "control of the node changed hands before the command was done");
-	host_event(host, "baton", "rest", host->home == HA_HOME_WORKER ?
-			   "the worker gave control back" : "the supervisor gave control to the worker");
+	host_event(host, "baton", "rest",
+	           host->home == HA_HOME_WORKER ? "the worker gave control back"
+	                                        : "the supervisor gave control to the worker");
 	return saved;
 }
 
@@ -396,7 +398,7 @@ settings_to_ha(Host *host)
 {
 	const Settings *settings = &host->settings;
 	HaSettings *ha = &host->ha_settings;
-	char	   *initial = settings_initial_dynamic(host->local);
+	char *initial = settings_initial_dynamic(host->local);
 
 	memset(ha, 0, sizeof(*ha));
 	host_copy_text(ha->name, sizeof(ha->name), settings->name);
@@ -419,10 +421,9 @@ settings_to_ha(Host *host)
 	ha->use_slots = settings->use_slots;
 	ha->member_slots_ttl_ms = settings->member_slots_ttl_ms;
 	ha->use_pg_rewind = settings->use_pg_rewind;
-	ha->remove_data_directory_on_rewind_failure =
-		settings->remove_data_directory_on_rewind_failure;
+	ha->remove_data_directory_on_rewind_failure = settings->remove_data_directory_on_rewind_failure;
 	ha->remove_data_directory_on_diverged_timelines =
-		settings->remove_data_directory_on_diverged_timelines;
+	    settings->remove_data_directory_on_diverged_timelines;
 	ha->may_bootstrap = settings->may_bootstrap;
 	ha->tags = settings->tags;
 	/* A JSON text that is cut is no JSON: rather none than half of one. */
@@ -440,7 +441,7 @@ settings_to_ha(Host *host)
 static void
 settings_to_dcs(const Settings *settings, HostDcsConfig *dcs)
 {
-	DcsConfig  *config = &dcs->config;
+	DcsConfig *config = &dcs->config;
 
 	memset(dcs, 0, sizeof(*dcs));
 	host_copy_text(config->driver, sizeof(config->driver), settings->dcs_driver);
@@ -464,9 +465,9 @@ settings_to_dcs(const Settings *settings, HostDcsConfig *dcs)
 static void
 view_changed(void *context, const ClusterView *view)
 {
-	Host	   *host = context;
+	Host *host = context;
 
-	(void) view;				/* taken from dcs_view() when its turn comes */
+	(void) view; /* taken from dcs_view() when its turn comes */
 	queue_push_once(host, HOST_VIEW, &host->view_is_queued);
 	host->snapshot_number++;
 }
@@ -491,8 +492,8 @@ outcome_from_dcs(DcsOutcome outcome)
 static void
 reply_came(void *context, const DcsReply *reply)
 {
-	Host	   *host = context;
-	HostInput  *input;
+	Host *host = context;
+	HostInput *input;
 
 	if ((reply->id & HOST_REQUEST_BIT) != 0)
 	{
@@ -518,9 +519,9 @@ reply_came(void *context, const DcsReply *reply)
 static void
 reachable_changed(void *context, bool is_reachable, const Error *error)
 {
-	Host	   *host = context;
+	Host *host = context;
 	const char *reason = error == NULL ? "" : error->message;
-	char		text[HA_REASON_MAX];
+	char text[HA_REASON_MAX];
 
 	host->is_reachable = is_reachable;
 	if (is_reachable)
@@ -535,12 +536,12 @@ reachable_changed(void *context, bool is_reachable, const Error *error)
 static void
 dcs_logged(void *context, int level, const Error *message)
 {
-	Host	   *host = context;
+	Host *host = context;
 
 	if (host->ops.log != NULL)
 		host->ops.log(host->ops.context, level, message->message,
-					  message->detail[0] != '\0' ? message->detail : NULL,
-					  message->hint[0] != '\0' ? message->hint : NULL);
+		              message->detail[0] != '\0' ? message->detail : NULL,
+		              message->hint[0] != '\0' ? message->hint : NULL);
 }
 
 static bool
@@ -561,10 +562,10 @@ static bool
 configure_dcs(Host *host, const Settings *settings, Error *error)
 {
 	HostDcsConfig wanted;
-	DcsConfig	config;
+	DcsConfig config;
 	DcsCallbacks callbacks;
 	const char *hosts[SETTINGS_HOSTS_MAX];
-	int			old_fd;
+	int old_fd;
 
 	settings_to_dcs(settings, &wanted);
 	if (host->dcs != NULL && memcmp(&wanted, &host->dcs_config, sizeof(wanted)) == 0)
@@ -626,8 +627,8 @@ adopt_settings(Host *host, Settings *fresh)
 static void
 add_problem(ConfigProblems *problems, const char *key, const char *message)
 {
-	ConfigProblem *larger = realloc(problems->items,
-									sizeof(ConfigProblem) * (size_t) (problems->count + 64));
+	ConfigProblem *larger =
+	    realloc(problems->items, sizeof(ConfigProblem) * (size_t) (problems->count + 64));
 	ConfigProblem *problem;
 
 	problems->n_errors++;
@@ -649,12 +650,14 @@ check_identity(const Host *host, const Settings *fresh, ConfigProblems *problems
 		return true;
 	if (strcmp(host->settings.name, fresh->name) != 0)
 	{
-		add_problem(problems, "name", "the member's name cannot be changed without a restart of the supervisor");
+		add_problem(problems, "name",
+		            "the member's name cannot be changed without a restart of the supervisor");
 		return false;
 	}
 	if (strcmp(host->settings.base, fresh->base) != 0)
 	{
-		add_problem(problems, "scope", "scope and namespace cannot be changed without a restart of the supervisor");
+		add_problem(problems, "scope",
+		            "scope and namespace cannot be changed without a restart of the supervisor");
 		return false;
 	}
 	return true;
@@ -667,13 +670,13 @@ check_identity(const Host *host, const Settings *fresh, ConfigProblems *problems
 bool
 host_configure(Host *host, LocalConfig *local, ConfigProblems *problems)
 {
-	Settings	fresh;
-	Error		error;
+	Settings fresh;
+	Error error;
 
 	error_clear(&error);
 	settings_init(&fresh);
 	if (!settings_merge(&fresh, local, host->dynamic, problems) ||
-		!check_identity(host, &fresh, problems))
+	    !check_identity(host, &fresh, problems))
 	{
 		settings_free(&fresh);
 		return false;
@@ -687,7 +690,7 @@ host_configure(Host *host, LocalConfig *local, ConfigProblems *problems)
 	if (host->local != NULL && host->local != local)
 		local_config_free(host->local);
 	host->local = local;
-	host->refused_version = 0;	/* may fit now */
+	host->refused_version = 0; /* may fit now */
 	adopt_settings(host, &fresh);
 	if (host->is_driving)
 		queue_push(host, HOST_SETTINGS);
@@ -706,7 +709,7 @@ host_settings(const Host *host)
 static void
 refuse_dynamic(Host *host, const ClusterView *view, const ConfigProblems *problems)
 {
-	char		detail[700];
+	char detail[700];
 	const ConfigProblem *first = NULL;
 
 	for (int i = 0; i < problems->count && first == NULL; i++)
@@ -715,11 +718,11 @@ refuse_dynamic(Host *host, const ClusterView *view, const ConfigProblems *proble
 			first = &problems->items[i];
 	}
 	snprintf(detail, sizeof(detail), "%s%s%s", first == NULL ? "" : first->key,
-			 first == NULL ? "" : ": ", first == NULL ? "" : first->message);
+	         first == NULL ? "" : ": ", first == NULL ? "" : first->message);
 	host_log(host, 2, "the dynamic configuration cannot be used, the old one stays in force",
-			 detail);
+	         detail);
 	host_event(host, "store", "bad-configuration",
-			   "the dynamic configuration cannot be used, the old one stays in force");
+	           "the dynamic configuration cannot be used, the old one stays in force");
 	host->refused_version = view->config_version;
 }
 
@@ -732,9 +735,9 @@ static bool
 apply_dynamic(Host *host, const ClusterView *view)
 {
 	ConfigProblems problems;
-	Settings	fresh;
-	Error		error;
-	bool		is_adopted = false;
+	Settings fresh;
+	Error error;
+	bool is_adopted = false;
 
 	if (host->local == NULL || view->config_json == NULL)
 		return false;
@@ -753,7 +756,7 @@ apply_dynamic(Host *host, const ClusterView *view)
 	}
 	else
 	{
-		char	   *dynamic = strdup(view->config_json);
+		char *dynamic = strdup(view->config_json);
 
 		if (!configure_dcs(host, &fresh, &error))
 			host_log(host, 2, error.message, error.detail);
@@ -776,11 +779,11 @@ apply_dynamic(Host *host, const ClusterView *view)
  */
 
 static void
-submit_request(Host *host, const HaAction *action, DcsOperation operation,
-			   const char *key, const char *value)
+submit_request(Host *host, const HaAction *action, DcsOperation operation, const char *key,
+               const char *value)
 {
-	DcsRequest	request;
-	Error		error;
+	DcsRequest request;
+	Error error;
 
 	memset(&request, 0, sizeof(request));
 	error_clear(&error);
@@ -805,9 +808,8 @@ act_on_store(Host *host, const HaAction *action)
 	switch (action->kind)
 	{
 		case HA_RENEW:
-			submit_request(host, action, DCS_RENEW,
-						   action->value[0] == '\0' ? NULL : "leader",
-						   action->value[0] == '\0' ? NULL : action->value);
+			submit_request(host, action, DCS_RENEW, action->value[0] == '\0' ? NULL : "leader",
+			               action->value[0] == '\0' ? NULL : action->value);
 			break;
 		case HA_ACQUIRE:
 			submit_request(host, action, DCS_ACQUIRE_LEADER, "leader", action->value);
@@ -838,10 +840,10 @@ act_on_store(Host *host, const HaAction *action)
 static void
 ask_peer(Host *host, const HaAction *action)
 {
-	HostInput  *input;
+	HostInput *input;
 
 	if (peers_ask(host->peers, action->member, action->url, action->round,
-				  action->timeout_ms > 0 ? action->timeout_ms : HOST_PEER_TIMEOUT))
+	              action->timeout_ms > 0 ? action->timeout_ms : HOST_PEER_TIMEOUT))
 		return;
 	input = queue_push(host, HOST_PEER);
 	if (input == NULL)
@@ -856,10 +858,11 @@ ask_peer(Host *host, const HaAction *action)
 static void
 set_fence(Host *host, const HaAction *action)
 {
-	int64_t		deadline_us = action->deadline_ms == HA_DEADLINE_NEVER ? LEASE_NEVER_US :
-		action->deadline_ms <= 0 ? LEASE_CLOSED_US : action->deadline_ms * 1000;
-	bool		was_open = lease_page_is_open(host->page);
-	bool		is_open;
+	int64_t deadline_us = action->deadline_ms == HA_DEADLINE_NEVER ? LEASE_NEVER_US
+	                      : action->deadline_ms <= 0               ? LEASE_CLOSED_US
+	                                                               : action->deadline_ms * 1000;
+	bool was_open = lease_page_is_open(host->page);
+	bool is_open;
 
 	if (!lease_page_set_deadline(host->page, host->generation, deadline_us))
 	{
@@ -869,10 +872,11 @@ set_fence(Host *host, const HaAction *action)
 	is_open = lease_page_is_open(host->page);
 	if (is_open != was_open)
 	{
-		char		text[HA_REASON_MAX + 32];
+		char text[HA_REASON_MAX + 32];
 
-		snprintf(text, sizeof(text), "%s%s%s", is_open ? "writes are allowed" : "writes are refused",
-				 action->because[0] != '\0' ? ": " : "", action->because);
+		snprintf(text, sizeof(text), "%s%s%s",
+		         is_open ? "writes are allowed" : "writes are refused",
+		         action->because[0] != '\0' ? ": " : "", action->because);
 		host_event(host, "action", is_open ? "fence-open" : "fence-closed", text);
 	}
 }
@@ -880,14 +884,13 @@ set_fence(Host *host, const HaAction *action)
 static void
 log_decision(Host *host, const HaAction *action)
 {
-	char		detail[HA_TEXT_MAX + 128];
+	char detail[HA_TEXT_MAX + 128];
 
-	snprintf(detail, sizeof(detail), "Rule \"%s\".%s%s",
-			 action->rule == NULL ? "" : action->rule,
-			 action->detail[0] != '\0' ? " " : "", action->detail);
+	snprintf(detail, sizeof(detail), "Rule \"%s\".%s%s", action->rule == NULL ? "" : action->rule,
+	         action->detail[0] != '\0' ? " " : "", action->detail);
 	if (host->ops.log != NULL)
 		host->ops.log(host->ops.context, action->level, action->because, detail,
-					  action->hint[0] != '\0' ? action->hint : NULL);
+		              action->hint[0] != '\0' ? action->hint : NULL);
 	if (action->level > 0)
 		host_event(host, "decision", action->rule, action->because);
 }
@@ -915,7 +918,7 @@ describe_action(const HaAction *action, char *text, size_t size)
 			break;
 		case HA_FOLLOW:
 			snprintf(text, size, action->url[0] == '\0' ? "follow nobody" : "follow \"%.120s\"",
-					 action->member);
+			         action->member);
 			break;
 		case HA_CREATE_SLOT:
 			snprintf(text, size, "create replication slot \"%s\"", action->slot);
@@ -947,13 +950,13 @@ describe_action(const HaAction *action, char *text, size_t size)
 static void
 act_on_server(Host *host, const HaAction *action)
 {
-	char		what[HA_REASON_MAX];
-	char		text[2 * HA_REASON_MAX + 8];
+	char what[HA_REASON_MAX];
+	char text[2 * HA_REASON_MAX + 8];
 
 	if (describe_action(action, what, sizeof(what)))
 	{
-		snprintf(text, sizeof(text), "%s%s%s", what,
-				 action->because[0] != '\0' ? ": " : "", action->because);
+		snprintf(text, sizeof(text), "%s%s%s", what, action->because[0] != '\0' ? ": " : "",
+		         action->because);
 		host_event(host, "action", action->rule, text);
 	}
 	host->ops.act(host->ops.context, action);
@@ -962,10 +965,10 @@ act_on_server(Host *host, const HaAction *action)
 static void
 answer_command(Host *host, const HaAction *action)
 {
-	char		text[HA_REASON_MAX];
+	char text[HA_REASON_MAX];
 
 	snprintf(text, sizeof(text), "%s: %.200s", action->ok ? "done" : "refused",
-			 action->text != NULL ? action->text : action->because);
+	         action->text != NULL ? action->text : action->because);
 	host_event(host, "command", action->rule, text);
 	command_forget(host, action->command_id);
 	host->ops.act(host->ops.context, action);
@@ -974,7 +977,7 @@ answer_command(Host *host, const HaAction *action)
 static void
 carry_out(Host *host, const HaAction *action)
 {
-	char		what[HA_REASON_MAX];
+	char what[HA_REASON_MAX];
 
 	switch (action->kind)
 	{
@@ -1018,7 +1021,7 @@ carry_out(Host *host, const HaAction *action)
 static void
 host_step(Host *host, HaInput *input)
 {
-	uint32_t	generation = host->generation;
+	uint32_t generation = host->generation;
 
 	if (!holds_baton(host))
 		return;
@@ -1050,7 +1053,7 @@ host_step(Host *host, HaInput *input)
 static void
 step_settings(Host *host)
 {
-	HaInput		input;
+	HaInput input;
 
 	memset(&input, 0, sizeof(input));
 	input.kind = HA_INPUT_SETTINGS;
@@ -1062,7 +1065,7 @@ static void
 handle_view(Host *host)
 {
 	const ClusterView *view = dcs_view(host->dcs);
-	HaInput		input;
+	HaInput input;
 
 	host->view_is_queued = false;
 	if (view == NULL)
@@ -1078,7 +1081,7 @@ handle_view(Host *host)
 static void
 handle_reply(Host *host, const HostInput *waiting)
 {
-	HaInput		input;
+	HaInput input;
 
 	memset(&input, 0, sizeof(input));
 	input.kind = HA_INPUT_REPLY;
@@ -1094,7 +1097,7 @@ handle_reply(Host *host, const HostInput *waiting)
 static void
 handle_task(Host *host, const HostInput *waiting)
 {
-	HaInput		input;
+	HaInput input;
 
 	memset(&input, 0, sizeof(input));
 	input.kind = HA_INPUT_TASK;
@@ -1110,14 +1113,14 @@ handle_task(Host *host, const HostInput *waiting)
 static void
 handle_command(Host *host, const HostInput *waiting)
 {
-	HaInput		input;
+	HaInput input;
 
 	if (!holds_baton(host))
 	{
 		command_forget(host, waiting->command.id);
 		host_answer(host, waiting->command.id, false,
-					"this process does not control the node at the moment",
-					"Try again in a moment.", "55000");
+		            "this process does not control the node at the moment",
+		            "Try again in a moment.", "55000");
 		return;
 	}
 	memset(&input, 0, sizeof(input));
@@ -1129,7 +1132,7 @@ handle_command(Host *host, const HostInput *waiting)
 static void
 handle_simple(Host *host, const HostInput *waiting)
 {
-	HaInput		input;
+	HaInput input;
 
 	memset(&input, 0, sizeof(input));
 	switch (waiting->kind)
@@ -1190,8 +1193,8 @@ handle_input(Host *host, const HostInput *waiting)
 static void
 peer_answered(void *context, const HaPeer *peer)
 {
-	Host	   *host = context;
-	HostInput  *input = queue_push(host, HOST_PEER);
+	Host *host = context;
+	HostInput *input = queue_push(host, HOST_PEER);
 
 	if (input != NULL)
 		input->peer = *peer;
@@ -1213,16 +1216,16 @@ host_postgres(Host *host, const HaPostgres *postgres)
 /* The end of a task that HA_START_TASK started. */
 void
 host_task_done(Host *host, HaTask task, uint64_t task_id, HaTaskOutcome outcome,
-			   HaDivergence divergence, Lsn lsn, const char *message)
+               HaDivergence divergence, Lsn lsn, const char *message)
 {
-	HostInput  *input = queue_push(host, HOST_TASK);
-	char		text[HA_REASON_MAX];
+	HostInput *input = queue_push(host, HOST_TASK);
+	char text[HA_REASON_MAX];
 
 	snprintf(text, sizeof(text), "task \"%s\" %s%s%.150s", ha_task_name(task),
-			 outcome == HA_TASK_OK ? "is done" :
-			 outcome == HA_TASK_CANCELLED ? "was cancelled" : "failed",
-			 message != NULL && message[0] != '\0' ? ": " : "",
-			 message != NULL ? message : "");
+	         outcome == HA_TASK_OK          ? "is done"
+	         : outcome == HA_TASK_CANCELLED ? "was cancelled"
+	                                        : "failed",
+	         message != NULL && message[0] != '\0' ? ": " : "", message != NULL ? message : "");
 	host_event(host, "action", ha_task_name(task), text);
 	if (input == NULL)
 		return;
@@ -1239,7 +1242,7 @@ host_task_done(Host *host, HaTask task, uint64_t task_id, HaTaskOutcome outcome,
 bool
 host_command(Host *host, const HaCommand *command)
 {
-	HostInput  *input;
+	HostInput *input;
 
 	if (host->queue_count > HOST_QUEUE / 2 || !command_remember(host, command->id))
 		return false;
@@ -1268,7 +1271,7 @@ host_fd(const Host *host)
 static int64_t
 tick_due_ms(const Host *host)
 {
-	int64_t		due_ms = host->last_tick_ms + host->settings.loop_wait_ms;
+	int64_t due_ms = host->last_tick_ms + host->settings.loop_wait_ms;
 
 	if (!host->is_driving)
 		return INT64_MAX;
@@ -1289,7 +1292,7 @@ sooner_ms(int timeout_ms, int other_ms)
 static int
 until_ms(int64_t now_ms, int64_t due_ms)
 {
-	int64_t		wait_ms = due_ms - now_ms;
+	int64_t wait_ms = due_ms - now_ms;
 
 	if (due_ms == INT64_MAX)
 		return -1;
@@ -1300,7 +1303,7 @@ until_ms(int64_t now_ms, int64_t due_ms)
 int
 host_timeout_ms(const Host *host, int64_t now_ms)
 {
-	int			timeout_ms = -1;
+	int timeout_ms = -1;
 
 	if (host->queue_count > 0)
 		return 0;
@@ -1318,7 +1321,7 @@ host_timeout_ms(const Host *host, int64_t now_ms)
 void
 host_process(Host *host, int64_t now_ms)
 {
-	HostInput	input;
+	HostInput input;
 
 	if (host->dcs != NULL)
 		dcs_process(host->dcs, now_ms);
@@ -1334,7 +1337,7 @@ host_process(Host *host, int64_t now_ms)
 bool
 host_open(Host **result, HaHome home, LeasePage *page, const HostOps *ops, Error *error)
 {
-	Host	   *host = calloc(1, sizeof(Host));
+	Host *host = calloc(1, sizeof(Host));
 
 	*result = NULL;
 	if (host == NULL)
@@ -1356,7 +1359,7 @@ host_open(Host **result, HaHome home, LeasePage *page, const HostOps *ops, Error
 		return error_set(error, "could not make the HA loop: %s", strerror(errno));
 	}
 	if (!peers_open(&host->peers, peer_answered, host, error) ||
-		!watch_fd(host, peers_fd(host->peers), error))
+	    !watch_fd(host, peers_fd(host->peers), error))
 	{
 		host_close(host);
 		return false;

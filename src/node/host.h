@@ -25,22 +25,22 @@
 #include "dcs/dcs.h"
 #include "ha/ha.h"
 
-#define HOST_EVENTS		256			/* patroni.event shows that many */
+#define HOST_EVENTS 256 /* patroni.event shows that many */
 
 typedef struct HostEvent
 {
-	int64_t		wall_ms;
-	int64_t		duration_ms;		/* since the decision before it; -1 = unknown */
-	char		kind[24];			/* "decision", "action", "store", "baton" */
-	char		rule[64];
-	char		reason[HA_REASON_MAX];
+	int64_t wall_ms;
+	int64_t duration_ms; /* since the decision before it; -1 = unknown */
+	char kind[24];       /* "decision", "action", "store", "baton" */
+	char rule[64];
+	char reason[HA_REASON_MAX];
 } HostEvent;
 
 typedef struct Host Host;
 
 typedef struct HostOps
 {
-	void	   *context;
+	void *context;
 	/*
 	 * Carry out an action that is about the local server or the baton:
 	 * HA_FENCE is done by the host itself; this gets HA_YIELD, HA_PROMOTE,
@@ -49,23 +49,23 @@ typedef struct HostOps
 	 * HA_CANCEL_TASK, HA_CALLBACK, HA_EXIT and HA_ANSWER.  Must not block.
 	 * May call host_postgres(), host_task_done() etc.: those are queued.
 	 */
-	void		(*act) (void *context, const HaAction *action);
+	void (*act)(void *context, const HaAction *action);
 	/* level: 0 debug, 1 log, 2 warning */
-	void		(*log) (void *context, int level, const char *message,
-						const char *detail, const char *hint);
+	void (*log)(void *context, int level, const char *message, const char *detail,
+	            const char *hint);
 	/* Effective settings changed (file or dynamic configuration). Borrowed. */
-	void		(*settings) (void *context, const Settings *settings);
+	void (*settings)(void *context, const Settings *settings);
 	/* The baton was lost to a newer generation; the host stopped driving. */
-	void		(*lost_baton) (void *context);
+	void (*lost_baton)(void *context);
 } HostOps;
 
 extern bool host_open(Host **host, HaHome home, LeasePage *page, const HostOps *ops,
-					  Error *error) MUST_CHECK;
+                      Error *error) MUST_CHECK;
 extern void host_close(Host *host);
 
 /* New local configuration; the host takes it over.  On false nothing changed. */
 extern bool host_configure(Host *host, LocalConfig *local, ConfigProblems *problems) MUST_CHECK;
-extern const Settings *host_settings(const Host *host);		/* NULL before the first */
+extern const Settings *host_settings(const Host *host); /* NULL before the first */
 
 /*
  * The baton.  host_drive: this home has it now, under "generation" (the
@@ -78,28 +78,28 @@ extern char *host_rest(Host *host);
 extern bool host_is_driving(const Host *host);
 extern uint32_t host_generation(const Host *host);
 
-extern int	host_fd(const Host *host);
-extern int	host_timeout_ms(const Host *host, int64_t now_ms);
+extern int host_fd(const Host *host);
+extern int host_timeout_ms(const Host *host, int64_t now_ms);
 /* Store, peers, due ticks, queued inputs; steps the engine as long as there are inputs. */
 extern void host_process(Host *host, int64_t now_ms);
 
 /* Inputs; they are queued and handled by the next host_process(). */
 extern void host_postgres(Host *host, const HaPostgres *postgres);
 extern void host_task_done(Host *host, HaTask task, uint64_t task_id, HaTaskOutcome outcome,
-						   HaDivergence divergence, Lsn lsn, const char *message);
-extern bool host_command(Host *host, const HaCommand *command);	/* false: queue is full */
+                           HaDivergence divergence, Lsn lsn, const char *message);
+extern bool host_command(Host *host, const HaCommand *command); /* false: queue is full */
 /*
  * A change of the dynamic configuration (pause, resume, edit_config): patch
  * is JSON as for PATCH /config.  Checked, written by compare-and-swap, and
  * answered through an HA_ANSWER action with this id: at once when written or
  * refused, or with wait when all members show the new pause state.
  */
-extern bool host_edit_config(Host *host, uint64_t command_id, const char *patch_json,
-							 bool wait, int64_t timeout_ms);
+extern bool host_edit_config(Host *host, uint64_t command_id, const char *patch_json, bool wait,
+                             int64_t timeout_ms);
 
-extern const ClusterView *host_view(const Host *host);		/* NULL: never loaded */
+extern const ClusterView *host_view(const Host *host); /* NULL: never loaded */
 extern bool host_store_is_reachable(const Host *host);
-extern int64_t host_store_last_seen_ms(const Host *host);	/* wall clock; 0 never */
+extern int64_t host_store_last_seen_ms(const Host *host); /* wall clock; 0 never */
 extern const HaNode *host_node(const Host *host);
 extern const HaPostgres *host_last_postgres(const Host *host);
 
@@ -114,4 +114,4 @@ extern uint64_t host_snapshot_number(const Host *host);
 extern json_t *postgres_to_json(const HaPostgres *postgres);
 extern bool postgres_from_json(HaPostgres *postgres, const json_t *json);
 
-#endif							/* PATRONI_NODE_HOST_H */
+#endif /* PATRONI_NODE_HOST_H */

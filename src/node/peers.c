@@ -18,35 +18,35 @@
 
 #include "dcs/http.h"
 
-#define PEER_BODY_MAX		(256 * 1024)
-#define PEER_REQUESTS_MAX	(2 * CLUSTER_MEMBERS_MAX)
+#define PEER_BODY_MAX     (256 * 1024)
+#define PEER_REQUESTS_MAX (2 * CLUSTER_MEMBERS_MAX)
 
 typedef struct PeerRequest
 {
-	Peers	   *peers;
-	HttpRequest *http;			/* NULL: this slot is free */
-	char		name[CLUSTER_NAME_MAX];
-	uint64_t	round;
+	Peers *peers;
+	HttpRequest *http; /* NULL: this slot is free */
+	char name[CLUSTER_NAME_MAX];
+	uint64_t round;
 } PeerRequest;
 
 struct Peers
 {
-	Http	   *http;
-	void		(*answer) (void *context, const HaPeer *peer);
-	void	   *context;
+	Http *http;
+	void (*answer)(void *context, const HaPeer *peer);
+	void *context;
 	/* Of ctl, else restapi; "" = none.  Never logged. */
-	char		username[256];
-	char		password[256];
-	char		cert[SETTINGS_PATH_MAX];
-	char		key[SETTINGS_PATH_MAX];
-	char		key_password[256];
+	char username[256];
+	char password[256];
+	char cert[SETTINGS_PATH_MAX];
+	char key[SETTINGS_PATH_MAX];
+	char key_password[256];
 	PeerRequest requests[PEER_REQUESTS_MAX];
 };
 
 /* Make ready to ask.  "answer" is called from peers_process() only. */
 bool
-peers_open(Peers **peers, void (*answer) (void *context, const HaPeer *peer),
-		   void *context, Error *error)
+peers_open(Peers **peers, void (*answer)(void *context, const HaPeer *peer), void *context,
+           Error *error)
 {
 	*peers = calloc(1, sizeof(Peers));
 	if (*peers == NULL)
@@ -141,13 +141,13 @@ json_lsn(const json_t *object, const char *key)
 void
 peer_from_status(HaPeer *peer, const char *body, size_t length)
 {
-	json_t	   *status = json_loadb(body, length, 0, NULL);
+	json_t *status = json_loadb(body, length, 0, NULL);
 	const json_t *xlog = json_object_get(status, "xlog");
 	const json_t *tags = json_object_get(status, "tags");
 	const char *state = json_string_value(json_object_get(status, "state"));
 	const char *role = json_string_value(json_object_get(status, "role"));
-	MemberTags	effective;
-	char	   *tags_text = json_is_object(tags) ? json_dumps(tags, JSON_COMPACT) : NULL;
+	MemberTags effective;
+	char *tags_text = json_is_object(tags) ? json_dumps(tags, JSON_COMPACT) : NULL;
 
 	if (!json_is_object(xlog))
 		xlog = json_object_get(status, "wal");
@@ -162,11 +162,11 @@ peer_from_status(HaPeer *peer, const char *body, size_t length)
 	peer->failover_priority = effective.failover_priority;
 	peer->timeline = (uint32_t) json_lsn(status, "timeline");
 	peer->is_in_recovery = !json_object_get(xlog, "location") &&
-		(role == NULL || member_role_from_name(role) != ROLE_PRIMARY);
+	                       (role == NULL || member_role_from_name(role) != ROLE_PRIMARY);
 	if (peer->is_in_recovery)
 	{
-		Lsn			received = json_lsn(xlog, "received_location");
-		Lsn			replayed = json_lsn(xlog, "replayed_location");
+		Lsn received = json_lsn(xlog, "received_location");
+		Lsn replayed = json_lsn(xlog, "replayed_location");
 
 		peer->position = received > replayed ? received : replayed;
 	}
@@ -179,7 +179,7 @@ static void
 peer_answered(void *context, const HttpAnswer *answer)
 {
 	PeerRequest *request = context;
-	HaPeer		peer;
+	HaPeer peer;
 
 	memset(&peer, 0, sizeof(peer));
 	snprintf(peer.name, sizeof(peer.name), "%s", request->name);

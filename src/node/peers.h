@@ -14,20 +14,20 @@
 typedef struct Peers Peers;
 
 /* "answer" is called from peers_process() only, once for each peers_ask(). */
-extern bool peers_open(Peers **peers, void (*answer) (void *context, const HaPeer *peer),
-					   void *context, Error *error) MUST_CHECK;
-extern void peers_close(Peers *peers);		/* NULL is fine; no more answers */
+extern bool peers_open(Peers **peers, void (*answer)(void *context, const HaPeer *peer),
+                       void *context, Error *error) MUST_CHECK;
+extern void peers_close(Peers *peers); /* NULL is fine; no more answers */
 /* Credentials and client certificate, from the effective settings. */
 extern void peers_configure(Peers *peers, const Settings *settings);
-extern int	peers_fd(const Peers *peers);
-extern int	peers_timeout_ms(const Peers *peers, int64_t now_ms);
+extern int peers_fd(const Peers *peers);
+extern int peers_timeout_ms(const Peers *peers, int64_t now_ms);
 extern void peers_process(Peers *peers, int64_t now_ms);
 /* False: could not be asked, there will be no answer. */
 extern bool peers_ask(Peers *peers, const char *name, const char *url, uint64_t round,
-					  int timeout_ms) MUST_CHECK;
+                      int timeout_ms) MUST_CHECK;
 extern void peers_forget_all(Peers *peers);
 
 /* Read a status document (rest-api.md 4); name and round are kept. */
 extern void peer_from_status(HaPeer *peer, const char *body, size_t length);
 
-#endif							/* PATRONI_NODE_PEERS_H */
+#endif /* PATRONI_NODE_PEERS_H */

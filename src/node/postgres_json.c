@@ -17,13 +17,13 @@
 
 #include "node/host_internal.h"
 
-static const char *const data_names[] = {"unknown", "empty", "present", "unreadable", NULL};
-static const char *const server_names[] = {
-	"unknown", "stopped", "starting", "running", "stopping", NULL
-};
+static const char *const data_names[] = { "unknown", "empty", "present", "unreadable", NULL };
+static const char *const server_names[] = { "unknown", "stopped",  "starting",
+	                                        "running", "stopping", NULL };
 static const char *const control_names[] = {
-	"starting up", "shut down", "shut down in recovery", "shutting down",
-	"in crash recovery", "in archive recovery", "in production", "unknown", NULL
+	"starting up",   "shut down",         "shut down in recovery",
+	"shutting down", "in crash recovery", "in archive recovery",
+	"in production", "unknown",           NULL
 };
 
 typedef enum FieldType
@@ -31,19 +31,22 @@ typedef enum FieldType
 	FIELD_BOOL,
 	FIELD_INT,
 	FIELD_UINT32,
-	FIELD_INT64,				/* also Lsn */
+	FIELD_INT64, /* also Lsn */
 	FIELD_TEXT,
 } FieldType;
 
 typedef struct Field
 {
 	const char *name;
-	FieldType	type;
-	size_t		offset;
-	size_t		size;			/* of a text */
+	FieldType type;
+	size_t offset;
+	size_t size; /* of a text */
 } Field;
 
-#define FIELD(type, name) {#name, type, offsetof(HaPostgres, name), sizeof(((HaPostgres *) NULL)->name)}
+#define FIELD(type, name) \
+	{ \
+#name, type, offsetof(HaPostgres, name), sizeof(((HaPostgres *) NULL)->name) \
+	}
 
 /* The plain fields; enums, slots, senders and history are done by hand. */
 static const Field fields[] = {
@@ -75,8 +78,8 @@ static const Field fields[] = {
 	FIELD(FIELD_TEXT, pending_restart_reason),
 };
 
-#define N_FIELDS	((int) (sizeof(fields) / sizeof(fields[0])))
-#define HISTORY_MAX	((int) (sizeof(((HaPostgres *) NULL)->history) / sizeof(TimelineHistory)))
+#define N_FIELDS    ((int) (sizeof(fields) / sizeof(fields[0])))
+#define HISTORY_MAX ((int) (sizeof(((HaPostgres *) NULL)->history) / sizeof(TimelineHistory)))
 
 static int
 name_index(const char *const *names, const json_t *value)
@@ -95,7 +98,7 @@ name_index(const char *const *names, const json_t *value)
 static json_t *
 text_to_json(const char *text)
 {
-	json_t	   *value = json_string(text);
+	json_t *value = json_string(text);
 
 	return value != NULL ? value : json_string("?");
 }
@@ -124,8 +127,8 @@ field_to_json(const HaPostgres *postgres, const Field *field)
 static void
 field_from_json(HaPostgres *postgres, const Field *field, const json_t *value)
 {
-	char	   *place = (char *) postgres + field->offset;
-	int64_t		number = json_is_integer(value) ? (int64_t) json_integer_value(value) : 0;
+	char *place = (char *) postgres + field->offset;
+	int64_t number = json_is_integer(value) ? (int64_t) json_integer_value(value) : 0;
 
 	switch (field->type)
 	{
@@ -150,45 +153,43 @@ field_from_json(HaPostgres *postgres, const Field *field, const json_t *value)
 static json_t *
 slots_to_json(const HaPostgres *postgres)
 {
-	json_t	   *list = json_array();
+	json_t *list = json_array();
 
 	for (int i = 0; i < postgres->n_slots; i++)
-		json_array_append_new(list, json_pack("{s:o, s:b, s:I}",
-											  "name", text_to_json(postgres->slots[i].name),
-											  "is_active", postgres->slots[i].is_active,
-											  "restart_lsn", (json_int_t) postgres->slots[i].restart_lsn));
+		json_array_append_new(list, json_pack("{s:o, s:b, s:I}", "name",
+		                                      text_to_json(postgres->slots[i].name), "is_active",
+		                                      postgres->slots[i].is_active, "restart_lsn",
+		                                      (json_int_t) postgres->slots[i].restart_lsn));
 	return list;
 }
 
 static json_t *
 senders_to_json(const HaPostgres *postgres)
 {
-	json_t	   *list = json_array();
+	json_t *list = json_array();
 
 	for (int i = 0; i < postgres->n_senders; i++)
-		json_array_append_new(list, json_pack("{s:o, s:I, s:b}",
-											  "application_name",
-											  text_to_json(postgres->senders[i].application_name),
-											  "flush_lsn", (json_int_t) postgres->senders[i].flush_lsn,
-											  "is_streaming", postgres->senders[i].is_streaming));
+		json_array_append_new(list,
+		                      json_pack("{s:o, s:I, s:b}", "application_name",
+		                                text_to_json(postgres->senders[i].application_name),
+		                                "flush_lsn", (json_int_t) postgres->senders[i].flush_lsn,
+		                                "is_streaming", postgres->senders[i].is_streaming));
 	return list;
 }
 
 static json_t *
 history_to_json(const HaPostgres *postgres)
 {
-	json_t	   *list = json_array();
+	json_t *list = json_array();
 
 	for (int i = 0; i < postgres->n_history; i++)
 	{
 		const TimelineHistory *entry = &postgres->history[i];
 
-		json_array_append_new(list, json_pack("[I, I, o, o, o]",
-											  (json_int_t) entry->timeline,
-											  (json_int_t) entry->switch_lsn,
-											  text_to_json(entry->reason),
-											  text_to_json(entry->timestamp),
-											  text_to_json(entry->new_leader)));
+		json_array_append_new(
+		    list, json_pack("[I, I, o, o, o]", (json_int_t) entry->timeline,
+		                    (json_int_t) entry->switch_lsn, text_to_json(entry->reason),
+		                    text_to_json(entry->timestamp), text_to_json(entry->new_leader)));
 	}
 	return list;
 }
@@ -200,18 +201,15 @@ history_to_json(const HaPostgres *postgres)
 json_t *
 postgres_to_json(const HaPostgres *postgres)
 {
-	char		identifier[24];
-	json_t	   *json;
+	char identifier[24];
+	json_t *json;
 
 	snprintf(identifier, sizeof(identifier), "%" PRIu64, postgres->system_identifier);
-	json = json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o}",
-					 "data", data_names[postgres->data],
-					 "server", server_names[postgres->server],
-					 "control_state", control_names[postgres->control_state],
-					 "system_identifier", identifier,
-					 "slots", slots_to_json(postgres),
-					 "senders", senders_to_json(postgres),
-					 "history", history_to_json(postgres));
+	json = json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o}", "data", data_names[postgres->data],
+	                 "server", server_names[postgres->server], "control_state",
+	                 control_names[postgres->control_state], "system_identifier", identifier,
+	                 "slots", slots_to_json(postgres), "senders", senders_to_json(postgres),
+	                 "history", history_to_json(postgres));
 	for (int i = 0; json != NULL && i < N_FIELDS; i++)
 		json_object_set_new(json, fields[i].name, field_to_json(postgres, &fields[i]));
 	return json;
@@ -230,7 +228,7 @@ lists_from_json(HaPostgres *postgres, const json_t *json)
 {
 	const json_t *list;
 	const json_t *item;
-	size_t		index;
+	size_t index;
 
 	list = json_object_get(json, "slots");
 	json_array_foreach(list, index, item)
@@ -238,9 +236,9 @@ lists_from_json(HaPostgres *postgres, const json_t *json)
 		if (postgres->n_slots == CLUSTER_MEMBERS_MAX)
 			break;
 		host_copy_text(postgres->slots[postgres->n_slots].name, 64,
-					   json_string_value(json_object_get(item, "name")));
+		               json_string_value(json_object_get(item, "name")));
 		postgres->slots[postgres->n_slots].is_active =
-			json_is_true(json_object_get(item, "is_active"));
+		    json_is_true(json_object_get(item, "is_active"));
 		postgres->slots[postgres->n_slots].restart_lsn = (Lsn) member_integer(item, "restart_lsn");
 		postgres->n_slots++;
 	}
@@ -250,10 +248,10 @@ lists_from_json(HaPostgres *postgres, const json_t *json)
 		if (postgres->n_senders == CLUSTER_MEMBERS_MAX)
 			break;
 		host_copy_text(postgres->senders[postgres->n_senders].application_name, 64,
-					   json_string_value(json_object_get(item, "application_name")));
+		               json_string_value(json_object_get(item, "application_name")));
 		postgres->senders[postgres->n_senders].flush_lsn = (Lsn) member_integer(item, "flush_lsn");
 		postgres->senders[postgres->n_senders].is_streaming =
-			json_is_true(json_object_get(item, "is_streaming"));
+		    json_is_true(json_object_get(item, "is_streaming"));
 		postgres->n_senders++;
 	}
 	list = json_object_get(json, "history");
@@ -266,11 +264,11 @@ lists_from_json(HaPostgres *postgres, const json_t *json)
 		entry->timeline = (uint32_t) json_integer_value(json_array_get(item, 0));
 		entry->switch_lsn = (Lsn) json_integer_value(json_array_get(item, 1));
 		host_copy_text(entry->reason, sizeof(entry->reason),
-					   json_string_value(json_array_get(item, 2)));
+		               json_string_value(json_array_get(item, 2)));
 		host_copy_text(entry->timestamp, sizeof(entry->timestamp),
-					   json_string_value(json_array_get(item, 3)));
+		               json_string_value(json_array_get(item, 3)));
 		host_copy_text(entry->new_leader, sizeof(entry->new_leader),
-					   json_string_value(json_array_get(item, 4)));
+		               json_string_value(json_array_get(item, 4)));
 		postgres->n_history++;
 	}
 }
@@ -282,9 +280,9 @@ lists_from_json(HaPostgres *postgres, const json_t *json)
 bool
 postgres_from_json(HaPostgres *postgres, const json_t *json)
 {
-	int			data = name_index(data_names, json_object_get(json, "data"));
-	int			server = name_index(server_names, json_object_get(json, "server"));
-	int			control = name_index(control_names, json_object_get(json, "control_state"));
+	int data = name_index(data_names, json_object_get(json, "data"));
+	int server = name_index(server_names, json_object_get(json, "server"));
+	int control = name_index(control_names, json_object_get(json, "control_state"));
 	const char *identifier = json_string_value(json_object_get(json, "system_identifier"));
 
 	if (data < 0 || server < 0)

@@ -30,14 +30,14 @@
 #include "base/version.h"
 #include "node/host_internal.h"
 
-#define SNAPSHOT_TEXT_MAX		(512 * 1024)	/* SNAPSHOT_MAX of the shared memory */
-#define SNAPSHOT_HISTORY_MAX	256
-#define SNAPSHOT_EXPLAIN_MAX	(4 * CLUSTER_MEMBERS_MAX)
+#define SNAPSHOT_TEXT_MAX    (512 * 1024) /* SNAPSHOT_MAX of the shared memory */
+#define SNAPSHOT_HISTORY_MAX 256
+#define SNAPSHOT_EXPLAIN_MAX (4 * CLUSTER_MEMBERS_MAX)
 
 static json_t *
 json_text(const char *text)
 {
-	json_t	   *value = text == NULL ? json_null() : json_string(text);
+	json_t *value = text == NULL ? json_null() : json_string(text);
 
 	return value != NULL ? value : json_string("?");
 }
@@ -45,7 +45,7 @@ json_text(const char *text)
 static json_t *
 json_time(int64_t wall_ms)
 {
-	char		text[40];
+	char text[40];
 
 	if (wall_ms <= 0)
 		return json_null();
@@ -58,11 +58,11 @@ decision_to_json(const HaNode *node, int64_t now_ms)
 {
 	const HaDecision *decision = ha_decision(node);
 
-	return json_pack("{s:o, s:o, s:o}",
-					 "rule", json_text(decision->rule),
-					 "because", json_text(decision->because),
-					 "since", decision->since_ms <= 0 ? json_null() :
-					 json_time(clock_wall_ms() - (now_ms - decision->since_ms)));
+	return json_pack("{s:o, s:o, s:o}", "rule", json_text(decision->rule), "because",
+	                 json_text(decision->because), "since",
+	                 decision->since_ms <= 0
+	                     ? json_null()
+	                     : json_time(clock_wall_ms() - (now_ms - decision->since_ms)));
 }
 
 static json_t *
@@ -70,41 +70,39 @@ node_to_json(const Host *host, int64_t now_ms)
 {
 	const HaNode *node = host->node;
 	const HaPostgres *postgres = host_last_postgres(host);
-	int64_t		deadline_ms = ha_lease_deadline_ms(node);
-	json_t	   *json;
+	int64_t deadline_ms = ha_lease_deadline_ms(node);
+	json_t *json;
 
-	json = json_pack("{s:o, s:o, s:s, s:s, s:s, s:s, s:s, s:b, s:I}",
-					 "name", json_text(host->settings.name),
-					 "scope", json_text(host->settings.scope),
-					 "role", member_role_name(ha_role(node)),
-					 "state", member_state_name(ha_state(node)),
-					 "home", host->home == HA_HOME_WORKER ? "worker" : "supervisor",
-					 "goal", ha_goal_name(node),
-					 "version", PATRONI_BGW_VERSION,
-					 "has_lease", ha_has_lease(node),
-					 "lease_deadline_ms", deadline_ms == HA_DEADLINE_NEVER ? (json_int_t) -1 :
-					 (json_int_t) deadline_ms);
+	json = json_pack(
+	    "{s:o, s:o, s:s, s:s, s:s, s:s, s:s, s:b, s:I}", "name", json_text(host->settings.name),
+	    "scope", json_text(host->settings.scope), "role", member_role_name(ha_role(node)), "state",
+	    member_state_name(ha_state(node)), "home",
+	    host->home == HA_HOME_WORKER ? "worker" : "supervisor", "goal", ha_goal_name(node),
+	    "version", PATRONI_BGW_VERSION, "has_lease", ha_has_lease(node), "lease_deadline_ms",
+	    deadline_ms == HA_DEADLINE_NEVER ? (json_int_t) -1 : (json_int_t) deadline_ms);
 	json_object_set_new(json, "store",
-						json_pack("{s:o, s:b, s:o}",
-								  "driver", json_text(host->settings.dcs_driver),
-								  "is_reachable", host_store_is_reachable(host),
-								  "last_seen", json_time(host_store_last_seen_ms(host))));
+	                    json_pack("{s:o, s:b, s:o}", "driver", json_text(host->settings.dcs_driver),
+	                              "is_reachable", host_store_is_reachable(host), "last_seen",
+	                              json_time(host_store_last_seen_ms(host))));
 	json_object_set_new(json, "decision", decision_to_json(node, now_ms));
-	json_object_set_new(json, "timeline", postgres == NULL || postgres->timeline == 0 ?
-						json_null() : json_integer(postgres->timeline));
-	json_object_set_new(json, "is_in_recovery", postgres == NULL ||
-						postgres->server != HA_SERVER_RUNNING ?
-						json_null() : json_boolean(postgres->is_in_recovery));
-	json_object_set_new(json, "postgres", postgres == NULL ? json_null() :
-						postgres_to_json(postgres));
+	json_object_set_new(json, "timeline",
+	                    postgres == NULL || postgres->timeline == 0
+	                        ? json_null()
+	                        : json_integer(postgres->timeline));
+	json_object_set_new(json, "is_in_recovery",
+	                    postgres == NULL || postgres->server != HA_SERVER_RUNNING
+	                        ? json_null()
+	                        : json_boolean(postgres->is_in_recovery));
+	json_object_set_new(json, "postgres",
+	                    postgres == NULL ? json_null() : postgres_to_json(postgres));
 	return json;
 }
 
 static json_t *
 cluster_to_json(const Host *host, const ClusterView *view)
 {
-	char	   *text = view == NULL ? NULL : cluster_view_to_json(view);
-	json_t	   *cluster = text == NULL ? NULL : json_loads(text, 0, NULL);
+	char *text = view == NULL ? NULL : cluster_view_to_json(view);
+	json_t *cluster = text == NULL ? NULL : json_loads(text, 0, NULL);
 
 	free(text);
 	if (!json_is_object(cluster))
@@ -120,23 +118,22 @@ cluster_to_json(const Host *host, const ClusterView *view)
 static json_t *
 history_to_json(const ClusterView *view)
 {
-	json_t	   *list = json_array();
-	int			first = view == NULL ? 0 : view->n_history - SNAPSHOT_HISTORY_MAX;
+	json_t *list = json_array();
+	int first = view == NULL ? 0 : view->n_history - SNAPSHOT_HISTORY_MAX;
 
 	for (int i = first < 0 ? 0 : first; view != NULL && i < view->n_history; i++)
 	{
 		const TimelineHistory *entry = &view->history[i];
-		char		lsn[24];
+		char lsn[24];
 
 		lsn_to_text(entry->switch_lsn, lsn);
-		json_array_append_new(list, json_pack("{s:I, s:s, s:o, s:o, s:o}",
-											  "timeline", (json_int_t) entry->timeline,
-											  "lsn", lsn,
-											  "reason", json_text(entry->reason),
-											  "timestamp", entry->timestamp[0] == '\0' ?
-											  json_null() : json_text(entry->timestamp),
-											  "new_leader", entry->new_leader[0] == '\0' ?
-											  json_null() : json_text(entry->new_leader)));
+		json_array_append_new(
+		    list,
+		    json_pack("{s:I, s:s, s:o, s:o, s:o}", "timeline", (json_int_t) entry->timeline, "lsn",
+		              lsn, "reason", json_text(entry->reason), "timestamp",
+		              entry->timestamp[0] == '\0' ? json_null() : json_text(entry->timestamp),
+		              "new_leader",
+		              entry->new_leader[0] == '\0' ? json_null() : json_text(entry->new_leader)));
 	}
 	return list;
 }
@@ -144,19 +141,18 @@ history_to_json(const ClusterView *view)
 static json_t *
 events_to_json(const HostEvents *events)
 {
-	json_t	   *list = json_array();
+	json_t *list = json_array();
 
 	for (int i = 0; i < events->count; i++)
 	{
 		const HostEvent *event = events_get(events, i);
 
-		json_array_append_new(list, json_pack("{s:o, s:o, s:o, s:o, s:o}",
-											  "time", json_time(event->wall_ms),
-											  "kind", json_text(event->kind),
-											  "rule", json_text(event->rule),
-											  "reason", json_text(event->reason),
-											  "duration_ms", event->duration_ms < 0 ?
-											  json_null() : json_integer(event->duration_ms)));
+		json_array_append_new(
+		    list,
+		    json_pack("{s:o, s:o, s:o, s:o, s:o}", "time", json_time(event->wall_ms), "kind",
+		              json_text(event->kind), "rule", json_text(event->rule), "reason",
+		              json_text(event->reason), "duration_ms",
+		              event->duration_ms < 0 ? json_null() : json_integer(event->duration_ms)));
 	}
 	return list;
 }
@@ -164,16 +160,15 @@ events_to_json(const HostEvents *events)
 static json_t *
 explain_to_json(const HaNode *node, int64_t now_ms)
 {
-	json_t	   *list = json_array();
+	json_t *list = json_array();
 	HaExplanation *rows = calloc(SNAPSHOT_EXPLAIN_MAX, sizeof(HaExplanation));
-	int			count = rows == NULL ? 0 : ha_explain(node, now_ms, rows, SNAPSHOT_EXPLAIN_MAX);
+	int count = rows == NULL ? 0 : ha_explain(node, now_ms, rows, SNAPSHOT_EXPLAIN_MAX);
 
 	for (int i = 0; i < count; i++)
-		json_array_append_new(list, json_pack("{s:o, s:b, s:b, s:o}",
-											  "member", json_text(rows[i].member),
-											  "is_eligible", rows[i].is_eligible,
-											  "is_for", rows[i].is_for,
-											  "reason", json_text(rows[i].reason)));
+		json_array_append_new(list,
+		                      json_pack("{s:o, s:b, s:b, s:o}", "member", json_text(rows[i].member),
+		                                "is_eligible", rows[i].is_eligible, "is_for",
+		                                rows[i].is_for, "reason", json_text(rows[i].reason)));
 	free(rows);
 	return list;
 }
@@ -182,7 +177,7 @@ explain_to_json(const HaNode *node, int64_t now_ms)
 static bool
 halve(json_t *list)
 {
-	size_t		size = json_array_size(list);
+	size_t size = json_array_size(list);
 
 	if (size == 0)
 		return false;
@@ -195,15 +190,15 @@ halve(json_t *list)
 static char *
 print_bounded(json_t *document)
 {
-	json_t	   *lists[3];
+	json_t *lists[3];
 
 	lists[0] = json_object_get(document, "history");
 	lists[1] = json_object_get(document, "events");
 	lists[2] = json_object_get(document, "explain");
 	for (;;)
 	{
-		char	   *text = json_dumps(document, JSON_COMPACT);
-		bool		is_shorter = false;
+		char *text = json_dumps(document, JSON_COMPACT);
+		bool is_shorter = false;
 
 		if (text == NULL || strlen(text) < SNAPSHOT_TEXT_MAX)
 			return text;
@@ -228,16 +223,13 @@ char *
 host_snapshot(const Host *host, int64_t now_ms)
 {
 	const ClusterView *view = host_view(host);
-	json_t	   *document;
-	char	   *text;
+	json_t *document;
+	char *text;
 
-	document = json_pack("{s:o, s:o, s:o, s:o, s:o, s:I}",
-						 "node", node_to_json(host, now_ms),
-						 "cluster", cluster_to_json(host, view),
-						 "history", history_to_json(view),
-						 "events", events_to_json(&host->events),
-						 "explain", explain_to_json(host->node, now_ms),
-						 "taken_ms", (json_int_t) now_ms);
+	document = json_pack("{s:o, s:o, s:o, s:o, s:o, s:I}", "node", node_to_json(host, now_ms),
+	                     "cluster", cluster_to_json(host, view), "history", history_to_json(view),
+	                     "events", events_to_json(&host->events), "explain",
+	                     explain_to_json(host->node, now_ms), "taken_ms", (json_int_t) now_ms);
 	if (document == NULL)
 		return NULL;
 	text = print_bounded(document);

@@ -38,8 +38,8 @@ set_lsn(json_t *object, const char *key, Lsn lsn)
 static void
 set_time(json_t *object, const char *key, int64_t wall_ms)
 {
-	char		text[40];
-	char	   *separator;
+	char text[40];
+	char *separator;
 
 	if (wall_ms <= 0)
 		return;
@@ -54,14 +54,14 @@ static json_t *
 xlog_to_json(const RestFacts *facts)
 {
 	const HaPostgres *postgres = facts->status->postgres;
-	json_t	   *xlog = json_pack("{}");
+	json_t *xlog = json_pack("{}");
 
 	if (facts->is_replica)
 	{
-		set_lsn(xlog, "received_location", postgres->received_lsn != 0 ?
-				postgres->received_lsn : postgres->replayed_lsn);
+		set_lsn(xlog, "received_location",
+		        postgres->received_lsn != 0 ? postgres->received_lsn : postgres->replayed_lsn);
 		set_lsn(xlog, "replayed_location", postgres->replayed_lsn);
-		set(xlog, "replayed_timestamp", json_null());	/* the worker does not look */
+		set(xlog, "replayed_timestamp", json_null()); /* the worker does not look */
 		set(xlog, "paused", json_boolean(postgres->is_replay_paused));
 	}
 	else
@@ -73,17 +73,14 @@ xlog_to_json(const RestFacts *facts)
 static json_t *
 senders_to_json(const HaPostgres *postgres)
 {
-	json_t	   *list = json_array();
+	json_t *list = json_array();
 
 	for (int i = 0; i < postgres->n_senders; i++)
-		json_array_append_new(list, json_pack("{s:n, s:s, s:n, s:s, s:n, s:n}",
-											  "usename",
-											  "application_name",
-											  postgres->senders[i].application_name,
-											  "client_addr",
-											  "state", postgres->senders[i].is_streaming ?
-											  "streaming" : "catchup",
-											  "sync_state", "sync_priority"));
+		json_array_append_new(
+		    list, json_pack("{s:n, s:s, s:n, s:s, s:n, s:n}", "usename", "application_name",
+		                    postgres->senders[i].application_name, "client_addr", "state",
+		                    postgres->senders[i].is_streaming ? "streaming" : "catchup",
+		                    "sync_state", "sync_priority"));
 	return list;
 }
 
@@ -103,8 +100,7 @@ add_server_fields(json_t *json, const RestFacts *facts)
 		set(json, "sync_standby", json_true());
 	if (facts->is_quorum_standby)
 		set(json, "quorum_standby", json_true());
-	set(json, "timeline", postgres->timeline == 0 ? json_null() :
-		json_integer(postgres->timeline));
+	set(json, "timeline", postgres->timeline == 0 ? json_null() : json_integer(postgres->timeline));
 	if (facts->replication_state[0] != '\0')
 		set_text(json, "replication_state", facts->replication_state);
 	if (postgres->n_senders > 0)
@@ -116,21 +112,22 @@ add_settings_fields(json_t *json, const Settings *settings)
 {
 	if (settings->tags_json != NULL)
 	{
-		json_t	   *tags = json_loads(settings->tags_json, 0, NULL);
+		json_t *tags = json_loads(settings->tags_json, 0, NULL);
 
 		if (json_object_size(tags) > 0)
 			json_object_set(json, "tags", tags);
 		json_decref(tags);
 	}
-	set(json, "patroni", json_pack("{s:s, s:s, s:s}", "version", PATRONI_PROTOCOL_VERSION,
-								   "scope", settings->scope, "name", settings->name));
+	set(json, "patroni",
+	    json_pack("{s:s, s:s, s:s}", "version", PATRONI_PROTOCOL_VERSION, "scope", settings->scope,
+	              "name", settings->name));
 }
 
 static void
 add_system_identifier(json_t *json, const RestFacts *facts)
 {
 	const HaPostgres *postgres = facts->status->postgres;
-	char		text[24];
+	char text[24];
 
 	if (facts->view != NULL && facts->view->system_identifier[0] != '\0')
 		set_text(json, "database_system_identifier", facts->view->system_identifier);
@@ -144,7 +141,7 @@ add_system_identifier(json_t *json, const RestFacts *facts)
 static void
 add_pending_restart(json_t *json, const HaPostgres *postgres)
 {
-	json_t	   *reason;
+	json_t *reason;
 
 	if (postgres == NULL || !postgres->has_pending_restart)
 		return;
@@ -159,15 +156,14 @@ static json_t *
 fence_to_json(const RestFacts *facts)
 {
 	const LeasePage *page = facts->status->page;
-	int64_t		deadline_us = page == NULL ? 0 : lease_page_deadline_us(page);
-	int64_t		remaining_ms = deadline_us / 1000 - facts->now_ms;
+	int64_t deadline_us = page == NULL ? 0 : lease_page_deadline_us(page);
+	int64_t remaining_ms = deadline_us / 1000 - facts->now_ms;
 
-	return json_pack("{s:s, s:b, s:b, s:o}",
-					 "version", PATRONI_BGW_VERSION,
-					 "can_lead", facts->status->can_lead,
-					 "fence_open", facts->is_fence_open,
-					 "lease_remaining_ms", deadline_us == LEASE_NEVER_US ? json_null() :
-					 json_integer(remaining_ms > 0 ? remaining_ms : 0));
+	return json_pack(
+	    "{s:s, s:b, s:b, s:o}", "version", PATRONI_BGW_VERSION, "can_lead", facts->status->can_lead,
+	    "fence_open", facts->is_fence_open, "lease_remaining_ms",
+	    deadline_us == LEASE_NEVER_US ? json_null()
+	                                  : json_integer(remaining_ms > 0 ? remaining_ms : 0));
 }
 
 /*
@@ -177,8 +173,8 @@ char *
 status_document(const RestFacts *facts)
 {
 	const RestStatus *status = facts->status;
-	json_t	   *json = json_pack("{}");
-	char	   *text;
+	json_t *json = json_pack("{}");
+	char *text;
 
 	set_text(json, "state", member_state_name(facts->state));
 	if (facts->is_running)
@@ -211,17 +207,17 @@ static const char *
 shown_member_role(const ClusterView *view, const RestFacts *facts, const Member *member)
 {
 	const char *list = view->sync.exists ? view->sync.sync_standby : NULL;
-	size_t		length = strlen(member->name);
+	size_t length = strlen(member->name);
 
 	if (cluster_is_leader(view, member->name))
 		return facts->is_standby_cluster ? "standby_leader" : "leader";
 	while (list != NULL && *list != '\0')
 	{
-		size_t		item = strcspn(list, ",");
+		size_t item = strcspn(list, ",");
 
 		if (item == length && strncasecmp(list, member->name, length) == 0)
-			return facts->status->settings->synchronous_mode == SYNC_MODE_QUORUM ?
-				"quorum_standby" : "sync_standby";
+			return facts->status->settings->synchronous_mode == SYNC_MODE_QUORUM ? "quorum_standby"
+			                                                                     : "sync_standby";
 		list += item;
 		list += strspn(list, ", ");
 	}
@@ -232,7 +228,7 @@ shown_member_role(const ClusterView *view, const RestFacts *facts, const Member 
 static void
 set_lag(json_t *json, const char *lsn_key, const char *lag_key, Lsn lsn, Lsn leader)
 {
-	char		text[24];
+	char text[24];
 
 	if (lsn == 0)
 	{
@@ -257,16 +253,17 @@ cluster_member_to_json(const RestFacts *facts, const Member *member)
 {
 	const ClusterView *view = facts->view;
 	const char *role = shown_member_role(view, facts, member);
-	bool		is_leader = strcmp(role, "leader") == 0;
-	Lsn			optime = view->status.optime;
-	char		host[256];
-	int			port;
-	json_t	   *json = json_pack("{}");
+	bool is_leader = strcmp(role, "leader") == 0;
+	Lsn optime = view->status.optime;
+	char host[256];
+	int port;
+	json_t *json = json_pack("{}");
 
 	set_text(json, "name", member->name);
 	set_text(json, "role", role);
-	set_text(json, "state", !is_leader && member->replication_state[0] != '\0' ?
-			 member->replication_state : member_state_name(member->state));
+	set_text(json, "state",
+	         !is_leader && member->replication_state[0] != '\0' ? member->replication_state
+	                                                            : member_state_name(member->state));
 	set_text(json, "api_url", member->api_url);
 	if (member_host_port(member, host, &port))
 	{
@@ -294,9 +291,9 @@ char *
 cluster_document(const RestFacts *facts)
 {
 	const ClusterView *view = facts->view;
-	json_t	   *members;
-	json_t	   *json;
-	char	   *text;
+	json_t *members;
+	json_t *json;
+	char *text;
 
 	if (view == NULL)
 		return NULL;
@@ -308,7 +305,7 @@ cluster_document(const RestFacts *facts)
 		set(json, "pause", json_true());
 	if (view->failover.exists && view->failover.is_scheduled)
 	{
-		json_t	   *schedule = json_pack("{s:s}", "at", view->failover.scheduled_at);
+		json_t *schedule = json_pack("{s:s}", "at", view->failover.scheduled_at);
 
 		if (view->failover.leader[0] != '\0')
 			set_text(schedule, "from", view->failover.leader);

@@ -26,7 +26,7 @@ believable_view(const RestStatus *status, int64_t wall_ms)
 	if (status->view == NULL || !status->view->is_loaded || status->settings == NULL)
 		return NULL;
 	if (status->store_is_reachable ||
-		wall_ms - status->store_last_seen_ms <= status->settings->ttl_ms)
+	    wall_ms - status->store_last_seen_ms <= status->settings->ttl_ms)
 		return status->view;
 	return NULL;
 }
@@ -35,11 +35,11 @@ believable_view(const RestStatus *status, int64_t wall_ms)
 static bool
 is_listed(const char *list, const char *name)
 {
-	size_t		length = strlen(name);
+	size_t length = strlen(name);
 
 	while (list != NULL && *list != '\0')
 	{
-		size_t		item = strcspn(list, ",");
+		size_t item = strcspn(list, ",");
 
 		if (item == length && strncasecmp(list, name, length) == 0)
 			return true;
@@ -55,8 +55,8 @@ find_sync_facts(RestFacts *facts)
 	const Settings *settings = facts->status->settings;
 
 	if (facts->view == NULL || !facts->view->sync.exists || !facts->is_replica ||
-		settings->synchronous_mode == SYNC_MODE_OFF ||
-		!is_listed(facts->view->sync.sync_standby, settings->name))
+	    settings->synchronous_mode == SYNC_MODE_OFF ||
+	    !is_listed(facts->view->sync.sync_standby, settings->name))
 		return;
 	facts->is_quorum_standby = settings->synchronous_mode == SYNC_MODE_QUORUM;
 	facts->is_sync_standby = !facts->is_quorum_standby;
@@ -70,9 +70,8 @@ static bool
 find_leader(const RestFacts *facts)
 {
 	const RestStatus *status = facts->status;
-	bool		has_key = status->has_lease ||
-		(facts->view != NULL && status->settings != NULL &&
-		 cluster_is_leader(facts->view, status->settings->name));
+	bool has_key = status->has_lease || (facts->view != NULL && status->settings != NULL &&
+	                                     cluster_is_leader(facts->view, status->settings->name));
 
 	if (!facts->is_fence_open)
 		return false;
@@ -86,11 +85,11 @@ find_leader(const RestFacts *facts)
 static MemberRole
 shown_role(const RestFacts *facts)
 {
-	MemberRole	role = facts->status->role;
+	MemberRole role = facts->status->role;
 
 	if (facts->is_running && facts->is_replica)
-		return facts->is_standby_cluster && role == ROLE_STANDBY_LEADER ?
-			ROLE_STANDBY_LEADER : ROLE_REPLICA;
+		return facts->is_standby_cluster && role == ROLE_STANDBY_LEADER ? ROLE_STANDBY_LEADER
+		                                                                : ROLE_REPLICA;
 	if (facts->is_running)
 		return facts->is_primary ? ROLE_PRIMARY : ROLE_REPLICA;
 	if ((role == ROLE_PRIMARY || role == ROLE_PROMOTED) && !facts->is_fence_open)
@@ -113,17 +112,18 @@ rest_facts(RestFacts *facts, const RestStatus *status, int64_t now_ms, int64_t w
 	facts->now_ms = now_ms;
 	facts->wall_ms = wall_ms;
 	facts->view = believable_view(status, wall_ms);
-	facts->is_standby_cluster = status->settings != NULL &&
-		json_is_object(json_object_get(status->settings->document, "standby_cluster"));
+	facts->is_standby_cluster =
+	    status->settings != NULL &&
+	    json_is_object(json_object_get(status->settings->document, "standby_cluster"));
 	facts->is_fence_open = status->page != NULL && lease_page_is_open(status->page);
-	facts->is_running = status->is_fresh && postgres != NULL &&
-		postgres->server == HA_SERVER_RUNNING;
+	facts->is_running =
+	    status->is_fresh && postgres != NULL && postgres->server == HA_SERVER_RUNNING;
 	facts->is_leader = find_leader(facts);
 	facts->is_replica = facts->is_running && postgres->is_in_recovery;
 	facts->is_primary = facts->is_running && !postgres->is_in_recovery && facts->is_fence_open;
 	facts->role = shown_role(facts);
-	facts->state = status->state == MEMBER_RUNNING && !facts->is_running ?
-		MEMBER_STATE_UNKNOWN : status->state;
+	facts->state = status->state == MEMBER_RUNNING && !facts->is_running ? MEMBER_STATE_UNKNOWN
+	                                                                     : status->state;
 	facts->replication_state = "";
 	if (facts->is_replica && postgres->is_streaming)
 		facts->replication_state = "streaming";

@@ -17,8 +17,8 @@ static bool
 size_parameter(const RestQuery *query, const char *name, int64_t *bytes)
 {
 	const char *text = query_get(query, name);
-	json_t	   *value = text == NULL ? NULL : json_string(text);
-	bool		ok = value != NULL && value_to_int(value, "B", bytes);
+	json_t *value = text == NULL ? NULL : json_string(text);
+	bool ok = value != NULL && value_to_int(value, "B", bytes);
 
 	json_decref(value);
 	return ok;
@@ -33,8 +33,8 @@ leader_position(const RestFacts *facts)
 static bool
 is_lagging(const RestFacts *facts, const RestQuery *query)
 {
-	Lsn			leader = leader_position(facts);
-	int64_t		lag_bytes;
+	Lsn leader = leader_position(facts);
+	int64_t lag_bytes;
 
 	if (leader == 0 || !size_parameter(query, "lag", &lag_bytes) || lag_bytes < 0)
 		return false;
@@ -79,7 +79,7 @@ standby_leader_ok(const RestFacts *facts)
 	if (knows_only_itself(facts))
 		return facts->role == ROLE_STANDBY_LEADER;
 	return facts->is_leader && facts->is_standby_cluster &&
-		(facts->role == ROLE_REPLICA || facts->role == ROLE_STANDBY_LEADER);
+	       (facts->role == ROLE_REPLICA || facts->role == ROLE_STANDBY_LEADER);
 }
 
 static bool
@@ -106,8 +106,8 @@ is_running(const RestFacts *facts)
 static bool
 tag_matches(const json_t *value, const char *wanted)
 {
-	char	   *text;
-	bool		matches;
+	char *text;
+	bool matches;
 
 	if (value == NULL)
 		return false;
@@ -126,9 +126,10 @@ static bool
 tags_ok(const RestFacts *facts, const RestQuery *query)
 {
 	const Settings *settings = facts->status->settings;
-	json_t	   *tags = settings == NULL || settings->tags_json == NULL ? NULL :
-		json_loads(settings->tags_json, 0, NULL);
-	bool		ok = true;
+	json_t *tags = settings == NULL || settings->tags_json == NULL
+	                   ? NULL
+	                   : json_loads(settings->tags_json, 0, NULL);
+	bool ok = true;
 
 	for (int i = 0; i < query->count && ok; i++)
 	{
@@ -145,8 +146,8 @@ tags_ok(const RestFacts *facts, const RestQuery *query)
 static bool
 exact_path_ok(const RestFacts *facts, const char *path, const RestQuery *query)
 {
-	bool		is_sync = facts->is_sync_standby;
-	bool		is_quorum = facts->is_quorum_standby;
+	bool is_sync = facts->is_sync_standby;
+	bool is_quorum = facts->is_quorum_standby;
 
 	if (facts->view == NULL)
 		return false;
@@ -158,10 +159,10 @@ exact_path_ok(const RestFacts *facts, const char *path, const RestQuery *query)
 		return !is_sync && !is_quorum && replica_ok(facts, query);
 	if (strcmp(path, "/read-only-quorum") == 0)
 		return primary_ok(facts) || standby_leader_ok(facts) ||
-			(is_quorum && replica_ok(facts, query));
+		       (is_quorum && replica_ok(facts, query));
 	if (strcmp(path, "/read-only-sync") == 0 || strcmp(path, "/read-only-synchronous") == 0)
 		return primary_ok(facts) || standby_leader_ok(facts) ||
-			(is_sync && replica_ok(facts, query));
+		       (is_sync && replica_ok(facts, query));
 	return false;
 }
 
@@ -172,7 +173,7 @@ exact_path_ok(const RestFacts *facts, const char *path, const RestQuery *query)
 int
 health_code(const RestFacts *facts, const char *path, const RestQuery *query)
 {
-	bool		ok;
+	bool ok;
 
 	if (strcmp(path, "/") == 0)
 		path = "/primary";
@@ -181,13 +182,13 @@ health_code(const RestFacts *facts, const char *path, const RestQuery *query)
 	if (strstr(path, "leader") != NULL)
 		return leader_ok(facts) ? 200 : 503;
 	if (strstr(path, "master") != NULL || strstr(path, "primary") != NULL ||
-		strstr(path, "read-write") != NULL)
+	    strstr(path, "read-write") != NULL)
 		return primary_ok(facts) ? 200 : 503;
 
 	if (strstr(path, "replica") != NULL)
 		ok = replica_ok(facts, query);
 	else if (strstr(path, "read-only") != NULL && strstr(path, "sync") == NULL &&
-			 strstr(path, "quorum") == NULL)
+	         strstr(path, "quorum") == NULL)
 		ok = read_only_ok(facts, query);
 	else if (strstr(path, "health") != NULL)
 		ok = is_running(facts);
@@ -204,8 +205,8 @@ int
 liveness_code(const RestFacts *facts, int64_t started_ms)
 {
 	const RestStatus *status = facts->status;
-	int64_t		last_ms = status->last_step_ms > 0 ? status->last_step_ms : started_ms;
-	int64_t		patience_ms;
+	int64_t last_ms = status->last_step_ms > 0 ? status->last_step_ms : started_ms;
+	int64_t patience_ms;
 
 	if (status->is_paused || status->settings == NULL)
 		return 200;
@@ -221,19 +222,19 @@ readiness_code(const RestFacts *facts, const RestQuery *query)
 {
 	const char *mode = query_get(query, "mode");
 	const Settings *settings = facts->status->settings;
-	int64_t		allowed_bytes;
-	Lsn			position;
-	Lsn			leader = leader_position(facts);
+	int64_t allowed_bytes;
+	Lsn position;
+	Lsn leader = leader_position(facts);
 
 	if (facts->is_leader)
 		return 200;
 	if (settings == NULL || facts->state != MEMBER_RUNNING || facts->view == NULL ||
-		strcmp(facts->replication_state, "streaming") != 0)
+	    strcmp(facts->replication_state, "streaming") != 0)
 		return 503;
 	if (!size_parameter(query, "lag", &allowed_bytes))
 		allowed_bytes = settings->maximum_lag_on_failover;
-	position = mode != NULL && strcmp(mode, "write") == 0 ?
-		facts->status->postgres->received_lsn : facts->status->postgres->replayed_lsn;
+	position = mode != NULL && strcmp(mode, "write") == 0 ? facts->status->postgres->received_lsn
+	                                                      : facts->status->postgres->replayed_lsn;
 	if (leader > position && leader - position > (Lsn) allowed_bytes)
 		return 503;
 	return 200;

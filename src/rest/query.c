@@ -28,16 +28,16 @@ hex_digit(char c)
 static bool
 decode(char *to, size_t size, const char *from, size_t length)
 {
-	size_t		used = 0;
+	size_t used = 0;
 
 	for (size_t i = 0; i < length; i++)
 	{
-		char		c = from[i];
+		char c = from[i];
 
 		if (c == '+')
 			c = ' ';
 		else if (c == '%' && i + 2 < length && hex_digit(from[i + 1]) >= 0 &&
-				 hex_digit(from[i + 2]) >= 0)
+		         hex_digit(from[i + 2]) >= 0)
 		{
 			c = (char) (hex_digit(from[i + 1]) * 16 + hex_digit(from[i + 2]));
 			i += 2;
@@ -58,14 +58,14 @@ query_parse(RestQuery *query, const char *text)
 	while (*text != '\0' && query->count < REST_PARAMETERS_MAX)
 	{
 		RestParameter *item = &query->items[query->count];
-		size_t		length = strcspn(text, "&");
+		size_t length = strcspn(text, "&");
 		const char *equals = memchr(text, '=', length);
 
 		if (equals != NULL &&
-			decode(item->name, sizeof(item->name), text, (size_t) (equals - text)) &&
-			decode(item->value, sizeof(item->value), equals + 1,
-				   length - (size_t) (equals + 1 - text)) &&
-			query_get(query, item->name) == NULL)
+		    decode(item->name, sizeof(item->name), text, (size_t) (equals - text)) &&
+		    decode(item->value, sizeof(item->value), equals + 1,
+		           length - (size_t) (equals + 1 - text)) &&
+		    query_get(query, item->name) == NULL)
 			query->count++;
 		text += length;
 		if (*text == '&')

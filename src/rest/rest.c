@@ -24,28 +24,28 @@
 #include "rest/rest_internal.h"
 #include "rest/server.h"
 
-#define BACKLOG_DEFAULT		128
-#define PENDING_MAX			512
-#define HEADERS_MAX			2048
+#define BACKLOG_DEFAULT 128
+#define PENDING_MAX     512
+#define HEADERS_MAX     2048
 
 typedef struct Pending
 {
-	Rest	   *rest;				/* NULL: rest_stop() was called */
+	Rest *rest; /* NULL: rest_stop() was called */
 	struct Pending *next;
 	struct Pending *previous;
-	Connection *connection;		/* NULL: the client is gone */
+	Connection *connection; /* NULL: the client is gone */
 	ServerRequest request;
 } Pending;
 
 struct Rest
 {
 	struct event_base *base;
-	RestOps		ops;
-	RestListen	listen;
-	Server	   *server;
-	int64_t		started_ms;
-	Pending    *pending;
-	int			n_pending;
+	RestOps ops;
+	RestListen listen;
+	Server *server;
+	int64_t started_ms;
+	Pending *pending;
+	int n_pending;
 };
 
 /* ------------------------------------------------------------------------
@@ -56,8 +56,9 @@ struct Rest
 static const json_t *
 restapi_setting(const RestStatus *status, const char *key)
 {
-	return status->settings == NULL ? NULL :
-		json_object_get(json_object_get(status->settings->document, "restapi"), key);
+	return status->settings == NULL
+	           ? NULL
+	           : json_object_get(json_object_get(status->settings->document, "restapi"), key);
 }
 
 static const char *
@@ -77,9 +78,9 @@ static void
 extra_headers(const RestStatus *status, char *text, size_t size)
 {
 	const json_t *headers = restapi_setting(status, "http_extra_headers");
-	size_t		used = 0;
+	size_t used = 0;
 	const char *name;
-	json_t	   *value;
+	json_t *value;
 
 	text[0] = '\0';
 	json_object_foreach((json_t *) headers, name, value)
@@ -87,8 +88,7 @@ extra_headers(const RestStatus *status, char *text, size_t size)
 		const char *content = json_string_value(value);
 
 		if (content == NULL || strpbrk(content, "\r\n") != NULL ||
-			strpbrk(name, "\r\n: ") != NULL ||
-			used + strlen(name) + strlen(content) + 5 > size)
+		    strpbrk(name, "\r\n: ") != NULL || used + strlen(name) + strlen(content) + 5 > size)
 			continue;
 		used += (size_t) snprintf(text + used, size - used, "%s: %s\r\n", name, content);
 	}
@@ -109,7 +109,7 @@ answer_status_line(Connection *connection, int code)
 static void
 answer_json(Connection *connection, const RestStatus *status, int code, char *body)
 {
-	char		headers[HEADERS_MAX];
+	char headers[HEADERS_MAX];
 	ServerAnswer answer;
 
 	if (body == NULL)
@@ -137,15 +137,14 @@ answer_json(Connection *connection, const RestStatus *status, int code, char *bo
 static bool
 is_route(const char *path, const char *route)
 {
-	size_t		length = strlen(route);
+	size_t length = strlen(route);
 
-	return strncmp(path, route, length) == 0 &&
-		(path[length] == '\0' || path[length] == '/');
+	return strncmp(path, route, length) == 0 && (path[length] == '\0' || path[length] == '/');
 }
 
 static void
 route_get(const Rest *rest, Connection *connection, const ServerRequest *request,
-		  const RestFacts *facts, const RestQuery *query)
+          const RestFacts *facts, const RestQuery *query)
 {
 	const RestStatus *status = facts->status;
 	const char *path = request->path;
@@ -155,10 +154,11 @@ route_get(const Rest *rest, Connection *connection, const ServerRequest *request
 	else if (is_route(path, "/cluster"))
 		answer_json(connection, status, 200, cluster_document(facts));
 	else if (is_route(path, "/history") && facts->view != NULL)
-		answer_json(connection, status, 200, facts->view->n_history == 0 ? strdup("[]") :
-					history_to_text(facts->view->history, facts->view->n_history));
-	else if (is_route(path, "/config") && facts->view != NULL &&
-			 facts->view->config_json != NULL)
+		answer_json(connection, status, 200,
+		            facts->view->n_history == 0
+		                ? strdup("[]")
+		                : history_to_text(facts->view->history, facts->view->n_history));
+	else if (is_route(path, "/config") && facts->view != NULL && facts->view->config_json != NULL)
 		answer_json(connection, status, 200, strdup(facts->view->config_json));
 	else if (is_route(path, "/config"))
 		connection_error_page(connection, 502, NULL);
@@ -167,14 +167,13 @@ route_get(const Rest *rest, Connection *connection, const ServerRequest *request
 	else if (is_route(path, "/readiness"))
 		answer_status_line(connection, readiness_code(facts, query));
 	else
-		answer_json(connection, status, health_code(facts, path, query),
-					status_document(facts));
+		answer_json(connection, status, health_code(facts, path, query), status_document(facts));
 }
 
 static void
 pending_free(Pending *pending)
 {
-	Rest	   *rest = pending->rest;
+	Rest *rest = pending->rest;
 
 	if (rest != NULL)
 	{
@@ -193,9 +192,9 @@ pending_free(Pending *pending)
 static void
 status_found(void *arg, const RestStatus *status)
 {
-	Pending    *pending = arg;
-	RestFacts	facts;
-	RestQuery	query;
+	Pending *pending = arg;
+	RestFacts facts;
+	RestQuery query;
 
 	if (pending->rest != NULL && pending->connection != NULL)
 	{
@@ -205,7 +204,7 @@ status_found(void *arg, const RestStatus *status)
 			route_get(pending->rest, pending->connection, &pending->request, &facts, &query);
 		else
 			answer_status_line(pending->connection,
-							   health_code(&facts, pending->request.path, &query));
+			                   health_code(&facts, pending->request.path, &query));
 	}
 	pending_free(pending);
 }
@@ -214,15 +213,15 @@ static bool
 is_allowed(const char *method)
 {
 	return strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0 ||
-		strcmp(method, "OPTIONS") == 0;
+	       strcmp(method, "OPTIONS") == 0;
 }
 
 static void
 handle_request(void *context, Connection *connection, const ServerRequest *request)
 {
-	Rest	   *rest = context;
-	Pending    *pending;
-	char		reason[64];
+	Rest *rest = context;
+	Pending *pending;
+	char reason[64];
 
 	if (!is_allowed(request->method))
 	{
@@ -247,7 +246,7 @@ handle_request(void *context, Connection *connection, const ServerRequest *reque
 	connection_keep(connection, &pending->connection);
 	if (rest->ops.log != NULL)
 	{
-		char		line[SERVER_METHOD_MAX + SERVER_PATH_MAX + 32];
+		char line[SERVER_METHOD_MAX + SERVER_PATH_MAX + 32];
 
 		snprintf(line, sizeof(line), "REST request %s %s", request->method, request->path);
 		rest->ops.log(rest->ops.context, 0, line);
@@ -278,7 +277,7 @@ listen_at(Rest *rest, const RestListen *listen, Error *error)
 Rest *
 rest_start(struct event_base *base, const RestOps *ops, const RestListen *listen, Error *error)
 {
-	Rest	   *rest = calloc(1, sizeof(Rest));
+	Rest *rest = calloc(1, sizeof(Rest));
 
 	if (rest == NULL)
 	{
@@ -323,11 +322,11 @@ rest_stop(Rest *rest)
 bool
 rest_reconfigure(Rest *rest, const RestListen *listen, Error *error)
 {
-	Server	   *server;
-	Error		ignored;
+	Server *server;
+	Error ignored;
 
 	if (strcmp(rest->listen.host, listen->host) == 0 && rest->listen.port == listen->port &&
-		rest->listen.backlog == listen->backlog)
+	    rest->listen.backlog == listen->backlog)
 		return true;
 	if (listen->port == rest->listen.port)
 	{

@@ -29,26 +29,26 @@
  */
 typedef struct RestStatus
 {
-	const Settings *settings;		/* NULL: no configuration yet */
-	const LeasePage *page;			/* NULL: none; then nobody is primary */
-	const ClusterView *view;		/* NULL: never loaded, or too old to be shown */
-	const HaPostgres *postgres;		/* NULL: nothing is known of the server */
-	bool		is_fresh;			/* the worker was asked just now and answered */
-	MemberRole	role;				/* in-memory role of the engine */
+	const Settings *settings;   /* NULL: no configuration yet */
+	const LeasePage *page;      /* NULL: none; then nobody is primary */
+	const ClusterView *view;    /* NULL: never loaded, or too old to be shown */
+	const HaPostgres *postgres; /* NULL: nothing is known of the server */
+	bool is_fresh;              /* the worker was asked just now and answered */
+	MemberRole role;            /* in-memory role of the engine */
 	MemberState state;
-	bool		has_lease;			/* the engine's view; the page decides */
-	bool		is_paused;
-	bool		can_lead;			/* false: cannot reach the store */
-	bool		store_is_reachable;
-	int64_t		store_last_seen_ms; /* wall clock; 0 never */
-	int64_t		last_step_ms;		/* CLOCK_BOOTTIME of the driving home's last turn; 0 never */
+	bool has_lease; /* the engine's view; the page decides */
+	bool is_paused;
+	bool can_lead; /* false: cannot reach the store */
+	bool store_is_reachable;
+	int64_t store_last_seen_ms; /* wall clock; 0 never */
+	int64_t last_step_ms;       /* CLOCK_BOOTTIME of the driving home's last turn; 0 never */
 } RestStatus;
 
-typedef void (*RestDone) (void *arg, const RestStatus *status);
+typedef void (*RestDone)(void *arg, const RestStatus *status);
 
 typedef struct RestOps
 {
-	void	   *context;
+	void *context;
 	/*
 	 * Find out the status and call done(arg, status) exactly once: at once or
 	 * later, but soon (the worker is asked first; 100 ms later what is
@@ -56,26 +56,26 @@ typedef struct RestOps
 	 * come, before rest_stop() frees what "arg" belongs to: rest_stop() keeps
 	 * a stub for each, so calling late is harmless.
 	 */
-	void		(*status) (void *context, RestDone done, void *arg);
+	void (*status)(void *context, RestDone done, void *arg);
 	/* level: 0 debug, 1 log, 2 warning; may be NULL */
-	void		(*log) (void *context, int level, const char *message);
+	void (*log)(void *context, int level, const char *message);
 } RestOps;
 
 typedef struct RestListen
 {
-	char		host[256];			/* "" or "*" = all interfaces, IPv6 and IPv4 */
-	int			port;				/* 0 = any free port (tests): rest_port() */
-	int			backlog;			/* 0 = 128 */
+	char host[256]; /* "" or "*" = all interfaces, IPv6 and IPv4 */
+	int port;       /* 0 = any free port (tests): rest_port() */
+	int backlog;    /* 0 = 128 */
 } RestListen;
 
 typedef struct Rest Rest;
 
 /* NULL and *error when it cannot listen there. */
-extern Rest *rest_start(struct event_base *base, const RestOps *ops,
-						const RestListen *listen, Error *error);
-extern void rest_stop(Rest *rest);				/* NULL is fine */
+extern Rest *rest_start(struct event_base *base, const RestOps *ops, const RestListen *listen,
+                        Error *error);
+extern void rest_stop(Rest *rest); /* NULL is fine */
 /* Listen elsewhere; does nothing when it is the same.  On false the old one stays. */
 extern bool rest_reconfigure(Rest *rest, const RestListen *listen, Error *error) MUST_CHECK;
-extern int	rest_port(const Rest *rest);
+extern int rest_port(const Rest *rest);
 
-#endif							/* PATRONI_REST_REST_H */
+#endif /* PATRONI_REST_REST_H */

@@ -11,18 +11,18 @@
 
 #include "rest/rest.h"
 
-#define REST_PARAMETERS_MAX		32
+#define REST_PARAMETERS_MAX 32
 
 typedef struct RestParameter
 {
-	char		name[64];
-	char		value[256];
+	char name[64];
+	char value[256];
 } RestParameter;
 
 typedef struct RestQuery
 {
 	RestParameter items[REST_PARAMETERS_MAX];
-	int			count;
+	int count;
 } RestQuery;
 
 /*
@@ -32,37 +32,36 @@ typedef struct RestQuery
 typedef struct RestFacts
 {
 	const RestStatus *status;
-	const ClusterView *view;	/* NULL: none that may still be believed */
-	int64_t		now_ms;
-	int64_t		wall_ms;
-	bool		is_standby_cluster;
-	bool		is_running;		/* the server answered just now */
-	bool		is_fence_open;
-	bool		is_leader;		/* Patroni's is_leader; section 3, case B */
-	bool		is_primary;		/* out of recovery, and allowed to say so */
-	bool		is_replica;		/* in recovery */
-	bool		is_sync_standby;
-	bool		is_quorum_standby;
-	MemberRole	role;			/* as shown */
+	const ClusterView *view; /* NULL: none that may still be believed */
+	int64_t now_ms;
+	int64_t wall_ms;
+	bool is_standby_cluster;
+	bool is_running; /* the server answered just now */
+	bool is_fence_open;
+	bool is_leader;  /* Patroni's is_leader; section 3, case B */
+	bool is_primary; /* out of recovery, and allowed to say so */
+	bool is_replica; /* in recovery */
+	bool is_sync_standby;
+	bool is_quorum_standby;
+	MemberRole role; /* as shown */
 	MemberState state;
-	const char *replication_state;	/* "" = none */
+	const char *replication_state; /* "" = none */
 } RestFacts;
 
 /* query.c */
 extern void query_parse(RestQuery *query, const char *text);
-extern const char *query_get(const RestQuery *query, const char *name);	/* NULL = absent */
+extern const char *query_get(const RestQuery *query, const char *name); /* NULL = absent */
 
 /* facts.c */
-extern void rest_facts(RestFacts *facts, const RestStatus *status, int64_t now_ms,
-					   int64_t wall_ms);
+extern void rest_facts(RestFacts *facts, const RestStatus *status, int64_t now_ms, int64_t wall_ms);
 
 /* health.c */
-extern int	health_code(const RestFacts *facts, const char *path, const RestQuery *query);
-extern int	liveness_code(const RestFacts *facts, int64_t started_ms);
-extern int	readiness_code(const RestFacts *facts, const RestQuery *query);
+extern int health_code(const RestFacts *facts, const char *path, const RestQuery *query);
+extern int liveness_code(const RestFacts *facts, int64_t started_ms);
+extern int readiness_code(const RestFacts *facts, const RestQuery *query);
 
 /* documents.c: malloc'ed texts, NULL = no memory */
 extern char *status_document(const RestFacts *facts);
-extern char *cluster_document(const RestFacts *facts);	/* NULL also without a view */
+extern char *cluster_document(const RestFacts *facts); /* NULL also without a view */
 
-#endif							/* PATRONI_REST_REST_INTERNAL_H */
+#endif /* PATRONI_REST_REST_INTERNAL_H */

@@ -37,48 +37,48 @@
 #include <event2/bufferevent.h>
 #include <event2/listener.h>
 
-#define CONNECTIONS_MAX		256
-#define HEAD_MAX			(16 * 1024)
-#define BODY_MAX			(1024 * 1024)
-#define REQUEST_SECONDS		5
-#define LINGER_SECONDS		1
+#define CONNECTIONS_MAX 256
+#define HEAD_MAX        (16 * 1024)
+#define BODY_MAX        (1024 * 1024)
+#define REQUEST_SECONDS 5
+#define LINGER_SECONDS  1
 
 typedef enum ConnectionState
 {
-	CONNECTION_READING,			/* the head is not complete */
-	CONNECTION_WAITING,			/* the request is being handled */
-	CONNECTION_WRITING,			/* the answer is on its way */
-	CONNECTION_LINGERING,		/* answered; throws away what the client still sends */
+	CONNECTION_READING,   /* the head is not complete */
+	CONNECTION_WAITING,   /* the request is being handled */
+	CONNECTION_WRITING,   /* the answer is on its way */
+	CONNECTION_LINGERING, /* answered; throws away what the client still sends */
 } ConnectionState;
 
 struct Connection
 {
-	Server	   *server;
+	Server *server;
 	Connection *next;
 	Connection *previous;
-	Connection **place;			/* who waits for it; set to NULL when it ends */
+	Connection **place; /* who waits for it; set to NULL when it ends */
 	struct bufferevent *buffer;
 	struct event *timer;
 	ConnectionState state;
-	bool		has_body;		/* the client may still be sending */
-	size_t		discarded;
+	bool has_body; /* the client may still be sending */
+	size_t discarded;
 };
 
 struct Server
 {
 	struct event_base *base;
 	struct evconnlistener *listener;
-	void		(*handle) (void *context, Connection *connection, const ServerRequest *request);
-	void	   *context;
+	void (*handle)(void *context, Connection *connection, const ServerRequest *request);
+	void *context;
 	Connection *connections;
-	int			n_connections;
-	int			port;
+	int n_connections;
+	int port;
 };
 
 static void
 connection_close(Connection *connection)
 {
-	Server	   *server = connection->server;
+	Server *server = connection->server;
 
 	if (connection->place != NULL)
 		*connection->place = NULL;
@@ -97,7 +97,7 @@ connection_close(Connection *connection)
 static void
 connection_set_timer(Connection *connection, int seconds)
 {
-	struct timeval timeout = {seconds, 0};
+	struct timeval timeout = { seconds, 0 };
 
 	event_add(connection->timer, &timeout);
 }
@@ -142,9 +142,9 @@ usual_reason(int status)
 static void
 add_date(struct evbuffer *output)
 {
-	char		text[64];
-	time_t		now = time(NULL);
-	struct tm	parts;
+	char text[64];
+	time_t now = time(NULL);
+	struct tm parts;
 
 	gmtime_r(&now, &parts);
 	strftime(text, sizeof(text), "%a, %d %b %Y %H:%M:%S GMT", &parts);
@@ -187,21 +187,24 @@ void
 connection_error_page(Connection *connection, int status, const char *reason)
 {
 	struct evbuffer *output = bufferevent_get_output(connection->buffer);
-	char		page[1024];
+	char page[1024];
 
 	if (reason == NULL)
 		reason = usual_reason(status);
 	snprintf(page, sizeof(page),
-			 "<!DOCTYPE HTML>\n<html lang=\"en\">\n"
-			 "    <head>\n        <meta charset=\"utf-8\">\n"
-			 "        <title>Error response</title>\n    </head>\n"
-			 "    <body>\n        <h1>Error response</h1>\n"
-			 "        <p>Error code: %d</p>\n        <p>Message: %.300s.</p>\n"
-			 "    </body>\n</html>\n", status, reason);
+	         "<!DOCTYPE HTML>\n<html lang=\"en\">\n"
+	         "    <head>\n        <meta charset=\"utf-8\">\n"
+	         "        <title>Error response</title>\n    </head>\n"
+	         "    <body>\n        <h1>Error response</h1>\n"
+	         "        <p>Error code: %d</p>\n        <p>Message: %.300s.</p>\n"
+	         "    </body>\n</html>\n",
+	         status, reason);
 	evbuffer_add_printf(output, "HTTP/1.0 %d %s\r\n", status, reason);
 	add_date(output);
-	evbuffer_add_printf(output, "Connection: close\r\nContent-Type: text/html;charset=utf-8\r\n"
-						"Content-Length: %zu\r\n\r\n%s", strlen(page), page);
+	evbuffer_add_printf(output,
+	                    "Connection: close\r\nContent-Type: text/html;charset=utf-8\r\n"
+	                    "Content-Length: %zu\r\n\r\n%s",
+	                    strlen(page), page);
 	start_writing(connection);
 }
 
@@ -214,7 +217,7 @@ connection_error_page(Connection *connection, int status, const char *reason)
 static bool
 take_word(const char **text, const char *end, char *word, size_t size)
 {
-	size_t		length = 0;
+	size_t length = 0;
 
 	while (*text + length < end && (*text)[length] != ' ')
 		length++;
@@ -235,10 +238,10 @@ take_word(const char **text, const char *end, char *word, size_t size)
 static int
 parse_request_line(const char *line, const char *end, ServerRequest *request)
 {
-	char		target[SERVER_PATH_MAX + SERVER_QUERY_MAX];
-	char		version[16];
-	char	   *path = target;
-	char	   *query;
+	char target[SERVER_PATH_MAX + SERVER_QUERY_MAX];
+	char version[16];
+	char *path = target;
+	char *query;
 
 	if (!take_word(&line, end, request->method, sizeof(request->method)))
 		return 400;
@@ -266,7 +269,7 @@ parse_request_line(const char *line, const char *end, ServerRequest *request)
 	if (query != NULL)
 		*query++ = '\0';
 	if (strlen(path) >= sizeof(request->path) ||
-		(query != NULL && strlen(query) >= sizeof(request->query)))
+	    (query != NULL && strlen(query) >= sizeof(request->query)))
 		return 414;
 	strcpy(request->path, path);
 	strcpy(request->query, query == NULL ? "" : query);
@@ -277,7 +280,7 @@ parse_request_line(const char *line, const char *end, ServerRequest *request)
 static bool
 announces_body(const char *head, const char *end)
 {
-	static const char *const names[] = {"Content-Length:", "Transfer-Encoding:"};
+	static const char *const names[] = { "Content-Length:", "Transfer-Encoding:" };
 
 	while (head < end)
 	{
@@ -285,7 +288,7 @@ announces_body(const char *head, const char *end)
 
 		for (int i = 0; i < 2; i++)
 		{
-			size_t		length = strlen(names[i]);
+			size_t length = strlen(names[i]);
 
 			if ((size_t) (end - head) > length && strncasecmp(head, names[i], length) == 0)
 				return true;
@@ -317,12 +320,12 @@ static void
 read_head(Connection *connection)
 {
 	struct evbuffer *input = bufferevent_get_input(connection->buffer);
-	size_t		available = evbuffer_get_length(input);
+	size_t available = evbuffer_get_length(input);
 	const char *data;
 	const char *line_end;
-	size_t		length;
+	size_t length;
 	ServerRequest request;
-	int			status;
+	int status;
 
 	if (available > HEAD_MAX)
 		available = HEAD_MAX;
@@ -341,8 +344,8 @@ read_head(Connection *connection)
 		line_end--;
 	memset(&request, 0, sizeof(request));
 	status = parse_request_line(data, line_end, &request);
-	connection->has_body = status != 0 || announces_body(data, data + length) ||
-		evbuffer_get_length(input) > length;
+	connection->has_body =
+	    status != 0 || announces_body(data, data + length) || evbuffer_get_length(input) > length;
 	evbuffer_drain(input, length);
 	connection->state = CONNECTION_WAITING;
 	connection_set_timer(connection, REQUEST_SECONDS);
@@ -389,7 +392,7 @@ on_written(struct bufferevent *buffer, void *context)
 	Connection *connection = context;
 
 	if (connection->state == CONNECTION_WRITING &&
-		evbuffer_get_length(bufferevent_get_output(buffer)) == 0)
+	    evbuffer_get_length(bufferevent_get_output(buffer)) == 0)
 		finish(connection);
 }
 
@@ -403,7 +406,7 @@ on_event(struct bufferevent *buffer, short what, void *context)
 	Connection *connection = context;
 
 	if ((what & BEV_EVENT_EOF) != 0 && (what & BEV_EVENT_ERROR) == 0 &&
-		(connection->state == CONNECTION_WAITING || connection->state == CONNECTION_WRITING))
+	    (connection->state == CONNECTION_WAITING || connection->state == CONNECTION_WRITING))
 	{
 		bufferevent_disable(buffer, EV_READ);
 		connection->has_body = false;
@@ -424,10 +427,10 @@ on_timer(evutil_socket_t fd, short what, void *context)
 static void
 set_keepalive(int fd)
 {
-	int			on = 1;
-	int			idle = 3;
-	int			interval = 2;
-	int			count = 3;
+	int on = 1;
+	int idle = 3;
+	int interval = 2;
+	int count = 3;
 
 	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
 	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
@@ -437,10 +440,10 @@ set_keepalive(int fd)
 }
 
 static void
-on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *address,
-		  int length, void *context)
+on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *address, int length,
+          void *context)
 {
-	Server	   *server = context;
+	Server *server = context;
 	Connection *connection;
 
 	(void) listener;
@@ -486,9 +489,9 @@ on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *
 static int
 listen_address(const struct addrinfo *address, Error *error)
 {
-	int			on = 1;
-	int			off = 0;
-	int			fd = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int on = 1;
+	int off = 0;
+	int fd = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
 	{
@@ -511,11 +514,11 @@ listen_address(const struct addrinfo *address, Error *error)
 static int
 open_socket(const ServerConfig *config, Error *error)
 {
-	bool		is_any = config->host[0] == '\0' || strcmp(config->host, "*") == 0;
-	int			families[2] = {AF_INET, AF_INET6};
+	bool is_any = config->host[0] == '\0' || strcmp(config->host, "*") == 0;
+	int families[2] = { AF_INET, AF_INET6 };
 	struct addrinfo hints;
-	char		port[16];
-	int			fd = -1;
+	char port[16];
+	int fd = -1;
 
 	if (is_any)
 	{
@@ -547,7 +550,7 @@ static int
 bound_port(int fd)
 {
 	struct sockaddr_storage address;
-	socklen_t	length = sizeof(address);
+	socklen_t length = sizeof(address);
 
 	if (getsockname(fd, (struct sockaddr *) &address, &length) != 0)
 		return 0;
@@ -560,8 +563,8 @@ bound_port(int fd)
 Server *
 server_start(struct event_base *base, const ServerConfig *config, Error *error)
 {
-	Server	   *server = calloc(1, sizeof(Server));
-	int			fd;
+	Server *server = calloc(1, sizeof(Server));
+	int fd;
 
 	if (server == NULL)
 	{
@@ -578,13 +581,13 @@ server_start(struct event_base *base, const ServerConfig *config, Error *error)
 		return NULL;
 	}
 	server->port = bound_port(fd);
-	server->listener = evconnlistener_new(base, on_accept, server,
-										  LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC,
-										  config->backlog, fd);
+	server->listener =
+	    evconnlistener_new(base, on_accept, server, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC,
+	                       config->backlog, fd);
 	if (server->listener == NULL)
 	{
 		error_set(error, "could not listen at \"%s\" port %d: %s", config->host, config->port,
-				  strerror(errno));
+		          strerror(errno));
 		close(fd);
 		free(server);
 		return NULL;

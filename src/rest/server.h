@@ -11,51 +11,51 @@
 
 #include "base/error.h"
 
-#define SERVER_METHOD_MAX	16
-#define SERVER_PATH_MAX		1024
-#define SERVER_QUERY_MAX	4096
+#define SERVER_METHOD_MAX 16
+#define SERVER_PATH_MAX   1024
+#define SERVER_QUERY_MAX  4096
 
 typedef struct Server Server;
 typedef struct Connection Connection;
 
 typedef struct ServerRequest
 {
-	char		method[SERVER_METHOD_MAX];	/* letters only */
-	char		path[SERVER_PATH_MAX];		/* as sent, without the query */
-	char		query[SERVER_QUERY_MAX];	/* as sent, without the "?"; "" = none */
+	char method[SERVER_METHOD_MAX]; /* letters only */
+	char path[SERVER_PATH_MAX];     /* as sent, without the query */
+	char query[SERVER_QUERY_MAX];   /* as sent, without the "?"; "" = none */
 } ServerRequest;
 
 typedef struct ServerAnswer
 {
-	int			status;
-	const char *reason;			/* NULL = the usual one */
-	bool		is_status_line_only;
-	const char *server;			/* value of the Server header */
+	int status;
+	const char *reason; /* NULL = the usual one */
+	bool is_status_line_only;
+	const char *server; /* value of the Server header */
 	const char *content_type;
-	const char *extra_headers;	/* "" or whole lines, each with CRLF; NULL = none */
+	const char *extra_headers; /* "" or whole lines, each with CRLF; NULL = none */
 	const char *body;
 } ServerAnswer;
 
 typedef struct ServerConfig
 {
-	const char *host;			/* "" or "*" = all interfaces */
-	int			port;			/* 0 = any */
-	int			backlog;
+	const char *host; /* "" or "*" = all interfaces */
+	int port;         /* 0 = any */
+	int backlog;
 	/*
 	 * A complete request.  Must lead to one connection_answer(), now or later;
 	 * *connection is set to NULL when the client is gone before that, if
 	 * connection_keep() told where it is.
 	 */
-	void		(*handle) (void *context, Connection *connection, const ServerRequest *request);
-	void	   *context;
+	void (*handle)(void *context, Connection *connection, const ServerRequest *request);
+	void *context;
 } ServerConfig;
 
 extern Server *server_start(struct event_base *base, const ServerConfig *config, Error *error);
-extern void server_stop(Server *server);			/* NULL is fine */
-extern int	server_port(const Server *server);
+extern void server_stop(Server *server); /* NULL is fine */
+extern int server_port(const Server *server);
 extern void connection_keep(Connection *connection, Connection **place);
 extern void connection_answer(Connection *connection, const ServerAnswer *answer);
 /* Python's error page, as Patroni's clients know it. */
 extern void connection_error_page(Connection *connection, int status, const char *reason);
 
-#endif							/* PATRONI_REST_SERVER_H */
+#endif /* PATRONI_REST_SERVER_H */

@@ -24,17 +24,17 @@
 
 typedef struct Pair
 {
-	char		path[64];
-	int			listen_fd;
-	Channel    *server;
-	int			raw;			/* a client without Channel, to send anything */
+	char path[64];
+	int listen_fd;
+	Channel *server;
+	int raw; /* a client without Channel, to send anything */
 } Pair;
 
 static int
 raw_connect(const char *path)
 {
 	struct sockaddr_un address;
-	int			fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 
 	memset(&address, 0, sizeof(address));
 	address.sun_family = AF_UNIX;
@@ -52,8 +52,8 @@ raw_send(const Pair *pair, const char *text)
 static int
 setup(void **state)
 {
-	Pair	   *pair = calloc(1, sizeof(Pair));
-	Error		error;
+	Pair *pair = calloc(1, sizeof(Pair));
+	Error error;
 
 	snprintf(pair->path, sizeof(pair->path), "/tmp/test_channel.%d", (int) getpid());
 	assert_true(channel_listen(pair->path, &pair->listen_fd, &error));
@@ -67,7 +67,7 @@ setup(void **state)
 static int
 teardown(void **state)
 {
-	Pair	   *pair = *state;
+	Pair *pair = *state;
 
 	channel_close(pair->server);
 	if (pair->raw >= 0)
@@ -82,8 +82,8 @@ teardown(void **state)
 static void
 expect_type(Channel *channel, const char *type)
 {
-	bool		is_closed;
-	json_t	   *message = channel_receive(channel, &is_closed);
+	bool is_closed;
+	json_t *message = channel_receive(channel, &is_closed);
 
 	assert_non_null(message);
 	assert_false(is_closed);
@@ -94,7 +94,7 @@ expect_type(Channel *channel, const char *type)
 static void
 expect_nothing(Channel *channel)
 {
-	bool		is_closed = true;
+	bool is_closed = true;
 
 	assert_null(channel_receive(channel, &is_closed));
 	assert_false(is_closed);
@@ -103,7 +103,7 @@ expect_nothing(Channel *channel)
 static void
 expect_closed(Channel *channel)
 {
-	bool		is_closed = false;
+	bool is_closed = false;
 
 	assert_null(channel_receive(channel, &is_closed));
 	assert_true(is_closed);
@@ -112,7 +112,7 @@ expect_closed(Channel *channel)
 static void
 test_file_is_private(void **state)
 {
-	Pair	   *pair = *state;
+	Pair *pair = *state;
 	struct stat st;
 
 	assert_int_equal(stat(pair->path, &st), 0);
@@ -122,13 +122,13 @@ test_file_is_private(void **state)
 static void
 test_split_messages(void **state)
 {
-	Pair	   *pair = *state;
+	Pair *pair = *state;
 	const char *text = "{\"type\":\"state\",\"postgres\":{}}\n";
 
 	expect_nothing(pair->server);
 	for (size_t i = 0; text[i] != '\0'; i++)
 	{
-		char		piece[2] = {text[i], '\0'};
+		char piece[2] = { text[i], '\0' };
 
 		expect_nothing(pair->server);
 		raw_send(pair, piece);
@@ -140,7 +140,7 @@ test_split_messages(void **state)
 static void
 test_many_at_once(void **state)
 {
-	Pair	   *pair = *state;
+	Pair *pair = *state;
 
 	raw_send(pair, "{\"type\":\"one\"}\n{\"type\":\"two\"}\n{\"type\":\"thr");
 	expect_type(pair->server, "one");
@@ -153,7 +153,7 @@ test_many_at_once(void **state)
 static void
 test_unknown_types_pass(void **state)
 {
-	Pair	   *pair = *state;
+	Pair *pair = *state;
 
 	raw_send(pair, "{\"type\":\"from the future\",\"x\":[1,2]}\n");
 	expect_type(pair->server, "from the future");
@@ -163,8 +163,14 @@ static void
 test_garbage(void **state)
 {
 	static const char *const lines[] = {
-		"no json\n", "\n", "[1]\n", "{\"kind\":\"x\"}\n", "{\"type\":1}\n",
-		"{\"type\":\"a\",\"type\":\"b\"}\n", "{\"type\":\"a\"} x\n", "\377\376\n",
+		"no json\n",
+		"\n",
+		"[1]\n",
+		"{\"kind\":\"x\"}\n",
+		"{\"type\":1}\n",
+		"{\"type\":\"a\",\"type\":\"b\"}\n",
+		"{\"type\":\"a\"} x\n",
+		"\377\376\n",
 	};
 
 	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
@@ -186,10 +192,10 @@ test_garbage(void **state)
 static void
 test_oversized_input(void **state)
 {
-	Pair	   *pair = *state;
-	char		piece[16 * 1024];
-	bool		is_closed = false;
-	size_t		sent = 0;
+	Pair *pair = *state;
+	char piece[16 * 1024];
+	bool is_closed = false;
+	size_t sent = 0;
 
 	memset(piece, 'a', sizeof(piece));
 	while (!is_closed && sent < 4 * CHANNEL_MESSAGE_MAX)
@@ -204,8 +210,8 @@ test_oversized_input(void **state)
 static json_t *
 message_of_size(size_t length)
 {
-	char	   *filler = malloc(length + 1);
-	json_t	   *message;
+	char *filler = malloc(length + 1);
+	json_t *message;
 
 	memset(filler, 'x', length);
 	filler[length] = '\0';
@@ -218,12 +224,12 @@ message_of_size(size_t length)
 static void
 test_large_message(void **state)
 {
-	Pair	   *pair = *state;
-	Error		error;
-	Channel    *client = channel_connect(pair->path, &error);
-	Channel    *server = channel_accept(pair->listen_fd, &error);
-	json_t	   *message = NULL;
-	bool		is_closed = false;
+	Pair *pair = *state;
+	Error error;
+	Channel *client = channel_connect(pair->path, &error);
+	Channel *server = channel_accept(pair->listen_fd, &error);
+	json_t *message = NULL;
+	bool is_closed = false;
 
 	assert_non_null(client);
 	assert_non_null(server);
@@ -237,7 +243,7 @@ test_large_message(void **state)
 	assert_non_null(message);
 	assert_false(channel_wants_write(client));
 	assert_int_equal(json_string_length(json_object_get(message, "filler")),
-					 CHANNEL_MESSAGE_MAX - 64);
+	                 CHANNEL_MESSAGE_MAX - 64);
 	json_decref(message);
 
 	assert_false(channel_send(client, message_of_size(CHANNEL_MESSAGE_MAX)));
@@ -249,8 +255,8 @@ test_large_message(void **state)
 static void
 test_peer_does_not_read(void **state)
 {
-	Pair	   *pair = *state;
-	int			sent = 0;
+	Pair *pair = *state;
+	int sent = 0;
 
 	while (sent < 100 && channel_send(pair->server, message_of_size(256 * 1024)))
 		sent++;
@@ -261,7 +267,7 @@ test_peer_does_not_read(void **state)
 static void
 test_peer_death(void **state)
 {
-	Pair	   *pair = *state;
+	Pair *pair = *state;
 
 	raw_send(pair, "{\"type\":\"last words\"}\n{\"type\":\"half");
 	close(pair->raw);
@@ -278,11 +284,11 @@ test_peer_death(void **state)
 static void
 test_listen_and_connect_errors(void **state)
 {
-	Pair	   *pair = *state;
-	char		path[80];
-	int			fd;
-	Error		error;
-	FILE	   *file;
+	Pair *pair = *state;
+	char path[80];
+	int fd;
+	Error error;
+	FILE *file;
 
 	snprintf(path, sizeof(path), "%s.none", pair->path);
 	assert_null(channel_connect(path, &error));
@@ -310,9 +316,9 @@ test_listen_and_connect_errors(void **state)
 static void
 test_other_user(void **state)
 {
-	Pair	   *pair = *state;
-	Error		error;
-	int			client;
+	Pair *pair = *state;
+	Error error;
+	int client;
 
 	if (geteuid() != 0)
 		skip();

@@ -25,39 +25,39 @@
 
 #include <cmocka.h>
 
-#define ETCD		"/usr/bin/etcd"
-#define PATIENCE_MS	10000
+#define ETCD        "/usr/bin/etcd"
+#define PATIENCE_MS 10000
 
 typedef struct Answer
 {
-	uint64_t	id;
-	bool		ok;
-	char		text[4096];
-	char		sqlstate[8];
+	uint64_t id;
+	bool ok;
+	char text[4096];
+	char sqlstate[8];
 } Answer;
 
 typedef struct Node
 {
-	LeasePage	page;
-	Host	   *host;
-	Answer		answers[16];
-	int			n_answers;
-	int			n_settings;
-	int			n_warnings;
-	int			n_lost;
-	int64_t		loop_wait_ms;
+	LeasePage page;
+	Host *host;
+	Answer answers[16];
+	int n_answers;
+	int n_settings;
+	int n_warnings;
+	int n_lost;
+	int64_t loop_wait_ms;
 } Node;
 
 static pid_t etcd_pid;
 static char etcd_directory[64];
-static int	etcd_port;
-static int	next_scope;
+static int etcd_port;
+static int next_scope;
 
 static void
 act(void *context, const HaAction *action)
 {
-	Node	   *node = context;
-	Answer	   *answer = &node->answers[node->n_answers % 16];
+	Node *node = context;
+	Answer *answer = &node->answers[node->n_answers % 16];
 
 	if (action->kind != HA_ANSWER)
 		return;
@@ -65,14 +65,14 @@ act(void *context, const HaAction *action)
 	answer->ok = action->ok;
 	snprintf(answer->text, sizeof(answer->text), "%s", action->text == NULL ? "" : action->text);
 	snprintf(answer->sqlstate, sizeof(answer->sqlstate), "%s",
-			 action->sqlstate == NULL ? "" : action->sqlstate);
+	         action->sqlstate == NULL ? "" : action->sqlstate);
 	node->n_answers++;
 }
 
 static void
 log_message(void *context, int level, const char *message, const char *detail, const char *hint)
 {
-	Node	   *node = context;
+	Node *node = context;
 
 	(void) message;
 	(void) detail;
@@ -84,7 +84,7 @@ log_message(void *context, int level, const char *message, const char *detail, c
 static void
 settings_changed(void *context, const Settings *settings)
 {
-	Node	   *node = context;
+	Node *node = context;
 
 	node->n_settings++;
 	node->loop_wait_ms = settings->loop_wait_ms;
@@ -98,8 +98,9 @@ lost_baton(void *context)
 
 /* Let the host run until a fact holds. */
 #define run_until(node, fact) \
-	do { \
-		int64_t		end_ms_ = clock_now_ms() + PATIENCE_MS; \
+	do \
+	{ \
+		int64_t end_ms_ = clock_now_ms() + PATIENCE_MS; \
 		while (!(fact)) \
 		{ \
 			run_once(node); \
@@ -111,8 +112,8 @@ lost_baton(void *context)
 static void
 run_once(Node *node)
 {
-	struct pollfd wait = {.fd = host_fd(node->host), .events = POLLIN};
-	int			timeout_ms = host_timeout_ms(node->host, clock_now_ms());
+	struct pollfd wait = { .fd = host_fd(node->host), .events = POLLIN };
+	int timeout_ms = host_timeout_ms(node->host, clock_now_ms());
 
 	poll(&wait, 1, timeout_ms < 0 || timeout_ms > 20 ? 20 : timeout_ms);
 	host_process(node->host, clock_now_ms());
@@ -121,16 +122,17 @@ run_once(Node *node)
 static LocalConfig *
 local_config(const char *scope, const char *name)
 {
-	char		text[2048];
+	char text[2048];
 
-	snprintf(text, sizeof(text),
-			 "{\"scope\":\"%s\",\"name\":\"%s\",\"etcd3\":{\"hosts\":[\"127.0.0.1:%d\"]},"
-			 "\"restapi\":{\"listen\":\"127.0.0.1:18999\",\"connect_address\":\"127.0.0.1:18999\"},"
-			 "\"postgresql\":{\"listen\":\"127.0.0.1:15999\",\"connect_address\":\"127.0.0.1:15999\","
-			 "\"data_dir\":\"/tmp/test_host_no_data\",\"authentication\":{"
-			 "\"superuser\":{\"username\":\"postgres\",\"password\":\"secret-one\"},"
-			 "\"replication\":{\"username\":\"replicator\",\"password\":\"secret-two\"}}}}",
-			 scope, name, etcd_port);
+	snprintf(
+	    text, sizeof(text),
+	    "{\"scope\":\"%s\",\"name\":\"%s\",\"etcd3\":{\"hosts\":[\"127.0.0.1:%d\"]},"
+	    "\"restapi\":{\"listen\":\"127.0.0.1:18999\",\"connect_address\":\"127.0.0.1:18999\"},"
+	    "\"postgresql\":{\"listen\":\"127.0.0.1:15999\",\"connect_address\":\"127.0.0.1:15999\","
+	    "\"data_dir\":\"/tmp/test_host_no_data\",\"authentication\":{"
+	    "\"superuser\":{\"username\":\"postgres\",\"password\":\"secret-one\"},"
+	    "\"replication\":{\"username\":\"replicator\",\"password\":\"secret-two\"}}}}",
+	    scope, name, etcd_port);
 	return local_config_from_json(text);
 }
 
@@ -138,10 +140,10 @@ local_config(const char *scope, const char *name)
 static void
 store_put(const char *scope, const char *key, const char *value)
 {
-	char		endpoint[64];
-	char		path[256];
-	pid_t		pid = fork();
-	int			status;
+	char endpoint[64];
+	char path[256];
+	pid_t pid = fork();
+	int status;
 
 	if (pid == 0)
 	{
@@ -161,10 +163,13 @@ static char current_scope[32];
 static int
 setup(void **state)
 {
-	Node	   *node = calloc(1, sizeof(Node));
-	HostOps		ops = {.context = node, .act = act, .log = log_message,
-		.settings = settings_changed, .lost_baton = lost_baton};
-	Error		error;
+	Node *node = calloc(1, sizeof(Node));
+	HostOps ops = { .context = node,
+		            .act = act,
+		            .log = log_message,
+		            .settings = settings_changed,
+		            .lost_baton = lost_baton };
+	Error error;
 	ConfigProblems problems;
 
 	if (etcd_pid == 0)
@@ -186,7 +191,7 @@ setup(void **state)
 static int
 teardown(void **state)
 {
-	Node	   *node = *state;
+	Node *node = *state;
 
 	if (etcd_pid == 0)
 		return 0;
@@ -195,12 +200,17 @@ teardown(void **state)
 	return 0;
 }
 
-#define need_etcd() do { if (etcd_pid == 0) skip(); } while (0)
+#define need_etcd() \
+	do \
+	{ \
+		if (etcd_pid == 0) \
+			skip(); \
+	} while (0)
 
 static const Answer *
 edit(Node *node, const char *patch, bool wait, int64_t timeout_ms)
 {
-	int			before = node->n_answers;
+	int before = node->n_answers;
 
 	assert_true(host_edit_config(node->host, (uint64_t) before + 100, patch, wait, timeout_ms));
 	assert_int_equal(node->n_answers, before);
@@ -212,7 +222,7 @@ edit(Node *node, const char *patch, bool wait, int64_t timeout_ms)
 static void
 put_config(Node *node, const char *text)
 {
-	int			before = node->n_settings;
+	int before = node->n_settings;
 
 	store_put(current_scope, "config", text);
 	run_until(node, node->n_settings > before);
@@ -221,7 +231,7 @@ put_config(Node *node, const char *text)
 static void
 test_dynamic_configuration(void **state)
 {
-	Node	   *node = *state;
+	Node *node = *state;
 
 	need_etcd();
 	assert_int_equal(node->n_settings, 1);
@@ -241,7 +251,7 @@ test_dynamic_configuration(void **state)
 static void
 test_edit_config(void **state)
 {
-	Node	   *node = *state;
+	Node *node = *state;
 	const Answer *answer;
 
 	need_etcd();
@@ -271,7 +281,7 @@ test_edit_config(void **state)
 static void
 test_lost_race(void **state)
 {
-	Node	   *node = *state;
+	Node *node = *state;
 
 	need_etcd();
 	put_config(node, "{\"ttl\":20,\"loop_wait\":5,\"retry_timeout\":5}");
@@ -282,14 +292,14 @@ test_lost_race(void **state)
 	for (int i = 0; i < 3; i++)
 		assert_true(node->answers[i].ok);
 	run_until(node, host_settings(node->host)->ttl_ms == 30000 &&
-			  host_settings(node->host)->loop_wait_ms == 6000 &&
-			  host_settings(node->host)->retry_timeout_ms == 6000);
+	                    host_settings(node->host)->loop_wait_ms == 6000 &&
+	                    host_settings(node->host)->retry_timeout_ms == 6000);
 }
 
 static void
 test_pause(void **state)
 {
-	Node	   *node = *state;
+	Node *node = *state;
 	const Answer *answer;
 
 	need_etcd();
@@ -301,7 +311,7 @@ test_pause(void **state)
 	/* A member that does not follow is named. */
 	store_put(current_scope, "members/node2", "{\"state\":\"running\",\"role\":\"replica\"}");
 	store_put(current_scope, "members/node3",
-			  "{\"state\":\"running\",\"role\":\"replica\",\"pause\":true}");
+	          "{\"state\":\"running\",\"role\":\"replica\",\"pause\":true}");
 	run_until(node, host_view(node->host)->n_members == 2);
 	answer = edit(node, "{\"pause\":true}", true, 300);
 	assert_false(answer->ok);
@@ -323,12 +333,12 @@ test_pause(void **state)
 static void
 test_baton(void **state)
 {
-	Node	   *node = *state;
-	Error		error;
+	Node *node = *state;
+	Error error;
 	HaPostgres *postgres = calloc(1, sizeof(HaPostgres));
-	HaCommand	command;
-	char	   *saved;
-	char		session[LEASE_SESSION_MAX];
+	HaCommand command;
+	char *saved;
+	char session[LEASE_SESSION_MAX];
 
 	need_etcd();
 	put_config(node, "{\"ttl\":20,\"loop_wait\":5,\"retry_timeout\":5}");
@@ -336,7 +346,7 @@ test_baton(void **state)
 	postgres->server = HA_SERVER_STOPPED;
 	postgres->control_state = HA_CONTROL_UNKNOWN;
 	host_postgres(node->host, postgres);
-	assert_false(host_drive(node->host, 4, NULL, &error));	/* not the page's generation */
+	assert_false(host_drive(node->host, 4, NULL, &error)); /* not the page's generation */
 	assert_true(host_drive(node->host, 5, NULL, &error));
 	assert_true(host_is_driving(node->host));
 	assert_int_equal(host_generation(node->host), 5);
@@ -385,10 +395,10 @@ test_baton(void **state)
 static void
 test_snapshot(void **state)
 {
-	Node	   *node = *state;
-	uint64_t	number;
-	char	   *text;
-	json_t	   *json;
+	Node *node = *state;
+	uint64_t number;
+	char *text;
+	json_t *json;
 
 	need_etcd();
 	number = host_snapshot_number(node->host);
@@ -399,9 +409,9 @@ test_snapshot(void **state)
 	assert_null(strstr(text, "secret"));
 	json = json_loads(text, 0, NULL);
 	assert_string_equal(json_string_value(json_object_get(json_object_get(json, "node"), "name")),
-						"node1");
-	assert_true(json_is_true(json_object_get(json_object_get(json_object_get(json, "node"),
-															 "store"), "is_reachable")));
+	                    "node1");
+	assert_true(json_is_true(
+	    json_object_get(json_object_get(json_object_get(json, "node"), "store"), "is_reachable")));
 	assert_true(json_is_false(json_object_get(json_object_get(json, "cluster"), "pause")));
 	assert_true(json_array_size(json_object_get(json, "events")) > 0);
 	json_decref(json);
@@ -412,7 +422,7 @@ test_snapshot(void **state)
 static void
 test_identity_is_fixed(void **state)
 {
-	Node	   *node = *state;
+	Node *node = *state;
 	ConfigProblems problems;
 	LocalConfig *other;
 
@@ -438,14 +448,14 @@ static int
 free_port(void)
 {
 	struct sockaddr_in address;
-	socklen_t	length = sizeof(address);
-	int			fd = socket(AF_INET, SOCK_STREAM, 0);
+	socklen_t length = sizeof(address);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
 
 	memset(&address, 0, sizeof(address));
 	address.sin_family = AF_INET;
 	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	if (bind(fd, (struct sockaddr *) &address, sizeof(address)) != 0 ||
-		getsockname(fd, (struct sockaddr *) &address, &length) != 0)
+	    getsockname(fd, (struct sockaddr *) &address, &length) != 0)
 		abort();
 	close(fd);
 	return ntohs(address.sin_port);
@@ -454,9 +464,9 @@ free_port(void)
 static int
 start_etcd(void **state)
 {
-	char		client_url[64];
-	char		peer_url[64];
-	char		cluster[80];
+	char client_url[64];
+	char peer_url[64];
+	char cluster[80];
 
 	(void) state;
 	if (access(ETCD, X_OK) != 0)
@@ -471,14 +481,14 @@ start_etcd(void **state)
 	etcd_pid = fork();
 	if (etcd_pid == 0)
 	{
-		int			null_fd = open("/dev/null", O_RDWR);
+		int null_fd = open("/dev/null", O_RDWR);
 
 		dup2(null_fd, STDOUT_FILENO);
 		dup2(null_fd, STDERR_FILENO);
 		execl(ETCD, "etcd", "--data-dir", etcd_directory, "--unsafe-no-fsync",
-			  "--listen-client-urls", client_url, "--advertise-client-urls", client_url,
-			  "--listen-peer-urls", peer_url, "--initial-advertise-peer-urls", peer_url,
-			  "--initial-cluster", cluster, (char *) NULL);
+		      "--listen-client-urls", client_url, "--advertise-client-urls", client_url,
+		      "--listen-peer-urls", peer_url, "--initial-advertise-peer-urls", peer_url,
+		      "--initial-cluster", cluster, (char *) NULL);
 		_exit(127);
 	}
 	return 0;
@@ -487,7 +497,7 @@ start_etcd(void **state)
 static int
 stop_etcd(void **state)
 {
-	char		command[128];
+	char command[128];
 
 	(void) state;
 	if (etcd_pid == 0)

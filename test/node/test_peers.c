@@ -27,7 +27,7 @@
 static HaPeer
 read_peer(const char *text)
 {
-	HaPeer		peer;
+	HaPeer peer;
 
 	memset(&peer, 0, sizeof(peer));
 	strcpy(peer.name, "node2");
@@ -41,8 +41,8 @@ read_peer(const char *text)
 static void
 test_replica(void **state)
 {
-	HaPeer		peer = read_peer("{\"state\": \"running\", \"role\": \"replica\", \"timeline\": 3,"
-								 "\"xlog\": {\"received_location\": 200, \"replayed_location\": 300}}");
+	HaPeer peer = read_peer("{\"state\": \"running\", \"role\": \"replica\", \"timeline\": 3,"
+	                        "\"xlog\": {\"received_location\": 200, \"replayed_location\": 300}}");
 
 	(void) state;
 	assert_true(peer.is_reachable);
@@ -55,7 +55,7 @@ test_replica(void **state)
 	assert_int_equal(peer.timeline, 3);
 	assert_int_equal(peer.state, MEMBER_RUNNING);
 	peer = read_peer("{\"role\": \"replica\", \"timeline\": null,"
-					 "\"wal\": {\"received_location\": 400, \"replayed_location\": 300}}");
+	                 "\"wal\": {\"received_location\": 400, \"replayed_location\": 300}}");
 	assert_true(peer.is_reachable);
 	assert_int_equal(peer.position, 400);
 	assert_int_equal(peer.timeline, 0);
@@ -64,7 +64,7 @@ test_replica(void **state)
 static void
 test_primary(void **state)
 {
-	HaPeer		peer = read_peer("{\"role\": \"primary\", \"xlog\": {\"location\": 500}}");
+	HaPeer peer = read_peer("{\"role\": \"primary\", \"xlog\": {\"location\": 500}}");
 
 	(void) state;
 	assert_false(peer.is_in_recovery);
@@ -80,8 +80,8 @@ test_tags(void **state)
 	(void) state;
 	assert_true(read_peer("{\"xlog\": {}, \"tags\": {\"nofailover\": true}}").nofailover);
 	assert_true(read_peer("{\"xlog\": {}, \"tags\": {\"failover_priority\": 0}}").nofailover);
-	assert_int_equal(read_peer("{\"xlog\": {}, \"tags\": {\"failover_priority\": 4}}")
-					 .failover_priority, 4);
+	assert_int_equal(
+	    read_peer("{\"xlog\": {}, \"tags\": {\"failover_priority\": 4}}").failover_priority, 4);
 	assert_true(read_peer("{\"xlog\": {}, \"watchdog_failed\": true}").watchdog_failed);
 	assert_false(read_peer("{\"xlog\": {}, \"can_lead\": false}").can_lead);
 }
@@ -93,7 +93,7 @@ test_unreachable(void **state)
 	static const char *const texts[] = {
 		"", "nonsense", "[]", "{}", "{\"xlog\": 5}", "{\"xlog\": null, \"role\": \"replica\"}",
 	};
-	HaPeer		peer;
+	HaPeer peer;
 
 	(void) state;
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
@@ -109,7 +109,7 @@ test_unreachable(void **state)
  */
 
 static HaPeer last_answer;
-static int	n_answers;
+static int n_answers;
 
 static void
 answered(void *context, const HaPeer *peer)
@@ -123,8 +123,8 @@ static int
 listen_anywhere(char url[64])
 {
 	struct sockaddr_in address;
-	socklen_t	length = sizeof(address);
-	int			fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	socklen_t length = sizeof(address);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
 
 	memset(&address, 0, sizeof(address));
 	address.sin_family = AF_INET;
@@ -139,12 +139,12 @@ listen_anywhere(char url[64])
 static void
 run_until_answered(Peers *peers, int wanted)
 {
-	int64_t		end_ms = clock_now_ms() + 3000;
+	int64_t end_ms = clock_now_ms() + 3000;
 
 	while (n_answers < wanted && clock_now_ms() < end_ms)
 	{
-		struct pollfd wait = {.fd = peers_fd(peers), .events = POLLIN};
-		int			timeout_ms = peers_timeout_ms(peers, clock_now_ms());
+		struct pollfd wait = { .fd = peers_fd(peers), .events = POLLIN };
+		int timeout_ms = peers_timeout_ms(peers, clock_now_ms());
 
 		poll(&wait, 1, timeout_ms < 0 || timeout_ms > 20 ? 20 : timeout_ms);
 		peers_process(peers, clock_now_ms());
@@ -156,11 +156,11 @@ run_until_answered(Peers *peers, int wanted)
 static void
 test_silence(void **state)
 {
-	Peers	   *peers;
-	Error		error;
-	char		url[64];
-	int			fd = listen_anywhere(url);
-	int64_t		start_ms = clock_now_ms();
+	Peers *peers;
+	Error error;
+	char url[64];
+	int fd = listen_anywhere(url);
+	int64_t start_ms = clock_now_ms();
 
 	(void) state;
 	n_answers = 0;
@@ -186,14 +186,15 @@ test_silence(void **state)
 static void
 test_answer(void **state)
 {
-	static const char text[] = "HTTP/1.0 503 Service Unavailable\r\n\r\n"
-		"{\"state\": \"running\", \"role\": \"replica\", \"xlog\": {\"received_location\": 9}}";
-	Peers	   *peers;
-	Error		error;
-	char		url[64];
-	int			fd = listen_anywhere(url);
-	int			client = -1;
-	int64_t		end_ms = clock_now_ms() + 3000;
+	static const char text[] =
+	    "HTTP/1.0 503 Service Unavailable\r\n\r\n"
+	    "{\"state\": \"running\", \"role\": \"replica\", \"xlog\": {\"received_location\": 9}}";
+	Peers *peers;
+	Error error;
+	char url[64];
+	int fd = listen_anywhere(url);
+	int client = -1;
+	int64_t end_ms = clock_now_ms() + 3000;
 
 	(void) state;
 	n_answers = 0;
@@ -223,12 +224,9 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_replica),
-		cmocka_unit_test(test_primary),
-		cmocka_unit_test(test_tags),
-		cmocka_unit_test(test_unreachable),
-		cmocka_unit_test(test_silence),
-		cmocka_unit_test(test_answer),
+		cmocka_unit_test(test_replica), cmocka_unit_test(test_primary),
+		cmocka_unit_test(test_tags),    cmocka_unit_test(test_unreachable),
+		cmocka_unit_test(test_silence), cmocka_unit_test(test_answer),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -78,9 +78,9 @@ fill(HaPostgres *postgres)
 static bool
 through_text(const HaPostgres *from, HaPostgres *to)
 {
-	json_t	   *json = postgres_to_json(from);
-	char	   *text;
-	bool		ok;
+	json_t *json = postgres_to_json(from);
+	char *text;
+	bool ok;
 
 	assert_non_null(json);
 	text = json_dumps(json, JSON_COMPACT);
@@ -155,7 +155,10 @@ static void
 test_refused(void **state)
 {
 	static const char *const texts[] = {
-		"[]", "{}", "{\"data\":\"present\"}", "{\"data\":2,\"server\":3}",
+		"[]",
+		"{}",
+		"{\"data\":\"present\"}",
+		"{\"data\":2,\"server\":3}",
 		"{\"data\":\"present\",\"server\":\"flying\"}",
 	};
 	HaPostgres *postgres = malloc(sizeof(HaPostgres));
@@ -166,7 +169,7 @@ test_refused(void **state)
 	fill(before);
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
 	{
-		json_t	   *json = json_loads(texts[i], 0, NULL);
+		json_t *json = json_loads(texts[i], 0, NULL);
 
 		assert_false(postgres_from_json(postgres, json));
 		assert_memory_equal(postgres, before, sizeof(HaPostgres));
@@ -182,13 +185,13 @@ static void
 test_bounds(void **state)
 {
 	HaPostgres *postgres = malloc(sizeof(HaPostgres));
-	json_t	   *json = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I}", "data", "empty",
-								 "server", "stopped", "control_state", "from the future",
-								 "timeline", "seven", "upstream_port", (json_int_t) 1 << 40,
-								 "checkpoint_timeline", (json_int_t) -1);
-	json_t	   *slots = json_array();
-	json_t	   *history = json_array();
-	char		long_text[2000];
+	json_t *json =
+	    json_pack("{s:s, s:s, s:s, s:s, s:I, s:I}", "data", "empty", "server", "stopped",
+	              "control_state", "from the future", "timeline", "seven", "upstream_port",
+	              (json_int_t) 1 << 40, "checkpoint_timeline", (json_int_t) -1);
+	json_t *slots = json_array();
+	json_t *history = json_array();
+	char long_text[2000];
 
 	(void) state;
 	memset(long_text, 'y', sizeof(long_text));
@@ -223,10 +226,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_full),
-		cmocka_unit_test(test_each_enum),
-		cmocka_unit_test(test_bad_text),
-		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_full),     cmocka_unit_test(test_each_enum),
+		cmocka_unit_test(test_bad_text), cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_bounds),
 	};
 

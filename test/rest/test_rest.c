@@ -22,29 +22,29 @@
 
 #include <cmocka.h>
 
-#define CLIENT_MS	8000
+#define CLIENT_MS 8000
 
 /* One node, as the supervisor would describe it. */
 typedef struct Node
 {
 	struct event_base *base;
-	Rest	   *rest;
-	LeasePage	page;
-	Settings	settings;
+	Rest *rest;
+	LeasePage page;
+	Settings settings;
 	ClusterView view;
-	HaPostgres	postgres;
-	RestStatus	status;
-	bool		is_slow;		/* do not answer: keep done and arg */
-	RestDone	done;
-	void	   *arg;
-	char		answer[65536];
-	int			code;
+	HaPostgres postgres;
+	RestStatus status;
+	bool is_slow; /* do not answer: keep done and arg */
+	RestDone done;
+	void *arg;
+	char answer[65536];
+	int code;
 } Node;
 
 static void
 give_status(void *context, RestDone done, void *arg)
 {
-	Node	   *node = context;
+	Node *node = context;
 
 	if (node->is_slow)
 	{
@@ -59,7 +59,7 @@ static void
 put_key(Node *node, const char *name, const char *value)
 {
 	static uint64_t version = 1;
-	ClusterKey	key;
+	ClusterKey key;
 
 	memset(&key, 0, sizeof(key));
 	key.name = name;
@@ -221,7 +221,7 @@ static int
 client_connect(const Node *node)
 {
 	struct sockaddr_in address;
-	int			fd = socket(AF_INET, SOCK_STREAM, 0);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
 
 	memset(&address, 0, sizeof(address));
 	address.sin_family = AF_INET;
@@ -235,12 +235,12 @@ client_connect(const Node *node)
 static void
 client_read(Node *node, int fd)
 {
-	size_t		used = 0;
-	int64_t		end_ms = clock_now_ms() + CLIENT_MS;
+	size_t used = 0;
+	int64_t end_ms = clock_now_ms() + CLIENT_MS;
 
 	for (;;)
 	{
-		ssize_t		n;
+		ssize_t n;
 
 		event_base_loop(node->base, EVLOOP_NONBLOCK);
 		n = recv(fd, node->answer + used, sizeof(node->answer) - 1 - used, MSG_DONTWAIT);
@@ -261,7 +261,7 @@ client_read(Node *node, int fd)
 static void
 ask_raw(Node *node, const char *text)
 {
-	int			fd = client_connect(node);
+	int fd = client_connect(node);
 
 	assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t) strlen(text));
 	client_read(node, fd);
@@ -270,10 +270,10 @@ ask_raw(Node *node, const char *text)
 static int
 ask(Node *node, const char *method, const char *target)
 {
-	char		text[4096];
+	char text[4096];
 
 	snprintf(text, sizeof(text), "%s %s HTTP/1.1\r\nHost: x\r\nConnection: keep-alive\r\n\r\n",
-			 method, target);
+	         method, target);
 	ask_raw(node, text);
 	return node->code;
 }
@@ -282,7 +282,7 @@ static json_t *
 body_json(const Node *node)
 {
 	const char *body = strstr(node->answer, "\r\n\r\n");
-	json_t	   *json;
+	json_t *json;
 
 	assert_non_null(body);
 	json = json_loads(body + 4, 0, NULL);
@@ -293,10 +293,10 @@ body_json(const Node *node)
 static int
 setup(void **state)
 {
-	Node	   *node = calloc(1, sizeof(Node));
-	RestOps		ops = {.context = node, .status = give_status};
-	RestListen	listen = {.host = "", .port = 0};
-	Error		error;
+	Node *node = calloc(1, sizeof(Node));
+	RestOps ops = { .context = node, .status = give_status };
+	RestListen listen = { .host = "", .port = 0 };
+	Error error;
 
 	node->base = event_base_new();
 	node->rest = rest_start(node->base, &ops, &listen, &error);
@@ -311,13 +311,15 @@ setup(void **state)
 	node->settings.tags_json = strdup("{\"zone\":\"a\",\"n\":1,\"fast\":true}");
 	cluster_view_init(&node->view);
 	put_key(node, "initialize", "7300000000000000001");
-	put_key(node, "members/node1", "{\"conn_url\":\"postgres://10.0.0.1:5432/postgres\","
-			"\"api_url\":\"http://10.0.0.1:8008/patroni\",\"state\":\"running\","
-			"\"role\":\"primary\",\"timeline\":2,\"xlog_location\":50331648}");
-	put_key(node, "members/node2", "{\"conn_url\":\"postgres://10.0.0.2:5433/postgres\","
-			"\"api_url\":\"http://10.0.0.2:8008/patroni\",\"state\":\"running\","
-			"\"role\":\"replica\",\"replication_state\":\"streaming\",\"timeline\":2,"
-			"\"xlog_location\":50331000,\"replay_lsn\":50331000,\"tags\":{\"a\":1}}");
+	put_key(node, "members/node1",
+	        "{\"conn_url\":\"postgres://10.0.0.1:5432/postgres\","
+	        "\"api_url\":\"http://10.0.0.1:8008/patroni\",\"state\":\"running\","
+	        "\"role\":\"primary\",\"timeline\":2,\"xlog_location\":50331648}");
+	put_key(node, "members/node2",
+	        "{\"conn_url\":\"postgres://10.0.0.2:5433/postgres\","
+	        "\"api_url\":\"http://10.0.0.2:8008/patroni\",\"state\":\"running\","
+	        "\"role\":\"replica\",\"replication_state\":\"streaming\",\"timeline\":2,"
+	        "\"xlog_location\":50331000,\"replay_lsn\":50331000,\"tags\":{\"a\":1}}");
 	put_key(node, "status", "{\"optime\":50331648}");
 	node->postgres.timeline = 2;
 	node->postgres.version_num = 150020;
@@ -338,7 +340,7 @@ setup(void **state)
 static int
 teardown(void **state)
 {
-	Node	   *node = *state;
+	Node *node = *state;
 
 	rest_stop(node->rest);
 	event_base_free(node->base);
@@ -353,46 +355,46 @@ teardown(void **state)
  * ------------------------------------------------------------------------
  */
 
-#define N_PATHS		14
+#define N_PATHS 14
 
 static const char *const paths[N_PATHS] = {
-	"/", "/primary", "/master", "/leader", "/standby-leader", "/replica", "/read-only",
-	"/read-write", "/health", "/sync", "/async", "/quorum", "/readiness", "/liveness",
+	"/",           "/primary", "/master", "/leader", "/standby-leader", "/replica",   "/read-only",
+	"/read-write", "/health",  "/sync",   "/async",  "/quorum",         "/readiness", "/liveness",
 };
 
 typedef struct Row
 {
 	const char *name;
-	void		(*become) (Node *node);
-	const char *codes;			/* one letter for each path: + is 200, - is 503 */
+	void (*become)(Node *node);
+	const char *codes; /* one letter for each path: + is 200, - is 503 */
 } Row;
 
 static const Row rows[] = {
-	{"primary", become_primary,						"++++--+++---++"},
-	{"fenced primary", become_fenced,				"--------+----+"},
-	{"replica", become_replica,						"-----++-+-+-++"},
-	{"lagging replica", become_lagging,				"-----++-+-+--+"},
-	{"noloadbalance", become_noloadbalance,			"--------+---++"},
-	{"stopped", become_stopped,						"-------------+"},
-	{"no leader", become_unlocked,					"-----++-+-+-++"},
-	{"paused primary", become_paused_primary,		"++++--+++---++"},
-	{"paused, other leader", become_paused_intruder, "--------+----+"},
-	{"paused, no store", become_paused_alone,		"++++--+++----+"},
-	{"silent replica", become_silent_replica,		"-------------+"},
-	{"silent primary", become_silent_primary,		"++++--++----++"},
-	{"sync standby", become_sync_standby,			"-----++-++--++"},
-	{"quorum standby", become_quorum_standby,		"-----++-+--+++"},
-	{"cut off replica", become_cut_off_replica,		"-----++-+----+"},
+	{ "primary", become_primary, "++++--+++---++" },
+	{ "fenced primary", become_fenced, "--------+----+" },
+	{ "replica", become_replica, "-----++-+-+-++" },
+	{ "lagging replica", become_lagging, "-----++-+-+--+" },
+	{ "noloadbalance", become_noloadbalance, "--------+---++" },
+	{ "stopped", become_stopped, "-------------+" },
+	{ "no leader", become_unlocked, "-----++-+-+-++" },
+	{ "paused primary", become_paused_primary, "++++--+++---++" },
+	{ "paused, other leader", become_paused_intruder, "--------+----+" },
+	{ "paused, no store", become_paused_alone, "++++--+++----+" },
+	{ "silent replica", become_silent_replica, "-------------+" },
+	{ "silent primary", become_silent_primary, "++++--++----++" },
+	{ "sync standby", become_sync_standby, "-----++-++--++" },
+	{ "quorum standby", become_quorum_standby, "-----++-+--+++" },
+	{ "cut off replica", become_cut_off_replica, "-----++-+----+" },
 };
 
 static void
 test_codes(void **state)
 {
-	static const char *const methods[] = {"GET", "HEAD", "OPTIONS"};
+	static const char *const methods[] = { "GET", "HEAD", "OPTIONS" };
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 	{
-		Node	   *node;
+		Node *node;
 
 		teardown(state);
 		setup(state);
@@ -402,15 +404,15 @@ test_codes(void **state)
 		{
 			for (int method = 0; method < 3; method++)
 			{
-				bool		is_get_only = path >= N_PATHS - 2;
-				int			expected = rows[i].codes[path] == '+' ? 200 : 503;
+				bool is_get_only = path >= N_PATHS - 2;
+				int expected = rows[i].codes[path] == '+' ? 200 : 503;
 
 				/* Section 1: only GET knows /liveness and /readiness. */
 				if (is_get_only && method > 0)
 					expected = 503;
 				if (ask(node, methods[method], paths[path]) != expected)
 					fail_msg("%s: %s %s gave %d, not %d", rows[i].name, methods[method],
-							 paths[path], node->code, expected);
+					         paths[path], node->code, expected);
 			}
 		}
 	}
@@ -420,7 +422,7 @@ test_codes(void **state)
 static void
 test_fence_closes(void **state)
 {
-	Node	   *node = *state;
+	Node *node = *state;
 
 	become_primary(node);
 	set_fence(node, clock_now_us() + 50000, true);
@@ -433,9 +435,9 @@ test_fence_closes(void **state)
 static void
 test_fence_closes_while_asked(void **state)
 {
-	Node	   *node = *state;
+	Node *node = *state;
 	const char *text = "GET /primary HTTP/1.0\r\n\r\n";
-	int			fd;
+	int fd;
 
 	become_primary(node);
 	node->is_slow = true;
@@ -452,7 +454,7 @@ test_fence_closes_while_asked(void **state)
 static void
 test_parameters(void **state)
 {
-	Node	   *node = *state;
+	Node *node = *state;
 
 	become_lagging(node);
 	assert_int_equal(ask(node, "GET", "/replica?lag=1MB"), 503);
@@ -480,7 +482,7 @@ test_parameters(void **state)
 static void
 test_liveness(void **state)
 {
-	Node	   *node = *state;
+	Node *node = *state;
 
 	become_primary(node);
 	node->status.last_step_ms = clock_now_ms() - 14000;
@@ -509,8 +511,8 @@ test_liveness(void **state)
 static void
 test_status_of_primary(void **state)
 {
-	Node	   *node = *state;
-	json_t	   *json;
+	Node *node = *state;
+	json_t *json;
 
 	become_primary(node);
 	node->postgres.n_senders = 1;
@@ -527,7 +529,7 @@ test_status_of_primary(void **state)
 	expect_integer(json_object_get(json, "xlog"), "location", 0x3000000);
 	expect_integer(json, "timeline", 2);
 	expect_text(json_array_get(json_object_get(json, "replication"), 0), "application_name",
-				"node2");
+	            "node2");
 	expect_integer(json, "dcs_last_seen", node->status.store_last_seen_ms / 1000);
 	expect_text(json, "database_system_identifier", "7300000000000000001");
 	expect_text(json_object_get(json, "patroni"), "scope", "demo");
@@ -543,8 +545,8 @@ test_status_of_primary(void **state)
 static void
 test_status_of_fenced(void **state)
 {
-	Node	   *node = *state;
-	json_t	   *json;
+	Node *node = *state;
+	json_t *json;
 
 	become_fenced(node);
 	node->status.can_lead = false;
@@ -553,16 +555,15 @@ test_status_of_fenced(void **state)
 	expect_text(json, "role", "replica");
 	assert_null(json_object_get(json, "xlog"));
 	assert_true(json_is_false(json_object_get(json, "can_lead")));
-	assert_true(json_is_false(json_object_get(json_object_get(json, "patroni_bgw"),
-											  "fence_open")));
+	assert_true(json_is_false(json_object_get(json_object_get(json, "patroni_bgw"), "fence_open")));
 	json_decref(json);
 }
 
 static void
 test_status_of_replica(void **state)
 {
-	Node	   *node = *state;
-	json_t	   *json;
+	Node *node = *state;
+	json_t *json;
 
 	become_unlocked(node);
 	assert_int_equal(ask(node, "GET", "/nonsense"), 503);
@@ -570,8 +571,7 @@ test_status_of_replica(void **state)
 	expect_text(json, "role", "replica");
 	expect_integer(json_object_get(json, "xlog"), "received_location", 0x3000000);
 	expect_integer(json_object_get(json, "xlog"), "replayed_location", 0x3000000);
-	assert_true(json_is_null(json_object_get(json_object_get(json, "xlog"),
-											 "replayed_timestamp")));
+	assert_true(json_is_null(json_object_get(json_object_get(json, "xlog"), "replayed_timestamp")));
 	expect_text(json, "replication_state", "streaming");
 	assert_true(json_is_true(json_object_get(json, "cluster_unlocked")));
 	json_decref(json);
@@ -581,8 +581,8 @@ test_status_of_replica(void **state)
 static void
 test_status_of_silent(void **state)
 {
-	Node	   *node = *state;
-	json_t	   *json;
+	Node *node = *state;
+	json_t *json;
 
 	become_silent_replica(node);
 	assert_int_equal(ask(node, "GET", "/patroni"), 200);
@@ -598,7 +598,7 @@ test_status_of_silent(void **state)
 static void
 test_status_of_nothing(void **state)
 {
-	Node	   *node = *state;
+	Node *node = *state;
 
 	memset(&node->status, 0, sizeof(node->status));
 	node->status.state = MEMBER_STATE_UNKNOWN;
@@ -612,14 +612,15 @@ test_status_of_nothing(void **state)
 static void
 test_cluster(void **state)
 {
-	Node	   *node = *state;
-	json_t	   *json;
+	Node *node = *state;
+	json_t *json;
 	const json_t *members;
 
 	become_primary(node);
 	node->status.is_paused = true;
-	put_key(node, "failover", "{\"leader\":\"node1\",\"member\":\"node2\","
-			"\"scheduled_at\":\"2030-01-14T10:09:57.139400+00:00\"}");
+	put_key(node, "failover",
+	        "{\"leader\":\"node1\",\"member\":\"node2\","
+	        "\"scheduled_at\":\"2030-01-14T10:09:57.139400+00:00\"}");
 	assert_int_equal(ask(node, "GET", "/cluster"), 200);
 	json = body_json(node);
 	members = json_object_get(json, "members");
@@ -650,7 +651,7 @@ test_cluster(void **state)
 static void
 test_status_line_only(void **state)
 {
-	Node	   *node = *state;
+	Node *node = *state;
 
 	become_primary(node);
 	ask(node, "OPTIONS", "/");
@@ -670,8 +671,8 @@ test_status_line_only(void **state)
 static void
 test_bad_requests(void **state)
 {
-	Node	   *node = *state;
-	char		long_text[40000];
+	Node *node = *state;
+	char long_text[40000];
 
 	become_primary(node);
 	assert_int_equal(ask(node, "POST", "/restart"), 501);
@@ -707,9 +708,9 @@ test_bad_requests(void **state)
 static void
 test_slow_request(void **state)
 {
-	Node	   *node = *state;
+	Node *node = *state;
 	const char *text = "GET /primary HTTP/1.0\r\nUser-Agent: x\r\n\r\n";
-	int			fd = client_connect(node);
+	int fd = client_connect(node);
 
 	become_primary(node);
 	for (const char *c = text; *c != '\0'; c++)
@@ -725,14 +726,14 @@ test_slow_request(void **state)
 static void
 test_request_takes_too_long(void **state)
 {
-	Node	   *node = *state;
-	int			fd = client_connect(node);
-	int64_t		start_ms = clock_now_ms();
-	char		byte;
+	Node *node = *state;
+	int fd = client_connect(node);
+	int64_t start_ms = clock_now_ms();
+	char byte;
 
 	for (;;)
 	{
-		ssize_t		n;
+		ssize_t n;
 
 		(void) send(fd, "G", 1, MSG_NOSIGNAL);
 		event_base_loop(node->base, EVLOOP_NONBLOCK);
@@ -749,7 +750,7 @@ test_request_takes_too_long(void **state)
 static void
 run_for(Node *node, int64_t ms)
 {
-	int64_t		end_ms = clock_now_ms() + ms;
+	int64_t end_ms = clock_now_ms() + ms;
 
 	while (clock_now_ms() < end_ms)
 	{
@@ -762,10 +763,10 @@ run_for(Node *node, int64_t ms)
 static void
 test_too_many_connections(void **state)
 {
-	Node	   *node = *state;
-	int			fds[256];
-	int			extra;
-	char		byte;
+	Node *node = *state;
+	int fds[256];
+	int extra;
+	char byte;
 
 	become_primary(node);
 	for (int i = 0; i < 256; i++)
@@ -789,15 +790,15 @@ test_too_many_connections(void **state)
 static void
 test_status_comes_late(void **state)
 {
-	Node	   *node = *state;
+	Node *node = *state;
 	const char *text = "GET /primary HTTP/1.0\r\n\r\n";
 
 	become_primary(node);
 	node->is_slow = true;
 	for (int round = 0; round < 2; round++)
 	{
-		int			fd = client_connect(node);
-		struct linger linger = {1, 0};
+		int fd = client_connect(node);
+		struct linger linger = { 1, 0 };
 
 		node->done = NULL;
 		assert_true(send(fd, text, strlen(text), 0) > 0);
@@ -825,9 +826,9 @@ test_status_comes_late(void **state)
 static void
 test_half_closed_client(void **state)
 {
-	Node	   *node = *state;
+	Node *node = *state;
 	const char *text = "GET /primary HTTP/1.0\r\n\r\n";
-	int			fd = client_connect(node);
+	int fd = client_connect(node);
 
 	become_primary(node);
 	node->is_slow = true;
@@ -843,11 +844,11 @@ test_half_closed_client(void **state)
 static void
 test_reconfigure(void **state)
 {
-	Node	   *node = *state;
-	RestListen	listen = {.host = "127.0.0.1", .port = rest_port(node->rest)};
-	RestListen	impossible = {.host = "192.0.2.1", .port = rest_port(node->rest)};
-	Error		error;
-	RestOps		ops = {.context = node, .status = give_status};
+	Node *node = *state;
+	RestListen listen = { .host = "127.0.0.1", .port = rest_port(node->rest) };
+	RestListen impossible = { .host = "192.0.2.1", .port = rest_port(node->rest) };
+	Error error;
+	RestOps ops = { .context = node, .status = give_status };
 
 	become_primary(node);
 	assert_true(rest_reconfigure(node->rest, &listen, &error));
