@@ -83,9 +83,9 @@ get_text(const json_t *saved, const char *key, char *text, size_t size)
  * Go on from a saved state.  NULL or nonsense: from nothing, which is safe:
  * a lease that is still ours is confirmed by the store.
  *
- * What this home knew of the lease, the tasks and the requests from an
- * earlier time with the baton is forgotten; settings, view, server state and
- * waiting commands stay.  Returns false if "saved" could not be used.
+ * What this home knew from an earlier time with the baton is forgotten, the
+ * server's state and the cluster included: the host tells both anew.  Settings,
+ * known peers and waiting commands stay.  Returns false if "saved" could not be used.
  */
 bool
 ha_node_load(HaNode *node, const char *saved_text, int64_t now_ms)
@@ -96,6 +96,13 @@ ha_node_load(HaNode *node, const char *saved_text, int64_t now_ms)
 
 	if (now_ms > node->now_ms)
 		node->now_ms = now_ms;
+	/* what we saw when we drove last is no base for decisions */
+	memset(&node->postgres, 0, sizeof(node->postgres));
+	node->has_postgres = false;
+	cluster_view_free(&node->view);
+	cluster_view_init(&node->view);
+	node->born_ms = now_ms;
+	node->down_since_ms = node->stream_lost_ms = node->leaderless_since_ms = 0;
 	memset(node->pending, 0, sizeof(node->pending));
 	memset(&node->race, 0, sizeof(node->race));
 	node->has_lease = false;

@@ -179,6 +179,16 @@ take_postgres(HaNode *node, const HaPostgres *postgres)
 	}
 }
 
+/* The view may still show our leader key for a moment after it has gone. */
+static void
+forget_own_leader_key(HaNode *node)
+{
+	if (!cluster_is_leader(&node->view, node->settings.name))
+		return;
+	node->view.has_leader = false;
+	node->view.leader[0] = '\0';
+}
+
 static void
 take_reply(HaNode *node, const HaInput *input)
 {
@@ -204,6 +214,8 @@ take_reply(HaNode *node, const HaInput *input)
 								  : "another member owns the leader key");
 				if (input->reply.session_lost)
 				{
+					/* the key went with the lease, even if the view lags */
+					forget_own_leader_key(node);
 					node->has_renewed = false;
 					free(node->member_text);
 					node->member_text = NULL;
@@ -222,12 +234,7 @@ take_reply(HaNode *node, const HaInput *input)
 		case FOR_RELEASE:
 			if (is_done || is_refused)
 			{
-				/* the view may still show our key for a moment */
-				if (cluster_is_leader(&node->view, node->settings.name))
-				{
-					node->view.has_leader = false;
-					node->view.leader[0] = '\0';
-				}
+				forget_own_leader_key(node);
 				node->lease_version = 0;
 				ha_log(node, 1, "lease-released", "released the leader lease");
 				if (node->goal == HA_GOAL_SWITCHOVER)
@@ -482,6 +489,12 @@ ha_step(HaNode *node, int64_t now_ms, const HaInput *input, HaActions *actions)
 	ha_member_requests_look(node);
 	ha_keep_lease(node);
 
+	if (node->goal == HA_GOAL_DEMOTE && node->task == HA_TASK_NONE && ha_is_primary(node) &&
+		!ha_lease_is_over(node) && !node->store_silent)
+	{
+		ha_log(node, 1, "demotion-off", "the store confirmed the lease before the server was stopped");
+		ha_clear_goal(node);
+	}
 	facts = ha_gather_facts(node);
 	rule = decide(node, facts);
 	node->verb = rule->then;
