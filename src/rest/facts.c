@@ -97,6 +97,23 @@ shown_role(const RestFacts *facts)
 	return role;
 }
 
+/* config.md section 3: any of the three makes it a standby cluster. */
+static bool
+has_standby_cluster(const json_t *document)
+{
+	static const char *const keys[] = {"host", "port", "restore_command"};
+	const json_t *section = json_object_get(document, "standby_cluster");
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+	{
+		const json_t *value = json_object_get(section, keys[i]);
+
+		if (json_string_length(value) > 0 || json_integer_value(value) != 0)
+			return true;
+	}
+	return false;
+}
+
 /*
  * Find out what is true now.  A server whose worker does not answer counts as
  * one whose query failed: its state is "unknown" and nothing is said of its
@@ -113,8 +130,7 @@ rest_facts(RestFacts *facts, const RestStatus *status, int64_t now_ms, int64_t w
 	facts->wall_ms = wall_ms;
 	facts->view = believable_view(status, wall_ms);
 	facts->is_standby_cluster =
-	    status->settings != NULL &&
-	    json_is_object(json_object_get(status->settings->document, "standby_cluster"));
+		status->settings != NULL && has_standby_cluster(status->settings->document);
 	facts->is_fence_open = status->page != NULL && lease_page_is_open(status->page);
 	facts->is_running =
 	    status->is_fresh && postgres != NULL && postgres->server == HA_SERVER_RUNNING;
