@@ -410,6 +410,9 @@ swap_home(int n, int to)
 	tell_postgres(n);
 	input.kind = HA_INPUT_CLUSTER;
 	later(n, 1, &input, NULL);
+	input.kind = HA_INPUT_REACHABLE;
+	input.reachable.is_reachable = !store_is_down;
+	later(n, 0, &input, NULL);
 }
 
 static void
