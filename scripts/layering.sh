@@ -7,8 +7,8 @@ passed=0 failed=0
 allowed_for() {
 	case $1 in
 		base)       echo 'base' ;;
-		cluster)    echo 'cluster' ;;
-		ha)         echo 'cluster ha' ;;
+		cluster)    echo 'base cluster' ;;
+		ha)         echo 'base cluster ha' ;;
 		config)     echo 'base cluster ha config' ;;
 		postgres)   echo 'base cluster ha config postgres' ;;
 		dcs)        echo 'base cluster config dcs' ;;
