@@ -37,7 +37,7 @@ static bool
 promote(Supervisor *supervisor, Error *error)
 {
 	const Settings *settings = host_settings(supervisor->host);
-	pid_t		pid = postmaster_pid(supervisor->postmaster);
+	pid_t pid = postmaster_pid(supervisor->postmaster);
 
 	if (pid == 0)
 		return error_set(error, "the server is not running");
@@ -50,7 +50,7 @@ follow(Supervisor *supervisor, const HaAction *action, Error *error)
 	const Settings *settings = host_settings(supervisor->host);
 
 	return conf_write_recovery(settings, action->url, action->slot, true, error) &&
-		reload_server(supervisor, error);
+		   reload_server(supervisor, error);
 }
 
 /* The server's version; 15 is 150000 when nobody said it more exactly. */
@@ -58,7 +58,7 @@ static bool
 server_version(const Supervisor *supervisor, int *version, Error *error)
 {
 	const HaPostgres *postgres = host_last_postgres(supervisor->host);
-	int			major;
+	int major;
 
 	if (postgres != NULL && postgres->version_num > 0)
 	{
@@ -82,12 +82,12 @@ act_write_files(Supervisor *supervisor, Error *error)
 	const Settings *settings = host_settings(supervisor->host);
 	HaPostgres *postgres = malloc(sizeof(HaPostgres));
 	ConfigProblems problems;
-	char		host[256];
-	char		slot[64];
-	char		url[CLUSTER_URL_MAX] = "";
-	int			port = 0;
-	int			version;
-	bool		ok;
+	char host[256];
+	char slot[64];
+	char url[CLUSTER_URL_MAX] = "";
+	int port = 0;
+	int version;
+	bool ok;
 
 	if (postgres == NULL)
 		return error_set(error, "out of memory");
@@ -100,13 +100,14 @@ act_write_files(Supervisor *supervisor, Error *error)
 	}
 	conf_read_upstream(settings, host, &port, slot);
 	if (host[0] != '\0')
-		snprintf(url, sizeof(url), strchr(host, ':') == NULL ? "postgres://%s:%d/%s" :
-				 "postgres://[%s]:%d/%s", host, port, settings->database);
+		snprintf(url, sizeof(url),
+				 strchr(host, ':') == NULL ? "postgres://%s:%d/%s" : "postgres://[%s]:%d/%s", host,
+				 port, settings->database);
 	config_problems_init(&problems);
 	ok = server_version(supervisor, &version, error) &&
-		conf_write_all(settings, version, url, slot, postgres->is_standby_configured,
-					   &problems, error) &&
-		reload_server(supervisor, error);
+		 conf_write_all(settings, version, url, slot, postgres->is_standby_configured, &problems,
+						error) &&
+		 reload_server(supervisor, error);
 	for (int i = 0; i < problems.count; i++)
 		log_format(problems.items[i].is_error ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING, "%s: %s",
 				   problems.items[i].key, problems.items[i].message);
@@ -119,7 +120,7 @@ static void
 start_task(Supervisor *supervisor, const HaAction *action)
 {
 	TaskRequest request;
-	Error		error;
+	Error error;
 
 	memset(&request, 0, sizeof(request));
 	error_clear(&error);
@@ -133,8 +134,8 @@ start_task(Supervisor *supervisor, const HaAction *action)
 		request.stop_mode = HA_STOP_IMMEDIATE;
 	request.from_leader = action->from_leader;
 	if (action->task == HA_TASK_WAL_END)
-		request.start_lsn = atomic_load_explicit(&supervisor->page->flush_lsn,
-												 memory_order_acquire);
+		request.start_lsn =
+			atomic_load_explicit(&supervisor->page->flush_lsn, memory_order_acquire);
 	log_write(LOG_LEVEL_DEBUG, ha_task_name(action->task), action->because, NULL);
 	if (task_start(supervisor->tasks, &request, host_settings(supervisor->host), &error))
 		return;
@@ -150,8 +151,8 @@ act_task_done(void *context, const TaskResult *result)
 	Supervisor *supervisor = context;
 
 	observe_and_tell(supervisor);
-	host_task_done(supervisor->host, result->task, result->id, result->outcome,
-				   result->divergence, result->lsn, result->message);
+	host_task_done(supervisor->host, result->task, result->id, result->outcome, result->divergence,
+				   result->lsn, result->message);
 }
 
 /* HostOps.act: carry out an action about the local server or the baton. */
@@ -160,7 +161,7 @@ act_carry_out(void *context, const HaAction *action)
 {
 	Supervisor *supervisor = context;
 	const Settings *settings = host_settings(supervisor->host);
-	Error		error;
+	Error error;
 
 	error_clear(&error);
 	switch (action->kind)
@@ -198,8 +199,7 @@ act_carry_out(void *context, const HaAction *action)
 			break;
 		case HA_ANSWER:
 			log_format(LOG_LEVEL_DEBUG, "command %llu is %s: %s",
-					   (unsigned long long) action->command_id,
-					   action->ok ? "done" : "refused",
+					   (unsigned long long) action->command_id, action->ok ? "done" : "refused",
 					   action->text != NULL ? action->text : action->because);
 			break;
 		case HA_YIELD:
@@ -210,6 +210,6 @@ act_carry_out(void *context, const HaAction *action)
 			log_format(LOG_LEVEL_DEBUG, "left to the worker: %s", action->because);
 			break;
 		default:
-			break;				/* done by the host */
+			break; /* done by the host */
 	}
 }

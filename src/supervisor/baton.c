@@ -53,7 +53,7 @@ static void
 drive(Supervisor *supervisor, uint32_t generation, const char *saved)
 {
 	HaPostgres *postgres = malloc(sizeof(HaPostgres));
-	Error		error;
+	Error error;
 
 	error_clear(&error);
 	if (postgres != NULL)
@@ -86,7 +86,7 @@ drive(Supervisor *supervisor, uint32_t generation, const char *saved)
 bool
 baton_take(Supervisor *supervisor, const char *because)
 {
-	uint32_t	generation = lease_page_generation(supervisor->page);
+	uint32_t generation = lease_page_generation(supervisor->page);
 
 	generation = lease_page_take(supervisor->page, generation, LEASE_HOLDER_SUPERVISOR);
 	if (generation == 0)
@@ -102,13 +102,13 @@ baton_take(Supervisor *supervisor, const char *because)
 static void
 give(Supervisor *supervisor)
 {
-	char	   *saved = host_rest(supervisor->host);
-	uint32_t	generation;
+	char *saved = host_rest(supervisor->host);
+	uint32_t generation;
 
 	if (saved == NULL)
-		return;					/* lost it just now; the check finds out */
-	generation = lease_page_take(supervisor->page, host_generation(supervisor->host),
-								 LEASE_HOLDER_WORKER);
+		return; /* lost it just now; the check finds out */
+	generation =
+		lease_page_take(supervisor->page, host_generation(supervisor->host), LEASE_HOLDER_WORKER);
 	if (generation == 0)
 	{
 		free(saved);
@@ -116,8 +116,8 @@ give(Supervisor *supervisor)
 	}
 	log_write(LOG_LEVEL_LOG, "gave control of this node to the worker", NULL, NULL);
 	supervisor->worker_drives = true;
-	baton_send(supervisor, json_pack("{s:s, s:I, s:s}", "type", "baton",
-									 "generation", (json_int_t) generation, "saved", saved));
+	baton_send(supervisor, json_pack("{s:s, s:I, s:s}", "type", "baton", "generation",
+									 (json_int_t) generation, "saved", saved));
 	free(saved);
 }
 
@@ -125,13 +125,11 @@ give(Supervisor *supervisor)
 static bool
 worker_should_drive(const Supervisor *supervisor)
 {
-	return host_is_driving(supervisor->host) &&
-		supervisor->stop == STOP_NOT &&
-		supervisor->worker != NULL &&
-		supervisor->worker->may_have_baton &&
-		task_running(supervisor->tasks) == HA_TASK_NONE &&
-		postmaster_pid(supervisor->postmaster) != 0 &&
-		!ha_wants_supervisor(host_node(supervisor->host));
+	return host_is_driving(supervisor->host) && supervisor->stop == STOP_NOT &&
+		   supervisor->worker != NULL && supervisor->worker->may_have_baton &&
+		   task_running(supervisor->tasks) == HA_TASK_NONE &&
+		   postmaster_pid(supervisor->postmaster) != 0 &&
+		   !ha_wants_supervisor(host_node(supervisor->host));
 }
 
 /*
@@ -146,8 +144,8 @@ baton_ask_back(Supervisor *supervisor, const char *reason)
 	if (supervisor->give_deadline_ms != 0)
 		return true;
 	supervisor->give_deadline_ms = clock_now_ms() + GIVE_TIMEOUT_MS;
-	return baton_send(supervisor, json_pack("{s:s, s:s, s:s}", "type", "give",
-											"reason", reason, "goal_command", "shutdown"));
+	return baton_send(supervisor, json_pack("{s:s, s:s, s:s}", "type", "give", "reason", reason,
+											"goal_command", "shutdown"));
 }
 
 /* ------------------------------------------------------------------------
@@ -195,18 +193,18 @@ void
 baton_send_config(Supervisor *supervisor)
 {
 	if (supervisor->local_document != NULL)
-		baton_send(supervisor, json_pack("{s:s, s:O}", "type", "config",
-										 "local", supervisor->local_document));
+		baton_send(supervisor,
+				   json_pack("{s:s, s:O}", "type", "config", "local", supervisor->local_document));
 }
 
 static void
 got_hello(Link *link, const json_t *message)
 {
 	Supervisor *supervisor = link->supervisor;
-	json_int_t	protocol = json_integer_value(json_object_get(message, "protocol"));
-	json_int_t	generation = json_integer_value(json_object_get(message, "generation"));
-	bool		has_baton = json_is_true(json_object_get(message, "has_baton"));
-	bool		is_again = link->said_hello;
+	json_int_t protocol = json_integer_value(json_object_get(message, "protocol"));
+	json_int_t generation = json_integer_value(json_object_get(message, "generation"));
+	bool has_baton = json_is_true(json_object_get(message, "has_baton"));
+	bool is_again = link->said_hello;
 
 	if (protocol != CHANNEL_PROTOCOL)
 	{
@@ -231,7 +229,7 @@ got_hello(Link *link, const json_t *message)
 	if (has_baton && page_holder(supervisor) == LEASE_HOLDER_WORKER &&
 		(uint32_t) generation == lease_page_generation(supervisor->page))
 	{
-		link->may_have_baton = true;	/* it drives, and goes on */
+		link->may_have_baton = true; /* it drives, and goes on */
 		supervisor->worker_drives = true;
 		return;
 	}
@@ -244,7 +242,7 @@ static void
 got_baton(Link *link, const json_t *message)
 {
 	Supervisor *supervisor = link->supervisor;
-	json_int_t	generation = json_integer_value(json_object_get(message, "generation"));
+	json_int_t generation = json_integer_value(json_object_get(message, "generation"));
 	const json_t *saved = json_object_get(message, "saved");
 
 	if ((uint32_t) generation != lease_page_generation(supervisor->page) ||
@@ -323,14 +321,14 @@ link_close(Link *link)
 static void
 link_readable(evutil_socket_t fd, short what, void *arg)
 {
-	Link	   *link = arg;
+	Link *link = arg;
 
 	(void) fd;
 	(void) what;
 	while (link->channel != NULL)
 	{
-		bool		is_closed = false;
-		json_t	   *message = channel_receive(link->channel, &is_closed);
+		bool is_closed = false;
+		json_t *message = channel_receive(link->channel, &is_closed);
 
 		if (message != NULL)
 		{
@@ -347,7 +345,7 @@ link_readable(evutil_socket_t fd, short what, void *arg)
 static void
 link_writable(evutil_socket_t fd, short what, void *arg)
 {
-	Link	   *link = arg;
+	Link *link = arg;
 
 	(void) fd;
 	(void) what;
@@ -362,7 +360,7 @@ link_open(Supervisor *supervisor, Channel *channel)
 {
 	for (int i = 0; i < LINKS_MAX; i++)
 	{
-		Link	   *link = &supervisor->links[i];
+		Link *link = &supervisor->links[i];
 
 		if (link->channel != NULL)
 			continue;
@@ -370,8 +368,8 @@ link_open(Supervisor *supervisor, Channel *channel)
 		link->supervisor = supervisor;
 		link->read_event = event_new(supervisor->base, channel_fd(channel), EV_READ | EV_PERSIST,
 									 link_readable, link);
-		link->write_event = event_new(supervisor->base, channel_fd(channel),
-									  EV_WRITE | EV_PERSIST, link_writable, link);
+		link->write_event = event_new(supervisor->base, channel_fd(channel), EV_WRITE | EV_PERSIST,
+									  link_writable, link);
 		if (link->read_event == NULL || link->write_event == NULL ||
 			event_add(link->read_event, NULL) != 0)
 		{
@@ -393,8 +391,8 @@ static void
 listen_readable(evutil_socket_t fd, short what, void *arg)
 {
 	Supervisor *supervisor = arg;
-	Channel    *channel;
-	Error		error;
+	Channel *channel;
+	Error error;
 
 	(void) what;
 	channel = channel_accept(fd, &error);
@@ -414,9 +412,9 @@ static bool
 worker_is_stale(const Supervisor *supervisor)
 {
 	const Settings *settings = host_settings(supervisor->host);
-	int64_t		patience_ms = settings == NULL ? 5000 : settings->ttl_ms / 2;
-	int64_t		last_ms = atomic_load_explicit(&supervisor->page->worker_heartbeat_ms,
-											   memory_order_acquire);
+	int64_t patience_ms = settings == NULL ? 5000 : settings->ttl_ms / 2;
+	int64_t last_ms =
+		atomic_load_explicit(&supervisor->page->worker_heartbeat_ms, memory_order_acquire);
 
 	if (patience_ms < 1000)
 		patience_ms = 1000;
@@ -447,7 +445,7 @@ baton_turn(Supervisor *supervisor)
 void
 baton_check(Supervisor *supervisor)
 {
-	bool		is_wrong = false;
+	bool is_wrong = false;
 	const char *because = "";
 
 	if (!host_is_driving(supervisor->host))

@@ -18,8 +18,8 @@
 
 #include "supervisor/supervisor_internal.h"
 
-#define CACHE_FILE		"patroni.dynamic.json"
-#define CACHE_PATH_MAX	(SETTINGS_PATH_MAX + 64)
+#define CACHE_FILE	   "patroni.dynamic.json"
+#define CACHE_PATH_MAX (SETTINGS_PATH_MAX + 64)
 
 /*
  * Put the cached configuration, if there is one, in the place of
@@ -28,12 +28,12 @@
 LocalConfig *
 cache_apply(LocalConfig *local, const char *data_directory)
 {
-	char		path[CACHE_PATH_MAX];
-	json_t	   *cached;
-	json_t	   *document;
-	json_t	   *bootstrap;
+	char path[CACHE_PATH_MAX];
+	json_t *cached;
+	json_t *document;
+	json_t *bootstrap;
 	LocalConfig *replaced = NULL;
-	char	   *text;
+	char *text;
 
 	snprintf(path, sizeof(path), "%s/" CACHE_FILE, data_directory);
 	cached = json_load_file(path, JSON_REJECT_DUPLICATES, NULL);
@@ -69,9 +69,9 @@ cache_apply(LocalConfig *local, const char *data_directory)
 static bool
 write_file(const char *path, const char *text, mode_t mode, Error *error)
 {
-	size_t		length = strlen(text);
-	int			fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	bool		ok;
+	size_t length = strlen(text);
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	bool ok;
 
 	if (fd < 0)
 		return error_set(error, "could not create file \"%s\": %s", path, strerror(errno));
@@ -89,8 +89,8 @@ write_file(const char *path, const char *text, mode_t mode, Error *error)
 bool
 cache_write(const char *data_directory, const char *config_json, Error *error)
 {
-	char		path[CACHE_PATH_MAX];
-	char		temporary[CACHE_PATH_MAX + 8];
+	char path[CACHE_PATH_MAX];
+	char temporary[CACHE_PATH_MAX + 8];
 	struct stat st;
 
 	snprintf(path, sizeof(path), "%s/PG_VERSION", data_directory);

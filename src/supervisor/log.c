@@ -24,11 +24,11 @@
 
 #include "base/clock.h"
 
-#define HIDDEN	"***"
+#define HIDDEN "***"
 
 static bool debug_is_wanted = false;
 
-static const char *const level_names[] = {"DEBUG", "LOG", "WARNING", "ERROR", "FATAL"};
+static const char *const level_names[] = { "DEBUG", "LOG", "WARNING", "ERROR", "FATAL" };
 
 /* Are debug messages wanted? */
 void
@@ -51,7 +51,7 @@ secret_word(const char *text)
 
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
 	{
-		size_t		length = strlen(words[i]);
+		size_t length = strlen(words[i]);
 
 		if (strncasecmp(text, words[i], length) == 0)
 			return length;
@@ -67,9 +67,9 @@ secret_word(const char *text)
 static size_t
 secret_value(const char *text, size_t *start)
 {
-	size_t		at = 0;
-	size_t		end;
-	char		quote = '\0';
+	size_t at = 0;
+	size_t end;
+	char quote = '\0';
 
 	if (text[at] == '"' || text[at] == '\'')
 		at++;
@@ -101,8 +101,8 @@ secret_value(const char *text, size_t *start)
 static size_t
 url_secret(const char *text, size_t *start)
 {
-	size_t		colon = 0;
-	size_t		last_at = 0;
+	size_t colon = 0;
+	size_t last_at = 0;
 
 	if (strncmp(text, "//", 2) != 0)
 		return 0;
@@ -136,14 +136,14 @@ append(char *clean, size_t size, size_t *used, const char *text, size_t length)
 void
 log_redact(const char *text, char *clean, size_t size)
 {
-	size_t		used = 0;
+	size_t used = 0;
 
 	clean[0] = '\0';
 	while (*text != '\0' && used + 1 < size)
 	{
-		size_t		word = secret_word(text);
-		size_t		start = 0;
-		size_t		length = word > 0 ? secret_value(text + word, &start) : url_secret(text, &start);
+		size_t word = secret_word(text);
+		size_t start = 0;
+		size_t length = word > 0 ? secret_value(text + word, &start) : url_secret(text, &start);
 
 		if (length > 0)
 		{
@@ -172,8 +172,8 @@ static size_t
 add_line(char *record, size_t size, size_t used, const char *prefix, const char *label,
 		 const char *text)
 {
-	char		clean[LOG_LINE_MAX / 4];
-	int			n;
+	char clean[LOG_LINE_MAX / 4];
+	int n;
 
 	if (text == NULL || text[0] == '\0' || used >= size)
 		return used;
@@ -187,14 +187,14 @@ add_line(char *record, size_t size, size_t used, const char *prefix, const char 
 void
 log_write(LogLevel level, const char *message, const char *detail, const char *hint)
 {
-	char		record[LOG_LINE_MAX];
-	char		prefix[64];
-	char		day[32];
-	int64_t		wall_ms = clock_wall_ms();
-	time_t		seconds = (time_t) (wall_ms / 1000);
-	struct tm	tm;
-	size_t		used = 0;
-	ssize_t		written;
+	char record[LOG_LINE_MAX];
+	char prefix[64];
+	char day[32];
+	int64_t wall_ms = clock_wall_ms();
+	time_t seconds = (time_t) (wall_ms / 1000);
+	struct tm tm;
+	size_t used = 0;
+	ssize_t written;
 
 	if (level == LOG_LEVEL_DEBUG && !debug_is_wanted)
 		return;
@@ -206,15 +206,15 @@ log_write(LogLevel level, const char *message, const char *detail, const char *h
 	used = add_line(record, sizeof(record), used, prefix, "DETAIL", detail);
 	used = add_line(record, sizeof(record), used, prefix, "HINT", hint);
 	written = write(STDERR_FILENO, record, used);
-	(void) written;				/* there is nobody left to tell */
+	(void) written; /* there is nobody left to tell */
 }
 
 /* Write one record without detail and hint. */
 void
-log_format(LogLevel level, const char *format,...)
+log_format(LogLevel level, const char *format, ...)
 {
-	char		message[LOG_LINE_MAX / 4];
-	va_list		args;
+	char message[LOG_LINE_MAX / 4];
+	va_list args;
 
 	va_start(args, format);
 	vsnprintf(message, sizeof(message), format, args);

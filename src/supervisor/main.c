@@ -44,15 +44,17 @@ print_help(void)
 static int
 usage_error(const char *message, const char *word)
 {
-	fprintf(stderr, "patroni_supervisor: %s \"%s\"\n"
-			"Try \"patroni_supervisor --help\".\n", message, word);
+	fprintf(stderr,
+			"patroni_supervisor: %s \"%s\"\n"
+			"Try \"patroni_supervisor --help\".\n",
+			message, word);
 	return SUPERVISOR_EXIT_USAGE;
 }
 
 int
 main(int argc, char **argv)
 {
-	bool		validate = false;
+	bool validate = false;
 	const char *config_path = NULL;
 
 	for (int i = 1; i < argc; i++)

@@ -31,15 +31,16 @@ void
 notify_init(void)
 {
 	const char *path = getenv("NOTIFY_SOCKET");
-	size_t		length = path == NULL ? 0 : strlen(path);
+	size_t length = path == NULL ? 0 : strlen(path);
 
-	if (length > 1 && length < sizeof(notify_address.sun_path) && (path[0] == '/' || path[0] == '@'))
+	if (length > 1 && length < sizeof(notify_address.sun_path) &&
+		(path[0] == '/' || path[0] == '@'))
 	{
 		memset(&notify_address, 0, sizeof(notify_address));
 		notify_address.sun_family = AF_UNIX;
 		memcpy(notify_address.sun_path, path, length);
 		if (path[0] == '@')
-			notify_address.sun_path[0] = '\0';	/* abstract */
+			notify_address.sun_path[0] = '\0'; /* abstract */
 		notify_length = (socklen_t) (offsetof(struct sockaddr_un, sun_path) + length);
 	}
 	unsetenv("NOTIFY_SOCKET");
@@ -48,16 +49,16 @@ notify_init(void)
 static void
 notify_send(const char *text)
 {
-	int			fd;
-	ssize_t		sent;
+	int fd;
+	ssize_t sent;
 
 	if (notify_length == 0)
 		return;
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return;
-	sent = sendto(fd, text, strlen(text), MSG_NOSIGNAL,
-				  (const struct sockaddr *) &notify_address, notify_length);
+	sent = sendto(fd, text, strlen(text), MSG_NOSIGNAL, (const struct sockaddr *) &notify_address,
+				  notify_length);
 	(void) sent;
 	close(fd);
 }
@@ -73,7 +74,7 @@ notify_ready(void)
 void
 notify_reloading(void)
 {
-	char		text[96];
+	char text[96];
 	struct timespec ts;
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
@@ -93,7 +94,7 @@ notify_stopping(void)
 void
 notify_status(const char *text)
 {
-	char		line[300];
+	char line[300];
 
 	snprintf(line, sizeof(line), "STATUS=%.280s", text);
 	notify_send(line);

@@ -15,4 +15,4 @@ extern void notify_reloading(void);
 extern void notify_stopping(void);
 extern void notify_status(const char *text);
 
-#endif							/* PATRONI_SUPERVISOR_NOTIFY_H */
+#endif /* PATRONI_SUPERVISOR_NOTIFY_H */

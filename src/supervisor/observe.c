@@ -22,8 +22,8 @@
 static bool
 worker_sees(const Supervisor *supervisor)
 {
-	int64_t		last_ms = atomic_load_explicit(&supervisor->page->worker_heartbeat_ms,
-											   memory_order_acquire);
+	int64_t last_ms =
+		atomic_load_explicit(&supervisor->page->worker_heartbeat_ms, memory_order_acquire);
 
 	return supervisor->worker != NULL && clock_now_ms() - last_ms <= STATE_FRESH_MS;
 }
@@ -72,7 +72,7 @@ add_seen(const Supervisor *supervisor, HaPostgres *postgres)
 void
 observe_server(Supervisor *supervisor, HaPostgres *postgres)
 {
-	pid_t		pid;
+	pid_t pid;
 
 	memset(postgres, 0, sizeof(*postgres));
 	postmaster_observe(supervisor->postmaster, postgres);
@@ -94,13 +94,12 @@ void
 observe_and_tell(Supervisor *supervisor)
 {
 	HaPostgres *postgres = malloc(sizeof(HaPostgres));
-	int64_t		now_ms = clock_now_ms();
+	int64_t now_ms = clock_now_ms();
 
 	if (postgres == NULL)
 		return;
 	observe_server(supervisor, postgres);
-	if (!supervisor->has_given ||
-		now_ms - supervisor->given_at_ms >= OBSERVE_IDLE_MS ||
+	if (!supervisor->has_given || now_ms - supervisor->given_at_ms >= OBSERVE_IDLE_MS ||
 		memcmp(postgres, &supervisor->given, sizeof(*postgres)) != 0)
 	{
 		supervisor->given = *postgres;
@@ -116,12 +115,11 @@ bool
 observe_in_hurry(const Supervisor *supervisor)
 {
 	const HaPostgres *postgres = host_last_postgres(supervisor->host);
-	HaTask		task = task_running(supervisor->tasks);
+	HaTask task = task_running(supervisor->tasks);
 
-	return task == HA_TASK_STOP || task == HA_TASK_START_PRIMARY ||
-		task == HA_TASK_START_STANDBY ||
-		(postgres != NULL && (postgres->server == HA_SERVER_STARTING ||
-							  postgres->server == HA_SERVER_STOPPING));
+	return task == HA_TASK_STOP || task == HA_TASK_START_PRIMARY || task == HA_TASK_START_STANDBY ||
+		   (postgres != NULL &&
+			(postgres->server == HA_SERVER_STARTING || postgres->server == HA_SERVER_STOPPING));
 }
 
 /* The worker tells what it sees. */

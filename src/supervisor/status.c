@@ -20,7 +20,7 @@ has_lease_by_view(const Supervisor *supervisor)
 {
 	const ClusterView *view = host_view(supervisor->host);
 	const Settings *settings = host_settings(supervisor->host);
-	char		session[LEASE_SESSION_MAX];
+	char session[LEASE_SESSION_MAX];
 
 	if (view == NULL || settings == NULL || !cluster_is_leader(view, settings->name))
 		return false;
@@ -63,7 +63,7 @@ status_by_server(const Supervisor *supervisor, RestStatus *status)
 static void
 answer(Supervisor *supervisor, RestDone done, void *arg, bool is_fresh)
 {
-	RestStatus	status;
+	RestStatus status;
 
 	memset(&status, 0, sizeof(status));
 	status.settings = host_settings(supervisor->host);
@@ -87,8 +87,8 @@ answer(Supervisor *supervisor, RestDone done, void *arg, bool is_fresh)
 	else
 	{
 		status_by_server(supervisor, &status);
-		status.last_step_ms = atomic_load_explicit(&supervisor->page->worker_heartbeat_ms,
-												   memory_order_acquire);
+		status.last_step_ms =
+			atomic_load_explicit(&supervisor->page->worker_heartbeat_ms, memory_order_acquire);
 	}
 	done(arg, &status);
 }
@@ -96,8 +96,8 @@ answer(Supervisor *supervisor, RestDone done, void *arg, bool is_fresh)
 static void
 ask_timer_arm(Supervisor *supervisor)
 {
-	int64_t		first_ms = INT64_MAX;
-	int64_t		wait_ms;
+	int64_t first_ms = INT64_MAX;
+	int64_t wait_ms;
 	struct timeval wait;
 
 	for (int i = 0; i < ASKS_MAX; i++)
@@ -123,9 +123,9 @@ void
 status_request(void *context, RestDone done, void *arg)
 {
 	Supervisor *supervisor = context;
-	Ask		   *ask = NULL;
-	bool		was_asking = false;
-	uint64_t	id = 0;
+	Ask *ask = NULL;
+	bool was_asking = false;
+	uint64_t id = 0;
 
 	if (host_is_driving(supervisor->host))
 	{
@@ -162,7 +162,7 @@ status_answer(Supervisor *supervisor, uint64_t id)
 {
 	for (int i = 0; i < ASKS_MAX; i++)
 	{
-		Ask			ask = supervisor->asks[i];
+		Ask ask = supervisor->asks[i];
 
 		if (ask.done == NULL || ask.id > id)
 			continue;
@@ -176,11 +176,11 @@ status_answer(Supervisor *supervisor, uint64_t id)
 void
 status_give_up(Supervisor *supervisor, bool all)
 {
-	int64_t		now_ms = clock_now_ms();
+	int64_t now_ms = clock_now_ms();
 
 	for (int i = 0; i < ASKS_MAX; i++)
 	{
-		Ask			ask = supervisor->asks[i];
+		Ask ask = supervisor->asks[i];
 
 		if (ask.done == NULL || (!all && ask.deadline_ms > now_ms))
 			continue;

@@ -30,15 +30,16 @@
 
 extern char **environ;
 
-#define SETTINGS_PROBLEMS_SHOWN	50
+#define SETTINGS_PROBLEMS_SHOWN 50
 
 /* HostOps.log and its like: one log for all parts. */
 void
-supervisor_log(void *context, int level, const char *message, const char *detail,
-			   const char *hint)
+supervisor_log(void *context, int level, const char *message, const char *detail, const char *hint)
 {
 	(void) context;
-	log_write(level <= 0 ? LOG_LEVEL_DEBUG : level == 1 ? LOG_LEVEL_LOG : LOG_LEVEL_WARNING,
+	log_write(level <= 0   ? LOG_LEVEL_DEBUG
+			  : level == 1 ? LOG_LEVEL_LOG
+						   : LOG_LEVEL_WARNING,
 			  message, detail, hint);
 }
 
@@ -70,8 +71,8 @@ log_problems(const ConfigProblems *problems)
 		const ConfigProblem *problem = &problems->items[i];
 
 		log_format(problem->is_error ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING, "%s%s%s%s%s",
-				   problem->place, problem->place[0] != '\0' ? ": " : "",
-				   problem->key, problem->key[0] != '\0' ? ": " : "", problem->message);
+				   problem->place, problem->place[0] != '\0' ? ": " : "", problem->key,
+				   problem->key[0] != '\0' ? ": " : "", problem->message);
 	}
 }
 
@@ -82,13 +83,12 @@ print_problems(const ConfigProblems *problems)
 	for (int i = 0; i < problems->count; i++)
 	{
 		const ConfigProblem *problem = &problems->items[i];
-		char		line[1024];
-		char		clean[1024];
+		char line[1024];
+		char clean[1024];
 
 		snprintf(line, sizeof(line), "%s%s%s: %s%s%s", problem->place,
-				 problem->place[0] != '\0' ? ": " : "",
-				 problem->is_error ? "error" : "warning", problem->key,
-				 problem->key[0] != '\0' ? ": " : "", problem->message);
+				 problem->place[0] != '\0' ? ": " : "", problem->is_error ? "error" : "warning",
+				 problem->key, problem->key[0] != '\0' ? ": " : "", problem->message);
 		log_redact(line, clean, sizeof(clean));
 		fprintf(stderr, "%s\n", clean);
 	}
@@ -100,15 +100,15 @@ supervisor_validate(const char *config_path)
 {
 	ConfigProblems problems;
 	LocalConfig *local = NULL;
-	Settings	settings;
-	bool		ok;
+	Settings settings;
+	bool ok;
 
 	config_problems_init(&problems);
 	settings_init(&settings);
 	ok = local_config_read(&local, config_path, environ, &problems);
 	if (ok)
 	{
-		char	   *dynamic = settings_initial_dynamic(local);
+		char *dynamic = settings_initial_dynamic(local);
 
 		ok = settings_merge(&settings, local, dynamic, &problems);
 		free(dynamic);
@@ -125,7 +125,7 @@ supervisor_validate(const char *config_path)
 static void
 keep_document(Supervisor *supervisor, const LocalConfig *local)
 {
-	char	   *text = local_config_to_json(local);
+	char *text = local_config_to_json(local);
 
 	json_decref(supervisor->local_document);
 	supervisor->local_document = text == NULL ? NULL : json_loads(text, 0, NULL);
@@ -137,8 +137,8 @@ keep_document(Supervisor *supervisor, const LocalConfig *local)
 static void
 set_log_level(const Settings *settings)
 {
-	const char *level = json_string_value(json_object_get(json_object_get(settings->document,
-																		  "log"), "level"));
+	const char *level =
+		json_string_value(json_object_get(json_object_get(settings->document, "log"), "level"));
 
 	log_set_debug(level != NULL && strcasecmp(level, "DEBUG") == 0);
 }
@@ -155,7 +155,7 @@ static void
 settings_changed(void *context, const Settings *settings)
 {
 	Supervisor *supervisor = context;
-	Error		error;
+	Error error;
 
 	error_clear(&error);
 	set_log_level(settings);
@@ -174,8 +174,8 @@ static void
 configure_rest(Supervisor *supervisor)
 {
 	const Settings *settings = host_settings(supervisor->host);
-	RestListen	listen;
-	Error		error;
+	RestListen listen;
+	Error error;
 
 	memset(&listen, 0, sizeof(listen));
 	error_clear(&error);
@@ -206,7 +206,7 @@ reload(Supervisor *supervisor)
 	}
 	else
 	{
-		json_t	   *old = json_incref(supervisor->local_document);
+		json_t *old = json_incref(supervisor->local_document);
 
 		local = cache_apply(local, host_settings(supervisor->host)->data_dir);
 		keep_document(supervisor, local);
@@ -222,8 +222,10 @@ reload(Supervisor *supervisor)
 		else
 		{
 			log_problems(&problems);
-			log_write(LOG_LEVEL_LOG, json_equal(old, supervisor->local_document) ?
-					  "no local configuration item changed" : "reloaded the configuration",
+			log_write(LOG_LEVEL_LOG,
+					  json_equal(old, supervisor->local_document)
+						  ? "no local configuration item changed"
+						  : "reloaded the configuration",
 					  NULL, NULL);
 			supervisor->must_write_files = supervisor->reload_was_asked = true;
 			configure_rest(supervisor);
@@ -243,7 +245,7 @@ reload(Supervisor *supervisor)
 static void
 ask_for_stop(Supervisor *supervisor)
 {
-	Error		error;
+	Error error;
 
 	error_clear(&error);
 	if (supervisor->stop == STOP_NOT)
@@ -330,8 +332,8 @@ observe_due(evutil_socket_t fd, short what, void *arg)
 	if (host_is_driving(supervisor->host))
 		observe_and_tell(supervisor);
 	arm_timer(supervisor->observe_timer,
-			  host_is_driving(supervisor->host) && observe_in_hurry(supervisor) ?
-			  OBSERVE_HURRY_MS : OBSERVE_IDLE_MS);
+			  host_is_driving(supervisor->host) && observe_in_hurry(supervisor) ? OBSERVE_HURRY_MS
+																				: OBSERVE_IDLE_MS);
 }
 
 /* PostmasterOps.changed: something happened to the server. */
@@ -362,7 +364,7 @@ task_progress(void *context, HaTask task, const char *text)
 static void
 stop_turn(Supervisor *supervisor)
 {
-	HaCommand	command;
+	HaCommand command;
 
 	if (supervisor->stop == STOP_NOT)
 		return;
@@ -390,7 +392,7 @@ files_turn(Supervisor *supervisor)
 {
 	const Settings *settings = host_settings(supervisor->host);
 	const ClusterView *view = host_view(supervisor->host);
-	Error		error;
+	Error error;
 
 	error_clear(&error);
 	/* a task writes the files itself; what changed meanwhile is written after it */
@@ -405,10 +407,12 @@ files_turn(Supervisor *supervisor)
 		else if (postmaster_accepts(supervisor->postmaster))
 			callback_run(supervisor->callbacks, settings, "on_reload",
 						 host_last_postgres(supervisor->host) != NULL &&
-						 host_last_postgres(supervisor->host)->is_in_recovery ?
-						 "replica" : "primary");
+								 host_last_postgres(supervisor->host)->is_in_recovery
+							 ? "replica"
+							 : "primary");
 	}
-	if (view != NULL && view->config_json != NULL && view->config_version != supervisor->cached_version)
+	if (view != NULL && view->config_json != NULL &&
+		view->config_version != supervisor->cached_version)
 	{
 		supervisor->cached_version = view->config_version;
 		if (!cache_write(settings->data_dir, view->config_json, &error))
@@ -419,7 +423,7 @@ files_turn(Supervisor *supervisor)
 static void
 turn(Supervisor *supervisor)
 {
-	int64_t		now_ms = clock_now_ms();
+	int64_t now_ms = clock_now_ms();
 
 	host_process(supervisor->host, now_ms);
 	if (supervisor->is_over)
@@ -434,7 +438,7 @@ run_loop(Supervisor *supervisor)
 {
 	while (!supervisor->is_over)
 	{
-		int			timeout_ms;
+		int timeout_ms;
 
 		turn(supervisor);
 		if (supervisor->is_over)
@@ -462,13 +466,13 @@ run_loop(Supervisor *supervisor)
 static void
 make_parents(const char *data_directory)
 {
-	char		path[SETTINGS_PATH_MAX];
+	char path[SETTINGS_PATH_MAX];
 
 	snprintf(path, sizeof(path), "%s", data_directory);
 	for (char *slash = strchr(path + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/'))
 	{
 		*slash = '\0';
-		(void) mkdir(path, 0755);	/* what fails shows at the first use */
+		(void) mkdir(path, 0755); /* what fails shows at the first use */
 		*slash = '/';
 	}
 }
@@ -488,8 +492,8 @@ check_owner(const char *data_directory, Error *error)
 static bool
 watch_events(Supervisor *supervisor, Error *error)
 {
-	static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT};
-	struct timeval check = {.tv_sec = 0,.tv_usec = BATON_CHECK_MS * 1000};
+	static const int signals[] = { SIGTERM, SIGINT, SIGHUP, SIGQUIT };
+	struct timeval check = { .tv_sec = 0, .tv_usec = BATON_CHECK_MS * 1000 };
 
 	supervisor->host_event = event_new(supervisor->base, host_fd(supervisor->host),
 									   EV_READ | EV_PERSIST, woken, supervisor);
@@ -499,14 +503,13 @@ watch_events(Supervisor *supervisor, Error *error)
 	supervisor->check_timer = event_new(supervisor->base, -1, EV_PERSIST, check_due, supervisor);
 	if (supervisor->host_event == NULL || supervisor->host_timer == NULL ||
 		supervisor->observe_timer == NULL || supervisor->ask_timer == NULL ||
-		supervisor->check_timer == NULL ||
-		event_add(supervisor->host_event, NULL) != 0 ||
+		supervisor->check_timer == NULL || event_add(supervisor->host_event, NULL) != 0 ||
 		event_add(supervisor->check_timer, &check) != 0)
 		return error_set(error, "could not set up the loop");
 	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
 	{
-		supervisor->signals[i] = evsignal_new(supervisor->base, signals[i], signal_received,
-											  supervisor);
+		supervisor->signals[i] =
+			evsignal_new(supervisor->base, signals[i], signal_received, supervisor);
 		if (supervisor->signals[i] == NULL || event_add(supervisor->signals[i], NULL) != 0)
 			return error_set(error, "could not set up signal handling");
 	}
@@ -517,7 +520,7 @@ watch_events(Supervisor *supervisor, Error *error)
 static bool
 make_parts(Supervisor *supervisor, Error *error)
 {
-	HostOps		host_ops = {
+	HostOps host_ops = {
 		.context = supervisor,
 		.act = act_carry_out,
 		.log = supervisor_log,
@@ -528,12 +531,12 @@ make_parts(Supervisor *supervisor, Error *error)
 		.changed = postmaster_changed,
 		.log = supervisor_log,
 	};
-	TaskOps		task_ops = {
+	TaskOps task_ops = {
 		.context = supervisor,
 		.done = act_task_done,
 		.progress = task_progress,
 		.log = supervisor_log,
-		.postmaster_arguments = {supervisor->page_argument, supervisor->socket_argument},
+		.postmaster_arguments = { supervisor->page_argument, supervisor->socket_argument },
 	};
 
 	snprintf(supervisor->page_argument, sizeof(supervisor->page_argument),
@@ -544,13 +547,18 @@ make_parts(Supervisor *supervisor, Error *error)
 	if (supervisor->base == NULL)
 		return error_set(error, "could not set up the loop");
 	supervisor->processes = process_table_create(supervisor->base);
-	supervisor->postmaster = supervisor->processes == NULL ? NULL :
-		postmaster_create(supervisor->base, supervisor->processes, &postmaster_ops);
-	supervisor->tasks = supervisor->postmaster == NULL ? NULL :
-		task_runner_create(supervisor->base, supervisor->processes, supervisor->postmaster,
-						   &task_ops);
-	supervisor->callbacks = supervisor->tasks == NULL ? NULL :
-		callback_runner_create(supervisor->processes, supervisor_log, supervisor);
+	supervisor->postmaster =
+		supervisor->processes == NULL
+			? NULL
+			: postmaster_create(supervisor->base, supervisor->processes, &postmaster_ops);
+	supervisor->tasks = supervisor->postmaster == NULL
+							? NULL
+							: task_runner_create(supervisor->base, supervisor->processes,
+												 supervisor->postmaster, &task_ops);
+	supervisor->callbacks =
+		supervisor->tasks == NULL
+			? NULL
+			: callback_runner_create(supervisor->processes, supervisor_log, supervisor);
 	if (supervisor->callbacks == NULL)
 		return error_set(error, "out of memory");
 	return host_open(&supervisor->host, HA_HOME_SUPERVISOR, supervisor->page, &host_ops, error);
@@ -560,12 +568,12 @@ static bool
 start_rest(Supervisor *supervisor, Error *error)
 {
 	const Settings *settings = host_settings(supervisor->host);
-	RestOps		ops = {
+	RestOps ops = {
 		.context = supervisor,
 		.status = status_request,
 		.log = rest_log,
 	};
-	RestListen	listen;
+	RestListen listen;
 
 	memset(&listen, 0, sizeof(listen));
 	snprintf(listen.host, sizeof(listen.host), "%s", settings->restapi_listen.host);
@@ -574,13 +582,20 @@ start_rest(Supervisor *supervisor, Error *error)
 	return supervisor->rest != NULL || error_wrap(error, "could not start the REST API");
 }
 
+/*
+ * Free everything.  The lease page stays for as long as a server may have it
+ * mapped; one without supervisor and server is of no use to anybody.
+ */
 static void
 close_parts(Supervisor *supervisor)
 {
+	bool is_alone = supervisor->page != NULL && supervisor->postmaster != NULL &&
+					postmaster_pid(supervisor->postmaster) == 0 &&
+					!postmaster_attach(supervisor->postmaster);
 	struct event *events[] = {
-		supervisor->host_event, supervisor->host_timer, supervisor->check_timer,
-		supervisor->observe_timer, supervisor->ask_timer, supervisor->signals[0],
-		supervisor->signals[1], supervisor->signals[2], supervisor->signals[3],
+		supervisor->host_event,	   supervisor->host_timer, supervisor->check_timer,
+		supervisor->observe_timer, supervisor->ask_timer,  supervisor->signals[0],
+		supervisor->signals[1],	   supervisor->signals[2], supervisor->signals[3],
 	};
 
 	if (supervisor->host != NULL && supervisor->ask_timer != NULL)
@@ -606,6 +621,8 @@ close_parts(Supervisor *supervisor)
 	json_decref(supervisor->local_document);
 	json_decref(supervisor->written_part);
 	lease_page_close(supervisor->page);
+	if (is_alone)
+		lease_page_unlink(supervisor->page_name);
 	if (supervisor->page_fd >= 0)
 		close(supervisor->page_fd);
 }
@@ -618,8 +635,8 @@ static int
 start_and_run(Supervisor *supervisor, LocalConfig *local, const Settings *settings)
 {
 	ConfigProblems problems;
-	Error		error;
-	bool		ok;
+	Error error;
+	bool ok;
 
 	error_clear(&error);
 	make_parents(settings->data_dir);
@@ -629,10 +646,11 @@ start_and_run(Supervisor *supervisor, LocalConfig *local, const Settings *settin
 		local_config_free(local);
 		return SUPERVISOR_EXIT_WRONG_USER;
 	}
-	if (!lease_page_names(settings->data_dir, supervisor->page_name, supervisor->socket_path, &error) ||
+	if (!lease_page_names(settings->data_dir, supervisor->page_name, supervisor->socket_path,
+						  &error) ||
 		!lease_page_create(supervisor->page_name, &supervisor->page, &supervisor->page_fd, &error))
 	{
-		supervisor->socket_path[0] = '\0';	/* it is another's */
+		supervisor->socket_path[0] = '\0'; /* it is another's */
 		log_error(LOG_LEVEL_FATAL, &error);
 		local_config_free(local);
 		return SUPERVISOR_EXIT_ANOTHER_RUNS;
@@ -654,8 +672,7 @@ start_and_run(Supervisor *supervisor, LocalConfig *local, const Settings *settin
 		local_config_free(local);
 		return SUPERVISOR_EXIT_CONFIGURATION;
 	}
-	if (!watch_events(supervisor, &error) ||
-		!start_rest(supervisor, &error) ||
+	if (!watch_events(supervisor, &error) || !start_rest(supervisor, &error) ||
 		!baton_start(supervisor, &error))
 	{
 		log_error(LOG_LEVEL_FATAL, &error);
@@ -669,8 +686,8 @@ start_and_run(Supervisor *supervisor, LocalConfig *local, const Settings *settin
 static char **
 copy_environment(void)
 {
-	size_t		count = 0;
-	char	  **copy;
+	size_t count = 0;
+	char **copy;
 
 	while (environ[count] != NULL)
 		count++;
@@ -697,11 +714,11 @@ int
 supervisor_run(const char *config_path)
 {
 	Supervisor *supervisor = calloc(1, sizeof(Supervisor));
-	char	  **environment = copy_environment();
+	char **environment = copy_environment();
 	ConfigProblems problems;
 	LocalConfig *local = NULL;
-	Settings	settings;
-	int			exit_code = SUPERVISOR_EXIT_CONFIGURATION;
+	Settings settings;
+	int exit_code = SUPERVISOR_EXIT_CONFIGURATION;
 
 	if (supervisor == NULL || environment == NULL)
 	{
@@ -723,7 +740,8 @@ supervisor_run(const char *config_path)
 		settings_merge(&settings, local, NULL, &problems))
 	{
 		set_log_level(&settings);
-		log_format(LOG_LEVEL_LOG, "starting patroni_supervisor %s for member \"%s\" of cluster \"%s\"",
+		log_format(LOG_LEVEL_LOG,
+				   "starting patroni_supervisor %s for member \"%s\" of cluster \"%s\"",
 				   PATRONI_BGW_VERSION, settings.name, settings.scope);
 		local = cache_apply(local, settings.data_dir);
 		exit_code = start_and_run(supervisor, local, &settings);

@@ -25,8 +25,8 @@ typedef enum SupervisorExit
 } SupervisorExit;
 
 /* Run until told to stop.  Returns an exit code: one of the above, or that of the engine. */
-extern int	supervisor_run(const char *config_path);
+extern int supervisor_run(const char *config_path);
 /* Print the problems of a configuration, one a line.  Returns an exit code. */
-extern int	supervisor_validate(const char *config_path);
+extern int supervisor_validate(const char *config_path);
 
-#endif							/* PATRONI_SUPERVISOR_SUPERVISOR_H */
+#endif /* PATRONI_SUPERVISOR_SUPERVISOR_H */

@@ -27,14 +27,14 @@
 #include "supervisor/supervisor.h"
 #include "supervisor/task.h"
 
-#define LINKS_MAX			4		/* connections at a time; one is the worker */
-#define ASKS_MAX			256		/* questions of REST that wait for the worker */
-#define ASK_TIMEOUT_MS		100
-#define BATON_CHECK_MS		100		/* how often a silent worker is looked for */
-#define OBSERVE_IDLE_MS		250
-#define OBSERVE_HURRY_MS	5		/* while the server starts or stops */
-#define STATE_FRESH_MS		1000	/* a worker whose last turn is older sees nothing */
-#define GIVE_TIMEOUT_MS		2000	/* a worker that was asked for the baton has that long */
+#define LINKS_MAX		 4	 /* connections at a time; one is the worker */
+#define ASKS_MAX		 256 /* questions of REST that wait for the worker */
+#define ASK_TIMEOUT_MS	 100
+#define BATON_CHECK_MS	 100 /* how often a silent worker is looked for */
+#define OBSERVE_IDLE_MS	 250
+#define OBSERVE_HURRY_MS 5	  /* while the server starts or stops */
+#define STATE_FRESH_MS	 1000 /* a worker whose last turn is older sees nothing */
+#define GIVE_TIMEOUT_MS	 2000 /* a worker that was asked for the baton has that long */
 
 struct Supervisor;
 
@@ -42,52 +42,52 @@ struct Supervisor;
 typedef struct Link
 {
 	struct Supervisor *supervisor;
-	Channel    *channel;			/* NULL = free */
+	Channel *channel; /* NULL = free */
 	struct event *read_event;
 	struct event *write_event;
-	bool		said_hello;			/* with our protocol */
-	bool		may_have_baton;		/* it said hello since it lost the baton */
-	pid_t		pid;
+	bool said_hello;	 /* with our protocol */
+	bool may_have_baton; /* it said hello since it lost the baton */
+	pid_t pid;
 } Link;
 
 /* A question of REST for the worker. */
 typedef struct Ask
 {
-	RestDone	done;				/* NULL = free */
-	void	   *arg;
-	uint64_t	id;
-	int64_t		deadline_ms;
+	RestDone done; /* NULL = free */
+	void *arg;
+	uint64_t id;
+	int64_t deadline_ms;
 } Ask;
 
 typedef enum StopStage
 {
-	STOP_NOT,						/* nobody asked us to stop */
-	STOP_ASKED,						/* hand over, stop the server in order, end */
-	STOP_FASTER,					/* asked again: the server is stopped at once */
-	STOP_DETACH,					/* end, and leave the server alone */
+	STOP_NOT,	 /* nobody asked us to stop */
+	STOP_ASKED,	 /* hand over, stop the server in order, end */
+	STOP_FASTER, /* asked again: the server is stopped at once */
+	STOP_DETACH, /* end, and leave the server alone */
 } StopStage;
 
 typedef struct Supervisor
 {
 	const char *config_path;
-	char	  **environment;		/* as it was at the start */
+	char **environment; /* as it was at the start */
 	struct event_base *base;
 
-	LeasePage  *page;
-	int			page_fd;			/* holds the lock */
-	char		page_name[LEASE_PAGE_NAME_MAX];
-	char		socket_path[LEASE_PAGE_NAME_MAX + 16];
-	char		page_argument[LEASE_PAGE_NAME_MAX + 64];
-	char		socket_argument[LEASE_PAGE_NAME_MAX + 64];
-	int			listen_fd;
+	LeasePage *page;
+	int page_fd; /* holds the lock */
+	char page_name[LEASE_PAGE_NAME_MAX];
+	char socket_path[LEASE_PAGE_NAME_MAX + 16];
+	char page_argument[LEASE_PAGE_NAME_MAX + 64];
+	char socket_argument[LEASE_PAGE_NAME_MAX + 64];
+	int listen_fd;
 
-	Host	   *host;
-	json_t	   *local_document;		/* owned; what the host was configured with; has secrets */
+	Host *host;
+	json_t *local_document; /* owned; what the host was configured with; has secrets */
 	ProcessTable *processes;
 	Postmaster *postmaster;
 	TaskRunner *tasks;
 	CallbackRunner *callbacks;
-	Rest	   *rest;
+	Rest *rest;
 
 	struct event *host_event;
 	struct event *host_timer;
@@ -98,35 +98,35 @@ typedef struct Supervisor
 	struct event *signals[5];
 
 	/* the worker */
-	Link		links[LINKS_MAX];
-	Link	   *worker;				/* the one that said hello last; NULL */
-	int			stale_checks;		/* in a row */
-	bool		worker_drives;		/* and was connected when it began, so its end is seen */
-	int64_t		give_deadline_ms;	/* the worker was asked for the baton; 0 = not */
+	Link links[LINKS_MAX];
+	Link *worker;			  /* the one that said hello last; NULL */
+	int stale_checks;		  /* in a row */
+	bool worker_drives;		  /* and was connected when it began, so its end is seen */
+	int64_t give_deadline_ms; /* the worker was asked for the baton; 0 = not */
 
 	/* what the worker saw of the server, and of which server */
-	HaPostgres	seen;
-	bool		has_seen;
-	pid_t		seen_postmaster;
+	HaPostgres seen;
+	bool has_seen;
+	pid_t seen_postmaster;
 
 	/* the last observation given to the engine, to tell news from repetition */
-	HaPostgres	given;
-	bool		has_given;
-	int64_t		given_at_ms;
+	HaPostgres given;
+	bool has_given;
+	int64_t given_at_ms;
 
-	Ask			asks[ASKS_MAX];
-	uint64_t	next_ask_id;
+	Ask asks[ASKS_MAX];
+	uint64_t next_ask_id;
 
 	/* reload */
-	json_t	   *written_part;		/* owned; "postgresql" as last written to the files */
-	bool		must_write_files;
-	bool		reload_was_asked;	/* by a signal: write and reload whatever changed */
-	uint64_t	cached_version;		/* of the dynamic configuration in the cache file */
+	json_t *written_part; /* owned; "postgresql" as last written to the files */
+	bool must_write_files;
+	bool reload_was_asked;	 /* by a signal: write and reload whatever changed */
+	uint64_t cached_version; /* of the dynamic configuration in the cache file */
 
-	StopStage	stop;
-	bool		shutdown_is_queued;	/* the engine has the command */
-	bool		is_over;
-	int			exit_code;
+	StopStage stop;
+	bool shutdown_is_queued; /* the engine has the command */
+	bool is_over;
+	int exit_code;
 } Supervisor;
 
 /* baton.c */
@@ -157,12 +157,13 @@ extern void status_answer(Supervisor *supervisor, uint64_t id);
 extern void status_give_up(Supervisor *supervisor, bool all);
 
 /* supervisor.c */
-extern void supervisor_log(void *context, int level, const char *message,
-						   const char *detail, const char *hint);
+extern void supervisor_log(void *context, int level, const char *message, const char *detail,
+						   const char *hint);
 extern void supervisor_end(Supervisor *supervisor, int exit_code);
 
 /* cache.c */
 extern LocalConfig *cache_apply(LocalConfig *local, const char *data_directory);
-extern bool cache_write(const char *data_directory, const char *config_json, Error *error) MUST_CHECK;
+extern bool cache_write(const char *data_directory, const char *config_json,
+						Error *error) MUST_CHECK;
 
-#endif							/* PATRONI_SUPERVISOR_SUPERVISOR_INTERNAL_H */
+#endif /* PATRONI_SUPERVISOR_SUPERVISOR_INTERNAL_H */
