@@ -132,7 +132,7 @@ put_recovery(FILE *file, const Settings *settings, const char *conn_url, const c
 			 Error *error)
 {
 	char		conninfo[CONNINFO_MAX];
-	const json_t *extra = document_get(settings, "postgresql", "recovery_conf", NULL);
+	const json_t *extra = settings_value(settings, "postgresql", "recovery_conf", NULL);
 	const char *key;
 	json_t	   *value;
 	bool		has_upstream = conn_url != NULL && conn_url[0] != '\0';
@@ -398,7 +398,7 @@ put_parameters(FILE *file, json_t *command_line, json_t *config_file, Error *err
 static bool
 keep_base_file(const Settings *settings, const char *conf, char *include, size_t size, Error *error)
 {
-	const char *custom = document_text(settings, "postgresql", "custom_conf", NULL);
+	const char *custom = settings_text(settings, "postgresql", "custom_conf", NULL);
 	char		name[200];
 	char		base[PATH_MAX];
 	char	   *text;
@@ -455,9 +455,9 @@ write_lines(const Settings *settings, const char *key, const char *file_name, bo
 	if (!config_dir_path(settings, file_name, path, error))
 		return false;
 	snprintf(role_key, sizeof(role_key), "%s_%s", key, is_standby ? "replica" : "primary");
-	lines = document_get(settings, "postgresql", role_key, NULL);
+	lines = settings_value(settings, "postgresql", role_key, NULL);
 	if (!json_is_array(lines) || json_array_size(lines) == 0)
-		lines = document_get(settings, "postgresql", key, NULL);
+		lines = settings_value(settings, "postgresql", key, NULL);
 	if (!json_is_array(lines) || json_array_size(lines) == 0)
 		return true;
 	file = open_memstream(&text, &length);

@@ -254,7 +254,7 @@ append_options(char *conninfo, size_t size, const Settings *settings,
 		if (strcmp(options[i].key, "application_name") == 0)
 			value = application_name;
 		else if (strcmp(options[i].key, "krbsrvname") == 0 && value == NULL)
-			value = document_text(settings, "postgresql", "krbsrvname", NULL);
+			value = settings_text(settings, "postgresql", "krbsrvname", NULL);
 		if (!conninfo_append(conninfo, size, options[i].key, value))
 			return false;
 	}

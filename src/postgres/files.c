@@ -185,7 +185,7 @@ file_replace(const char *path, const char *content, size_t length, mode_t mode, 
 
 /* A value of the settings document; the path ends at the first NULL. */
 const json_t *
-document_get(const Settings *settings, const char *first, const char *second, const char *third)
+settings_value(const Settings *settings, const char *first, const char *second, const char *third)
 {
 	const json_t *value = settings->document;
 
@@ -199,9 +199,9 @@ document_get(const Settings *settings, const char *first, const char *second, co
 
 /* The same as text; NULL when it is missing, empty or no text. */
 const char *
-document_text(const Settings *settings, const char *first, const char *second, const char *third)
+settings_text(const Settings *settings, const char *first, const char *second, const char *third)
 {
-	const char *text = json_string_value(document_get(settings, first, second, third));
+	const char *text = json_string_value(settings_value(settings, first, second, third));
 
 	return text != NULL && text[0] != '\0' ? text : NULL;
 }

@@ -133,9 +133,9 @@ extern bool command_words(const char *command, char **words, int *n_words, Error
 extern void words_free(char **words, int n_words);
 
 /* Borrowed value at a path of the document, e.g. "postgresql", "callbacks"; NULL: none. */
-extern const json_t *document_get(const Settings *settings, const char *first,
+extern const json_t *settings_value(const Settings *settings, const char *first,
 								  const char *second, const char *third);
-extern const char *document_text(const Settings *settings, const char *first,
+extern const char *settings_text(const Settings *settings, const char *first,
 								 const char *second, const char *third);	/* NULL: none */
 
 /* Server parameters as they must be for this data directory: the command

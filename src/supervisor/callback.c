@@ -83,7 +83,7 @@ on_exit_of_script(void *context, pid_t pid, int wait_status)
 void
 callback_run(CallbackRunner *runner, const Settings *settings, const char *action, const char *role)
 {
-	const char *command = document_text(settings, "postgresql", "callbacks", action);
+	const char *command = settings_text(settings, "postgresql", "callbacks", action);
 	CallbackSlot *slot = &runner->slots[strcmp(action, "on_reload") == 0 ? SLOT_RELOAD : SLOT_EVENTS];
 	char	   *words[OPTION_WORDS_MAX + 4];
 	int			n_words = 0;

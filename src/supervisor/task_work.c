@@ -159,7 +159,7 @@ no_words(Work *work)
 static void
 tool(Work *work, const char *name)
 {
-	const char *other = document_text(work->settings, "postgresql", "bin_name", name);
+	const char *other = settings_text(work->settings, "postgresql", "bin_name", name);
 
 	no_words(work);
 	name = other != NULL ? other : name;
@@ -445,7 +445,7 @@ clean_up(Work *work)
 static bool
 append_bootstrap_hba(Work *work, Error *error)
 {
-	const json_t *lines = document_get(work->settings, "bootstrap", "pg_hba", NULL);
+	const json_t *lines = settings_value(work->settings, "bootstrap", "pg_hba", NULL);
 	char		path[PATH_MAX];
 	char	   *old;
 	char	   *text = NULL;
@@ -455,8 +455,8 @@ append_bootstrap_hba(Work *work, Error *error)
 	FILE	   *file;
 	bool		ok;
 
-	if (!json_is_array(lines) || document_get(work->settings, "postgresql", "pg_hba", NULL) != NULL ||
-		document_get(work->settings, "postgresql", "parameters", "hba_file") != NULL)
+	if (!json_is_array(lines) || settings_value(work->settings, "postgresql", "pg_hba", NULL) != NULL ||
+		settings_value(work->settings, "postgresql", "parameters", "hba_file") != NULL)
 		return true;
 	if (!path_join(path, sizeof(path), work->settings->data_dir, "pg_hba.conf"))
 		return error_set(error, "data directory name is too long");
@@ -484,15 +484,15 @@ work_initdb(Work *work)
 {
 	static const char *const forbidden[] = {"pgdata", "nosync", "pwfile", "sync-only", "version", NULL};
 	const Settings *settings = work->settings;
-	const char *method = document_text(settings, "bootstrap", "method", NULL);
-	const json_t *options = document_get(settings, "bootstrap", "initdb", NULL);
+	const char *method = settings_text(settings, "bootstrap", "method", NULL);
+	const json_t *options = settings_value(settings, "bootstrap", "initdb", NULL);
 	Error		error;
 	int			fd = -1;
 	bool		ok;
 
 	error_clear(&error);
 	if (method != NULL && strcmp(method, "initdb") != 0 &&
-		document_text(settings, "bootstrap", method, "command") != NULL)
+		settings_text(settings, "bootstrap", method, "command") != NULL)
 	{
 		error_set(&error, "bootstrap method \"%s\" is not supported, only \"initdb\" is", method);
 		leave(work, HA_TASK_IMPOSSIBLE, error.message);
@@ -529,7 +529,7 @@ basebackup_once(Work *work, Error *error)
 	static const char *const forbidden[] = {"pgdata", "format", "wal-method", "xlog-method", "gzip",
 	"version", "dbname", "host", "port", "username", "password", NULL};
 	const Settings *settings = work->settings;
-	const json_t *options = document_get(settings, "postgresql", "basebackup", NULL);
+	const json_t *options = settings_value(settings, "postgresql", "basebackup", NULL);
 	char		conninfo[CONNINFO_MAX];
 	char		pgpass[64];
 	char	   *lines = pgpass_lines(&settings->replication, work->request->conn_url);
@@ -620,7 +620,7 @@ static void
 work_basebackup(Work *work)
 {
 	const Settings *settings = work->settings;
-	const json_t *methods = document_get(settings, "postgresql", "create_replica_methods", NULL);
+	const json_t *methods = settings_value(settings, "postgresql", "create_replica_methods", NULL);
 	json_t	   *only_basebackup = json_pack("[s]", "basebackup");
 	Error		error;
 	size_t		index;
@@ -628,14 +628,14 @@ work_basebackup(Work *work)
 	bool		ok = false;
 
 	if (!json_is_array(methods))
-		methods = document_get(settings, "postgresql", "create_replica_method", NULL);
+		methods = settings_value(settings, "postgresql", "create_replica_method", NULL);
 	if (!json_is_array(methods) || json_array_size(methods) == 0)
 		methods = only_basebackup;
 	error_set(&error, "no replica method can be used");
 	json_array_foreach((json_t *) methods, index, item)
 	{
 		const char *method = json_string_value(item);
-		const json_t *section = method == NULL ? NULL : document_get(settings, "postgresql", method, NULL);
+		const json_t *section = method == NULL ? NULL : settings_value(settings, "postgresql", method, NULL);
 		bool		keep_data = false;
 
 		if (method == NULL || is_cancelled)
@@ -922,14 +922,14 @@ static bool
 run_post_script(Work *work, const char *conninfo, Error *error)
 {
 	const Settings *settings = work->settings;
-	const char *script = document_text(settings, "bootstrap", "post_bootstrap", NULL);
+	const char *script = settings_text(settings, "bootstrap", "post_bootstrap", NULL);
 	char		pgpass[] = "/tmp/patroni-pgpass-XXXXXX";
 	FILE	   *file;
 	int			fd;
 	bool		ok;
 
 	if (script == NULL)
-		script = document_text(settings, "bootstrap", "post_init", NULL);
+		script = settings_text(settings, "bootstrap", "post_init", NULL);
 	if (script == NULL)
 		return true;
 	no_words(work);
@@ -1296,7 +1296,7 @@ run_pg_rewind(Work *work, Error *error)
 	const Credentials *user = rewind_user(settings);
 	bool		own_config_dir = settings->config_dir[0] != '\0' &&
 		strcmp(settings->config_dir, settings->data_dir) != 0;
-	bool		has_restore = document_text(settings, "postgresql", "recovery_conf", "restore_command") != NULL;
+	bool		has_restore = settings_text(settings, "postgresql", "recovery_conf", "restore_command") != NULL;
 	int			major = version_num(settings) / 10000;
 	char		conninfo[CONNINFO_MAX];
 	char		path[PATH_MAX];
@@ -1317,7 +1317,7 @@ run_pg_rewind(Work *work, Error *error)
 	word(work, "%s", settings->data_dir);
 	word(work, "--source-server=%s", conninfo);
 	word(work, "--progress");
-	if (!option_list_words(document_get(settings, "postgresql", "rewind", NULL), forbidden, "rewind",
+	if (!option_list_words(settings_value(settings, "postgresql", "rewind", NULL), forbidden, "rewind",
 						   work->words, &work->n_words, error))
 		return false;
 	return run_tool(work, fd >= 0 ? pgpass : "/dev/null", error);
