@@ -39,8 +39,8 @@ LANGUAGE sql VOLATILE STRICT PARALLEL SAFE SECURITY INVOKER NOT LEAKPROOF COST 1
 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT e.value ->> 'member',
-           (e.value ->> 'could_lead')::boolean,
-           CASE WHEN (e.value ->> 'could_lead')::boolean THEN 'for' ELSE 'against' END,
+           (e.value ->> 'is_eligible')::boolean,
+           CASE WHEN (e.value ->> 'is_for')::boolean THEN 'for' ELSE 'against' END,
            e.value ->> 'reason'
       FROM jsonb_array_elements(patroni.snapshot() -> 'explain')
            WITH ORDINALITY AS e (value, number)
@@ -92,13 +92,12 @@ COMMENT ON COLUMN patroni.member.api_url IS 'address of its REST API';
 COMMENT ON COLUMN patroni.member.conn_url IS 'address of its PostgreSQL, without a password';
 COMMENT ON COLUMN patroni.member.version IS 'release of the software that runs it';
 
-CREATE VIEW patroni.history (timeline, lsn, reason, happened_at, new_leader)
-AS SELECT (h.value ->> 0)::pg_catalog.int8,
-          (pg_catalog.to_hex((h.value ->> 1)::pg_catalog.int8 >> 32) || '/' ||
-           pg_catalog.to_hex((h.value ->> 1)::pg_catalog.int8 & 4294967295))::pg_catalog.pg_lsn,
-          h.value ->> 2,
-          (h.value ->> 3)::pg_catalog.timestamptz,
-          h.value ->> 4
+CREATE VIEW patroni.history (timeline, lsn, reason, "timestamp", new_leader)
+AS SELECT (h.value ->> 'timeline')::pg_catalog.int8,
+          (h.value ->> 'lsn')::pg_catalog.pg_lsn,
+          h.value ->> 'reason',
+          NULLIF(h.value ->> 'timestamp', '')::pg_catalog.timestamptz,
+          NULLIF(h.value ->> 'new_leader', '')
      FROM pg_catalog.jsonb_array_elements(patroni.snapshot() -> 'history')
           WITH ORDINALITY AS h (value, number)
     ORDER BY h.number;
@@ -106,24 +105,24 @@ COMMENT ON VIEW patroni.history IS 'the timelines of the cluster that ended, old
 COMMENT ON COLUMN patroni.history.timeline IS 'the timeline that ended';
 COMMENT ON COLUMN patroni.history.lsn IS 'where in the WAL it ended';
 COMMENT ON COLUMN patroni.history.reason IS 'why it ended';
-COMMENT ON COLUMN patroni.history.happened_at IS 'when the next timeline began; null if that is not known';
+COMMENT ON COLUMN patroni.history."timestamp" IS 'when the next timeline began; null if that is not known';
 COMMENT ON COLUMN patroni.history.new_leader IS 'the member that was promoted; null if that is not known';
 
-CREATE VIEW patroni.event (happened_at, kind, rule, reason, duration_ms)
+CREATE VIEW patroni.event ("time", kind, rule, reason, duration)
 AS SELECT (e.value ->> 'time')::pg_catalog.timestamptz,
           e.value ->> 'kind',
           e.value ->> 'rule',
           e.value ->> 'reason',
-          (e.value ->> 'duration_ms')::pg_catalog.int8
+          pg_catalog.make_interval(secs => (e.value ->> 'duration_ms')::pg_catalog.float8 / 1000)
      FROM pg_catalog.jsonb_array_elements(patroni.snapshot() -> 'events')
           WITH ORDINALITY AS e (value, number)
     ORDER BY e.number;
 COMMENT ON VIEW patroni.event IS 'what this node decided and did lately, and why';
-COMMENT ON COLUMN patroni.event.happened_at IS 'when';
+COMMENT ON COLUMN patroni.event."time" IS 'when';
 COMMENT ON COLUMN patroni.event.kind IS 'decision, action, store or baton';
 COMMENT ON COLUMN patroni.event.rule IS 'name of the rule that decided, as in patroni.rules()';
 COMMENT ON COLUMN patroni.event.reason IS 'why, in words';
-COMMENT ON COLUMN patroni.event.duration_ms IS 'milliseconds since the decision before it; null if that is not known';
+COMMENT ON COLUMN patroni.event.duration IS 'time since the decision before it; null if that is not known';
 
 CREATE VIEW patroni.lease
 (is_managed, is_enabled, is_open, deadline, remaining_ms, refused_commits, withheld_acks, generation, baton)

@@ -29,12 +29,12 @@ append_to_file("$tools/snapshot.json", <<'JSON');
     "lag": 4096, "tags": {"nofailover": true}, "pending_restart": true},
    {"name": "node3", "role": "replica", "state": "stopped", "lag": "unknown"}]},
  "config": {"ttl": 30, "loop_wait": 10},
- "history": [[1, 25623960, "no recovery target specified", "2026-01-02T03:04:05.000000+00:00", "node2"],
-             [2, 9663676416, "no recovery target specified"]],
+ "history": [{"timeline": 1, "lsn": "0/186FD98", "reason": "no recovery target specified", "timestamp": "2026-01-02T03:04:05.000000+00:00", "new_leader": "node2"},
+             {"timeline": 2, "lsn": "2/40000000", "reason": "no recovery target specified", "timestamp": null, "new_leader": null}],
  "events": [{"time": "2026-01-02T03:04:05.000000+00:00", "kind": "decision", "rule": "promote",
              "reason": "this member holds the leader lease", "duration_ms": 12}],
- "explain": [{"member": "node1", "could_lead": true, "reason": "no reachable member has more WAL"},
-             {"member": "node2", "could_lead": false, "reason": "this member is tagged nofailover"}],
+ "explain": [{"member": "node1", "is_eligible": true, "is_for": true, "reason": "no reachable member has more WAL"},
+             {"member": "node2", "is_eligible": false, "is_for": false, "reason": "this member is tagged nofailover"}],
  "taken_ms": 1}
 JSON
 

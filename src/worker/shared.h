@@ -16,9 +16,9 @@
  *	 "cluster": {..., "members": [{name, role, state, host, port, timeline,
  *		lag, tags, pending_restart, api_url, conn_url, version}]},
  *	 "config": {the dynamic configuration},
- *	 "history": [[timeline, lsn, reason, timestamp, new_leader]],
+ *	 "history": [{timeline, lsn, reason, timestamp, new_leader}],
  *	 "events": [{time, kind, rule, reason, duration_ms}],
- *	 "explain": [{member, could_lead, reason}],
+ *	 "explain": [{member, is_eligible, is_for, reason}],
  *	 "taken_ms": ...}
  *
  * Commands and their arguments (null = not given; each also has "user"):
