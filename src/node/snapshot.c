@@ -10,6 +10,7 @@
  *            "decision": {"rule", "because", "since"},
  *            "postgres": {...}},
  *   "cluster": {... as cluster_view_to_json(), "pause", "scope"} or null,
+ *   "config": {the dynamic configuration} or null,
  *   "history": [{"timeline", "lsn", "reason", "timestamp", "new_leader"}],
  *   "events": [{"time", "kind", "rule", "reason", "duration_ms"}], newest last,
  *   "explain": [{"member", "is_eligible", "is_for", "reason"}],
@@ -113,6 +114,15 @@ cluster_to_json(const Host *host, const ClusterView *view)
 	json_object_set_new(cluster, "pause", json_boolean(host->settings.is_paused));
 	json_object_set_new(cluster, "scope", json_text(host->settings.scope));
 	return cluster;
+}
+
+static json_t *
+config_to_json(const ClusterView *view)
+{
+	json_t *config =
+	    view == NULL || view->config_json == NULL ? NULL : json_loads(view->config_json, 0, NULL);
+
+	return config != NULL ? config : json_null();
 }
 
 static json_t *
@@ -226,8 +236,9 @@ host_snapshot(const Host *host, int64_t now_ms)
 	json_t *document;
 	char *text;
 
-	document = json_pack("{s:o, s:o, s:o, s:o, s:o, s:I}", "node", node_to_json(host, now_ms),
-	                     "cluster", cluster_to_json(host, view), "history", history_to_json(view),
+	document = json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:I}", "node", node_to_json(host, now_ms),
+	                     "cluster", cluster_to_json(host, view), "config", config_to_json(view),
+	                     "history", history_to_json(view),
 	                     "events", events_to_json(&host->events), "explain",
 	                     explain_to_json(host->node, now_ms), "taken_ms", (json_int_t) now_ms);
 	if (document == NULL)
