@@ -4,7 +4,7 @@
 #
 #   DIR/pg/...      the installation, at the same relative places as the real one
 #   DIR/bin         patroni_supervisor, and a link to the server's programs: pgbin
-#   DIR/src         sql, expected, t and test, for a user who cannot read the work tree
+#   DIR/src         sql, expected, t, test and src, for a user who cannot read the work tree
 #   DIR/env         shell variables for the tests: to be sourced
 #
 # The caller removes DIR.  It belongs to the user the servers run as.
@@ -14,6 +14,7 @@ config=${PG_CONFIG:-pg_config}
 bindir=$("$config" --bindir)
 pkglibdir=$("$config" --pkglibdir)
 sharedir=$("$config" --sharedir)
+includedir=$("$config" --includedir)
 
 stage=$(mktemp -d "${TMPDIR:-/tmp}/patroni_bgw.XXXXXX")
 pg=$stage/pg
@@ -25,6 +26,9 @@ for file in "$pkglibdir"/* "$sharedir"/*; do
 	[ "$file" = "$sharedir/extension" ] || ln -s "$file" "$pg$file"
 done
 ln -s "$sharedir"/extension/* "$pg$sharedir/extension/"
+# tests build their tools with what the staged pg_config says
+mkdir -p "$(dirname "$pg$includedir")"
+ln -s "$includedir" "$pg$includedir"
 
 for file in patroni_bgw.so patroni_worker.so; do
 	rm -f "$pg$pkglibdir/$file"
@@ -33,7 +37,7 @@ done
 rm -f "$pg$sharedir"/extension/patroni_bgw*
 cp extension/*.sql patroni_bgw.control "$pg$sharedir/extension/"
 [ ! -e "$build/patroni_supervisor" ] || cp "$build/patroni_supervisor" "$stage/bin/"
-for folder in sql expected t test; do
+for folder in sql expected t test src; do
 	[ ! -d $folder ] || cp -r $folder "$stage/src/"
 done
 cat > "$stage/env" <<END

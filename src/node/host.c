@@ -664,6 +664,21 @@ check_identity(const Host *host, const Settings *fresh, ConfigProblems *problems
 }
 
 /*
+ * Merge with the dynamic configuration of the store; before it was ever seen
+ * with bootstrap.dcs, as what creates a cluster starts its server with it
+ * (config.md 1.1).
+ */
+static bool
+merge_local(const Host *host, const LocalConfig *local, Settings *fresh, ConfigProblems *problems)
+{
+	char *initial = host->dynamic == NULL ? settings_initial_dynamic(local) : NULL;
+	bool ok = settings_merge(fresh, local, host->dynamic == NULL ? initial : host->dynamic, problems);
+
+	free(initial);
+	return ok;
+}
+
+/*
  * New local configuration, which the host takes over.  On false nothing has
  * changed, and the caller keeps it.
  */
@@ -675,7 +690,7 @@ host_configure(Host *host, LocalConfig *local, ConfigProblems *problems)
 
 	error_clear(&error);
 	settings_init(&fresh);
-	if (!settings_merge(&fresh, local, host->dynamic, problems) ||
+	if (!merge_local(host, local, &fresh, problems) ||
 	    !check_identity(host, &fresh, problems))
 	{
 		settings_free(&fresh);
