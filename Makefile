@@ -241,7 +241,8 @@ install: all
 	$(INSTALL) -m 755 $(BUILD)/patroni_bgw.so $(BUILD)/patroni_worker.so '$(DESTDIR)$(PKGLIBDIR)'
 	$(INSTALL) -m 644 extension/*.sql patroni_bgw.control '$(DESTDIR)$(SHAREDIR)/extension'
 	$(INSTALL) -m 755 $(BUILD)/patroni_supervisor '$(DESTDIR)$(BINDIR)'
-	sed 's,@BINDIR@,$(BINDIR),g' systemd/patroni_supervisor@.service > $(BUILD)/patroni_supervisor@.service
+	sed 's,@BINDIR@,$(BINDIR),g; s,@SYSCONFDIR@,$(SYSCONFDIR),g; s,@DOCDIR@,$(DOCDIR),g' \
+		systemd/patroni_supervisor@.service > $(BUILD)/patroni_supervisor@.service
 	$(INSTALL) -m 644 $(BUILD)/patroni_supervisor@.service '$(DESTDIR)$(UNITDIR)'
 	$(INSTALL) -m 644 patroni.yml '$(DESTDIR)$(SYSCONFDIR)/patroni.yml.sample'
 	$(INSTALL) -m 644 README.md LICENSE $(wildcard docs/*.md) '$(DESTDIR)$(DOCDIR)'
@@ -309,11 +310,12 @@ clang:
 check:
 	@+scripts/check.sh
 
-demo: all
-	@demo/demo.sh start
+# installs what is missing and builds by itself, as "make check" does
+demo:
+	@scripts/demo.sh start
 
 demo-stop:
-	@demo/demo.sh stop
+	@scripts/demo.sh stop
 
 -include $(patsubst %.o,%.d,$(call objects,$(LIBRARY_OBJS) $(SUPERVISOR_MAIN)) \
 	$(call worker_objects,$(WORKER_OBJS) $(SHARED_OBJS))) $(addsuffix .d,$(UNIT_PROGRAMS))

@@ -83,9 +83,8 @@ stop() {
 
 	check_directory || return 1
 	signal_all TERM "$demo/writer"
-	for member in $members; do
-		if grep -qs '"role": *"\(leader\|primary\)"' "$demo/$member/role"; then primary=$member; fi
-	done
+	psql=$demo/bin/psql
+	if find_leader; then primary=$leader; fi
 	for member in $members; do
 		[ "$member" = "$primary" ] || stop_member "$member" &
 	done
@@ -164,13 +163,13 @@ END_OF_CONFIGURATION
 }
 
 port_of() {
-	cat "$demo/$1/port"
+	cat "$demo/$1/port" 2> /dev/null
 }
 
 # sql MEMBER STATEMENT
 sql() {
-	PGOPTIONS='-c client_min_messages=warning' "$psql" -X -q -A -t -h "$demo/sockets" -p "$(port_of "$1")" \
-		-U postgres -d postgres -c "$2" 2> "$demo/sql-errors"
+	[ -e "$demo/sockets/.s.PGSQL.$(port_of "$1")" ] &&
+		"$psql" -X -q -A -t -h "$demo/sockets" -p "$(port_of "$1")" -U postgres -d postgres -c "$2" 2> "$demo/sql-errors"
 }
 
 # Who takes writes?  The member is left in "leader".
@@ -196,7 +195,8 @@ wait_for() {
 all_stream() {
 	find_leader || return 1
 	[ "$(sql "$leader" "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'")" = 2 ] &&
-		[ "$(sql "$leader" "SELECT count(*) FROM patroni.member WHERE state IN ('running', 'streaming')")" = 3 ]
+		[ "$(sql "$leader" "SELECT count(*), count(DISTINCT timeline) FROM patroni.member
+			WHERE role = 'leader' OR (state = 'streaming' AND lag = 0)")" = '3|1' ]
 }
 
 show_members() {
@@ -249,17 +249,16 @@ report_writes() {
 # ---------------------------------------------------------------------------
 
 start() {
-	local member stage etcd_peer old first
+	local member stage etcd_peer output old standby first
 
+	trap 'echo; exit 130' INT TERM
 	scripts/install-deps.sh || exit 1
 	if stop; then say 'ended the demo that was running'; fi
 	say 'building'
-	make -s -j"$(nproc)" all > /tmp/demo-build.$$ 2>&1 || {
-		cat /tmp/demo-build.$$ >&2
-		rm -f /tmp/demo-build.$$
+	output=$(make -s -j"$(nproc)" all 2>&1) || {
+		printf '%s\n' "$output" >&2
 		exit 1
 	}
-	rm -f /tmp/demo-build.$$
 
 	title 'Starting etcd and three members'
 	"$as_user" mkdir -m 700 "$demo" || exit 1
@@ -267,7 +266,8 @@ start() {
 	"$as_user" mkdir "$demo/etcd" "$demo/writer" "$demo/sockets"
 	stage=$(TMPDIR=$demo scripts/stage.sh) || give_up 'could not stage the server'
 	bindir=$(. "$stage/env" && echo "$PG_BINDIR")
-	psql=$bindir/psql
+	ln -s "$bindir" "$demo/bin"
+	psql=$demo/bin/psql
 	password=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
 
 	"$CC" -std=gnu11 -D_GNU_SOURCE -O2 -Isrc "-I$("$PG_CONFIG" --includedir)" -o "$demo/writer/writer" \
@@ -299,11 +299,12 @@ start() {
 	next_id=1
 	show_members "$leader"
 
-	title "Planned: SELECT patroni.switchover() on $leader, while a client writes"
+	title "Planned: a switchover away from $leader, asked for on a standby, while a client writes"
 	old=$leader
+	for standby in $members; do [ "$standby" = "$old" ] || break; done
 	start_writer
 	first=$(now_us)
-	say "    $(sql "$old" 'SELECT patroni.switchover()' || cat "$demo/sql-errors")"
+	say "    SELECT patroni.switchover();  -- $(sql "$standby" 'SELECT patroni.switchover()' || cat "$demo/sql-errors")"
 	leads_now() { find_leader && [ "$leader" != "$old" ]; }
 	wait_for 30 'the switchover' leads_now
 	wait_for 10 'the first write after the switchover' acked "$first"
