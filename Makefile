@@ -263,7 +263,7 @@ clean:
 
 $(BUILD)/test/%: test/%.c $(BUILD)/libpatroni.a
 	@mkdir -p '$(@D)'
-	$(CC) $(OUR_CPPFLAGS) -Itest $(OUR_CFLAGS) $(OUR_LDFLAGS) -MMD -MP -MF $@.d -o $@ $< \
+	$(CC) $(OUR_CPPFLAGS) -Itest $(OUR_CFLAGS) -Wno-format-truncation $(OUR_LDFLAGS) -MMD -MP -MF $@.d -o $@ $< \
 		$(BUILD)/libpatroni.a -lcmocka $(PROGRAM_LIBS)
 
 unit-programs: $(UNIT_PROGRAMS)
