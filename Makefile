@@ -10,6 +10,7 @@
 #   make check      build, then every test; ends with "N passed, N failed"
 #   make unit sanitize pure layering headers symbols regress tap   its parts
 #   make demo       a cluster of three members on this machine; demo-stop
+#   make docs       write docs/decisions.md from the decision tables
 #
 # All paths are relative, so that a work tree with spaces in its path works.
 #
@@ -186,7 +187,7 @@ export PG_CONFIG BUILD CLANG
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all install uninstall clean unit sanitize pure layering headers symbols regress tap \
-	check demo demo-stop unit-programs clang lists FORCE
+	check demo demo-stop docs unit-programs clang lists FORCE
 
 all: $(BUILD)/patroni_bgw.so $(BUILD)/patroni_worker.so $(BUILD)/patroni_supervisor
 
@@ -237,15 +238,18 @@ SHAREDIR  = $(shell $(PG_CONFIG) --sharedir)
 
 install: all
 	$(INSTALL) -d '$(DESTDIR)$(PKGLIBDIR)' '$(DESTDIR)$(SHAREDIR)/extension' '$(DESTDIR)$(BINDIR)' \
-		'$(DESTDIR)$(UNITDIR)' '$(DESTDIR)$(SYSCONFDIR)' '$(DESTDIR)$(DOCDIR)'
+		'$(DESTDIR)$(UNITDIR)' '$(DESTDIR)$(SYSCONFDIR)' '$(DESTDIR)$(DOCDIR)/docs' \
+		'$(DESTDIR)$(DOCDIR)/examples'
 	$(INSTALL) -m 755 $(BUILD)/patroni_bgw.so $(BUILD)/patroni_worker.so '$(DESTDIR)$(PKGLIBDIR)'
 	$(INSTALL) -m 644 extension/*.sql patroni_bgw.control '$(DESTDIR)$(SHAREDIR)/extension'
 	$(INSTALL) -m 755 $(BUILD)/patroni_supervisor '$(DESTDIR)$(BINDIR)'
 	sed 's,@BINDIR@,$(BINDIR),g; s,@SYSCONFDIR@,$(SYSCONFDIR),g; s,@DOCDIR@,$(DOCDIR),g' \
 		systemd/patroni_supervisor@.service > $(BUILD)/patroni_supervisor@.service
 	$(INSTALL) -m 644 $(BUILD)/patroni_supervisor@.service '$(DESTDIR)$(UNITDIR)'
-	$(INSTALL) -m 644 patroni.yml '$(DESTDIR)$(SYSCONFDIR)/patroni.yml.sample'
-	$(INSTALL) -m 644 README.md LICENSE $(wildcard docs/*.md) '$(DESTDIR)$(DOCDIR)'
+	$(INSTALL) -m 644 examples/patroni.yml '$(DESTDIR)$(SYSCONFDIR)/patroni.yml.sample'
+	$(INSTALL) -m 644 README.md CHANGELOG.md LICENSE '$(DESTDIR)$(DOCDIR)'
+	$(INSTALL) -m 644 $(wildcard docs/*.md) '$(DESTDIR)$(DOCDIR)/docs'
+	$(INSTALL) -m 644 $(wildcard examples/*) '$(DESTDIR)$(DOCDIR)/examples'
 
 uninstall:
 	rm -f '$(DESTDIR)$(PKGLIBDIR)/patroni_bgw.so' '$(DESTDIR)$(PKGLIBDIR)/patroni_worker.so'
@@ -316,6 +320,9 @@ demo:
 
 demo-stop:
 	@scripts/demo.sh stop
+
+docs: $(BUILD)/test/docs/test_decisions
+	$< --print > docs/decisions.md
 
 -include $(patsubst %.o,%.d,$(call objects,$(LIBRARY_OBJS) $(SUPERVISOR_MAIN)) \
 	$(call worker_objects,$(WORKER_OBJS) $(SHARED_OBJS))) $(addsuffix .d,$(UNIT_PROGRAMS))
