@@ -173,7 +173,7 @@ endif
 
 SERVER_INCLUDE = $(shell $(PG_CONFIG) --includedir-server)
 SERVER_CFLAGS  = -fPIC -fno-strict-aliasing -fwrapv -Wno-unused-parameter -Wno-sign-compare \
-                 -Wno-missing-field-initializers
+                 -Wno-missing-field-initializers -Wno-ignored-attributes
 # jansson is linked statically: the server exports symbols of the same names
 STATIC_JANSSON = $(shell $(PKG_CONFIG) --variable=libdir jansson)/libjansson.a
 
