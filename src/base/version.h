@@ -7,7 +7,7 @@
 #ifndef PATRONI_BASE_VERSION_H
 #define PATRONI_BASE_VERSION_H
 
-#define PATRONI_BGW_VERSION			"0.1.0"
+#define PATRONI_BGW_VERSION			"1.0.0"
 
 /*
  * Published as "version" in the member key and by REST: members that run

@@ -18,6 +18,7 @@
 #include <strings.h>
 
 #define OWN_LIBRARY        "patroni_bgw"
+#define OWN_PRELOAD "shared_preload_libraries"
 #define WAL_SEGMENT_MB     16
 #define PARAMETER_TEXT_MAX 16384
 
@@ -418,7 +419,7 @@ parameter_key(const json_t *map, const char *name)
 static bool
 set_preload(json_t *file, ConfigProblems *problems)
 {
-	const char *key = parameter_key(file, "shared_preload_libraries");
+	const char *key = parameter_key(file, OWN_PRELOAD);
 	const char *list = json_string_value(json_object_get(file, key));
 	char result[PARAMETER_TEXT_MAX];
 
@@ -523,6 +524,8 @@ settings_server_parameters(const Settings *settings, int server_version_num, jso
 	set_wal_keep(parameters, file);
 	if (!set_preload(file, problems))
 		goto failed;
+	/* on the command line as well: ALTER SYSTEM must not take the fence away */
+	json_object_set(options, OWN_PRELOAD, json_object_get(file, parameter_key(file, OWN_PRELOAD)));
 	free(text);
 	*command_line = options;
 	*config_file = file;

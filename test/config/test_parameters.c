@@ -43,7 +43,7 @@ test_controlled(void **state)
 {
 	(void) state;
 	assert_true(parameters("{}", NULL, 150020));
-	assert_int_equal(json_object_size(command_line), 13);
+	assert_int_equal(json_object_size(command_line), 14);
 	OPTION_IS("listen_addresses", "10.0.0.1");
 	OPTION_IS("port", "5432");
 	OPTION_IS("cluster_name", "batman");
@@ -54,6 +54,7 @@ test_controlled(void **state)
 	OPTION_IS("track_commit_timestamp", "off");
 	FILE_IS("wal_keep_size", "128MB");
 	FILE_IS("shared_preload_libraries", "patroni_bgw");
+	OPTION_IS("shared_preload_libraries", "patroni_bgw");
 	assert_int_equal(json_object_size(config_file), 2);
 	assert_true(parameters(
 	    "{max_connections: 5}",
