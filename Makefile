@@ -164,7 +164,7 @@ LIBRARY_OBJS = $(SHARED_OBJS) $(REST_OBJS) $(SUPERVISOR_OBJS)
 MODULES_USED = jansson yaml-0.1 libcurl libevent libevent_openssl openssl libpq
 OUR_CPPFLAGS = -D_GNU_SOURCE -Isrc $(shell $(PKG_CONFIG) --cflags $(MODULES_USED) 2>/dev/null)
 OUR_CFLAGS   = -std=gnu11 -O2 -g -Wall -Wextra $(WERROR) $(CFLAGS)
-PROGRAM_LIBS = -ljansson -lyaml -lcurl -levent -levent_openssl -lssl -lcrypto -lpq
+PROGRAM_LIBS = -ljansson -lyaml -lcurl -levent -levent_openssl -lssl -lcrypto -lpq -lm
 
 ifneq ($(SANITIZE),)
 OUR_CFLAGS  += -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
@@ -216,7 +216,7 @@ $(BUILD)/patroni_supervisor: $(call objects,$(SUPERVISOR_MAIN)) $(BUILD)/libpatr
 $(BUILD)/patroni_worker.so: $(call worker_objects,$(WORKER_OBJS) $(SHARED_OBJS)) src/worker/patroni_worker.map
 	$(CC) $(OUR_CFLAGS) $(LDFLAGS) -shared -o $@ $(filter %.o,$^) \
 		-Wl,--version-script=src/worker/patroni_worker.map \
-		-Wl,-Bsymbolic -Wl,--exclude-libs,ALL -Wl,--wrap=stdin $(STATIC_JANSSON) -lyaml -lcurl -lssl -lcrypto
+		-Wl,-Bsymbolic -Wl,--exclude-libs,ALL -Wl,--wrap=stdin $(STATIC_JANSSON) -lyaml -lcurl -lssl -lcrypto -lm
 
 # The stub: PGXS in a directory of its own, sources found by a relative VPATH.
 $(BUILD)/patroni_bgw.so: FORCE
