@@ -345,7 +345,8 @@ host_drive(Host *host, uint32_t generation, const char *saved, Error *error)
 		queue_push_once(host, HOST_POSTGRES, &host->postgres_is_queued);
 	if (dcs_view(host->dcs) != NULL)
 		queue_push_once(host, HOST_VIEW, &host->view_is_queued);
-	queue_push_reachable(host, "the store was not reachable when control was taken over");
+	if (host->has_been_told)
+		queue_push_reachable(host, "the store was not reachable when control was taken over");
 	queue_push_once(host, HOST_TICK, &host->tick_is_queued);
 	host_event(host, "baton", "drive",
 	           host->home == HA_HOME_WORKER ? "the worker controls this node"
@@ -524,6 +525,7 @@ reachable_changed(void *context, bool is_reachable, const Error *error)
 	char text[HA_REASON_MAX];
 
 	host->is_reachable = is_reachable;
+	host->has_been_told = true;
 	if (is_reachable)
 		host_copy_text(text, sizeof(text), "the store can be reached");
 	else
@@ -1338,6 +1340,7 @@ host_process(Host *host, int64_t now_ms)
 {
 	HostInput input;
 
+	(void) holds_baton(host);	/* notice at once, not with the next step */
 	if (host->dcs != NULL)
 		dcs_process(host->dcs, now_ms);
 	peers_process(host->peers, now_ms);
