@@ -43,6 +43,7 @@ typedef struct HostInput
 		struct
 		{
 			bool is_reachable;
+	bool has_been_told; /* the store has answered, or failed to, since it was opened */
 	bool		has_been_told;	/* the store has answered, or failed to, since we opened it */
 			char reason[HA_REASON_MAX];
 		} reachable;
@@ -121,6 +122,7 @@ struct Host
 	Dcs *dcs; /* NULL until configured */
 	HostDcsConfig dcs_config;
 	bool is_reachable;
+	bool has_been_told; /* the store has answered, or failed to, since it was opened */
 	Peers *peers;
 
 	bool is_driving;
