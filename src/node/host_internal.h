@@ -43,8 +43,6 @@ typedef struct HostInput
 		struct
 		{
 			bool is_reachable;
-	bool has_been_told; /* the store has answered, or failed to, since it was opened */
-	bool		has_been_told;	/* the store has answered, or failed to, since we opened it */
 			char reason[HA_REASON_MAX];
 		} reachable;
 		struct
