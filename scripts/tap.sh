@@ -28,12 +28,13 @@ for test in "$@"; do
 		echo "--- $test failed (exit status $result):"
 		tail -n 80 "$stage/output"
 	fi
+	grep '^# measured: ' "$stage/output"
 	echo "$test: $good passed, $bad failed"
 	passed=$((passed + good))
 	failed=$((failed + bad))
 done
 [ -z "$TALLY" ] || echo "$passed $failed tap" >> "$TALLY"
-if [ $status -eq 0 ]; then
+if [ $status -eq 0 ] && [ -z "$PATRONI_TEST_KEEP_LOGS" ]; then
 	rm -rf "$stage"
 else
 	echo "logs are kept in $stage"

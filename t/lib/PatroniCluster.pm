@@ -20,6 +20,9 @@ package PatroniCluster;
 use strict;
 use warnings;
 
+use Exporter qw(import);
+our @EXPORT = qw(measured);
+
 use Cwd ();
 use Fcntl qw(:flock);
 use File::Path qw(make_path remove_tree);
@@ -62,6 +65,9 @@ $SIG{$_} = sub { exit 1 } for qw(TERM INT HUP);
 $SIG{PIPE} = 'IGNORE';
 
 # --- helpers of our own ---
+
+# A number that people want to see; scripts/tap.sh shows these lines.
+sub measured { note("measured: $_[0]"); }
 
 sub now_us { return int(clock_gettime(CLOCK_BOOTTIME) * 1e6); }
 
@@ -441,6 +447,14 @@ sub standbys
 {
 	my ($self) = @_;
 	my $leader = $self->leader or return;
+
+	return grep { $_ != $leader && $_->is_started } $self->nodes;
+}
+
+# All started members but this one: when the store cannot be asked.
+sub standbys_of
+{
+	my ($self, $leader) = @_;
 
 	return grep { $_ != $leader && $_->is_started } $self->nodes;
 }
