@@ -105,11 +105,14 @@ ha_log(HaNode *node, int level, const char *rule, const char *because,...)
 	ha_add(node, HA_LOG, rule, "%s", text)->level = level;
 }
 
-/* Wish for a tick at the latest at "at_ms". */
+/*
+ * Wish for a tick at the latest at "at_ms".  A time that has come needs none:
+ * this step has already looked, and ticking again at once would change nothing.
+ */
 void
 ha_wake(HaNode *node, int64_t at_ms)
 {
-	if (at_ms < node->wake_ms)
+	if (at_ms > node->now_ms && at_ms < node->wake_ms)
 		node->wake_ms = at_ms;
 }
 

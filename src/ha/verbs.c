@@ -427,6 +427,7 @@ abort_handover(HaNode *node, const HaRule *rule)
 {
 	ha_clear_request(node, rule->because, rule->name, rule->because);
 	ha_clear_goal(node);
+	ha_wake(node, node->now_ms + 1);	/* it is down: do not wait for the reply */
 }
 
 static void
