@@ -15,7 +15,7 @@ for test in "$@"; do
 	runner=$here/as-user.sh
 	if grep -q '^# run as root$' "$test"; then runner=; fi
 	$runner sh -c '
-		cd "$1/src" && . ../env && export TESTDATADIR="$1/tmp/data" TESTLOGDIR="$1/tmp/log" &&
+		cd "$1/src" && . ../env && export TESTDIR="$1/tmp" TESTDATADIR="$1/tmp/data" TESTLOGDIR="$1/tmp/log" &&
 		mkdir -p -m 777 "$TESTDATADIR" "$TESTLOGDIR" &&
 		exec timeout "${TAP_TIMEOUT:-600}" perl -I "$PGXS_PERL" -I t -I t/lib "$2"' \
 		sh "$stage" "$test" > "$stage/output" 2>&1

@@ -71,7 +71,7 @@ is($node->safe_psql('postgres', 'TABLE patroni.history'),
 	  . '2|2/40000000|no recovery target specified||',
 	'patroni.history');
 is($node->safe_psql('postgres', 'TABLE patroni.event'),
-	'2026-01-02 03:04:05+00|decision|promote|this member holds the leader lease|12', 'patroni.event');
+	'2026-01-02 03:04:05+00|decision|promote|this member holds the leader lease|00:00:00.012', 'patroni.event');
 is($node->safe_psql('postgres', 'SELECT * FROM patroni.explain()'),
 	"node1|t|for|no reachable member has more WAL\nnode2|f|against|this member is tagged nofailover",
 	'patroni.explain()');

@@ -9,6 +9,7 @@
  * function here may be called again after a crash half-way.
  *-------------------------------------------------------------------------
  */
+#include "base/lease_page.h"
 #include "postgres/postgres_dir.h"
 
 #include <ctype.h>
@@ -611,6 +612,25 @@ conf_restore_backups(const Settings *settings, Error *error)
 }
 
 /*
+ * Where the lease page and the supervisor's socket are.  The supervisor says
+ * so on the command line as well; here it is for a server that is started by
+ * hand: without a supervisor it must not acknowledge writes that a standby
+ * promoted meanwhile does not have.
+ */
+static bool
+put_management(FILE *file, const Settings *settings, Error *error)
+{
+	char		page_name[LEASE_PAGE_NAME_MAX];
+	char		socket_path[LEASE_PAGE_NAME_MAX + 16];
+
+	if (!lease_page_names(settings->data_dir, page_name, socket_path, error))
+		return false;
+	put_setting(file, "patroni.lease_page", page_name);
+	put_setting(file, "patroni.socket", socket_path);
+	return true;
+}
+
+/*
  * Write everything the server reads at its start, for the role it is about to
  * have.  Right at any time, also while the server runs: then the caller
  * reloads.  On a running server is_standby must be what the server is.
@@ -657,6 +677,7 @@ conf_write_all(const Settings *settings, int server_version_num, const char *con
 		put_setting(file, "hba_file", other);
 	if (ok && !has_ident && (ok = config_dir_path(settings, "pg_ident.conf", other, error)))
 		put_setting(file, "ident_file", other);
+	ok = ok && put_management(file, settings, error);
 	fputc('\n', file);
 	ok = ok && put_recovery(file, settings, conn_url, slot, error);
 	if (fclose(file) != 0 && ok)

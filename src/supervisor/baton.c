@@ -289,6 +289,10 @@ got_message(Link *link, const json_t *message)
 		got_baton(link, message);
 	else if (strcmp(type, "callback") == 0)
 		got_callback(supervisor, message);
+	else if (strcmp(type, "command") == 0 &&
+			 strcmp(json_string_value(json_object_get(message, "kind")) ?
+					json_string_value(json_object_get(message, "kind")) : "", "reload") == 0)
+		supervisor_reload(supervisor);
 	else
 		log_format(LOG_LEVEL_DEBUG, "unknown message \"%.30s\" from the worker is ignored", type);
 }
@@ -490,6 +494,15 @@ baton_start(Supervisor *supervisor, Error *error)
 	{
 		log_format(LOG_LEVEL_LOG, "the server is running already with PID %d",
 				   (int) postmaster_pid(supervisor->postmaster));
+		if (!postmaster_has_page(supervisor->postmaster, supervisor->page_fd, supervisor->page_name))
+		{
+			error_set(error, "the running server is not under this supervisor's lease page");
+			error_detail(error, "It was started without patroni_supervisor, or its page was removed: "
+						 "nothing would keep it from acknowledging writes beside another leader.");
+			error_hint(error, "Stop the server (pg_ctl stop -D \"%s\"), then start patroni_supervisor again.",
+					   host_settings(supervisor->host)->data_dir);
+			return false;
+		}
 		if (page_holder(supervisor) == LEASE_HOLDER_WORKER)
 			return true;
 	}

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -281,6 +282,41 @@ postmaster_attach(Postmaster *postmaster)
 	snprintf(message, sizeof(message), "attached to running postmaster (PID %d)", (int) file.pid);
 	log_line(postmaster, 1, message);
 	return true;
+}
+
+/*
+ * Has the running server mapped the lease page that page_fd is?  A server that
+ * was started without it, or under a page that was removed since, has no
+ * fence, or one that nobody moves.
+ *
+ * Source: proc(5), /proc/pid/maps.
+ */
+bool
+postmaster_has_page(const Postmaster *postmaster, int page_fd, const char *page_name)
+{
+	char		path[64];
+	char		line[1024];
+	struct stat st;
+	bool		found = false;
+	FILE	   *maps;
+
+	if (fstat(page_fd, &st) != 0)
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/maps", (int) postmaster->pid);
+	maps = fopen(path, "r");
+	if (maps == NULL)
+		return false;
+	while (!found && fgets(line, sizeof(line), maps) != NULL)
+	{
+		unsigned long inode;
+		const char *name = strrchr(line, '/');
+
+		found = name != NULL && sscanf(line, "%*s %*s %*s %*s %lu", &inode) == 1 &&
+			inode == (unsigned long) st.st_ino && strstr(line, " (deleted)") == NULL &&
+			strncmp(name, page_name, strlen(page_name)) == 0;
+	}
+	fclose(maps);
+	return found;
 }
 
 /* A child of ours that has become a postmaster. */

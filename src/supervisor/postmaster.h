@@ -57,6 +57,8 @@ extern bool postmaster_configure(Postmaster *postmaster, const Settings *setting
  * the supervisor; also when the directory is started by someone else).
  * False: there is none.  Calls .changed only from the loop. */
 extern bool postmaster_attach(Postmaster *postmaster);
+/* Is the running server under this lease page?  page_name as of lease_page_names(). */
+extern bool postmaster_has_page(const Postmaster *postmaster, int page_fd, const char *page_name);
 extern pid_t postmaster_pid(const Postmaster *postmaster);		/* 0 = none */
 extern bool postmaster_is_child(const Postmaster *postmaster);
 extern bool postmaster_accepts(const Postmaster *postmaster);	/* "ready" or "standby" was seen */

@@ -189,8 +189,8 @@ configure_rest(Supervisor *supervisor)
  * Read the configuration again.  A configuration that cannot be used is
  * logged and changes nothing.
  */
-static void
-reload(Supervisor *supervisor)
+void
+supervisor_reload(Supervisor *supervisor)
 {
 	ConfigProblems problems;
 	LocalConfig *local = NULL;
@@ -275,7 +275,7 @@ signal_received(evutil_socket_t signal_number, short what, void *arg)
 	switch (signal_number)
 	{
 		case SIGHUP:
-			reload(supervisor);
+			supervisor_reload(supervisor);
 			break;
 		case SIGQUIT:
 			log_write(LOG_LEVEL_LOG, "the supervisor ends, the server is left alone", NULL, NULL);
@@ -431,6 +431,7 @@ turn(Supervisor *supervisor)
 	stop_turn(supervisor);
 	baton_turn(supervisor);
 	files_turn(supervisor);
+	calls_turn(supervisor);
 }
 
 static int
@@ -571,6 +572,8 @@ start_rest(Supervisor *supervisor, Error *error)
 	RestOps ops = {
 		.context = supervisor,
 		.status = status_request,
+		.settings = calls_settings,
+		.call = calls_request,
 		.log = rest_log,
 	};
 	RestListen listen;
@@ -600,6 +603,7 @@ close_parts(Supervisor *supervisor)
 
 	if (supervisor->host != NULL && supervisor->ask_timer != NULL)
 		status_give_up(supervisor, true);
+	calls_close(supervisor);
 	rest_stop(supervisor->rest);
 	baton_close(supervisor);
 	if (supervisor->socket_path[0] != '\0')

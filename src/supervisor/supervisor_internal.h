@@ -114,6 +114,7 @@ typedef struct Supervisor
 	bool has_given;
 	int64_t given_at_ms;
 
+	struct Calls *calls; /* what REST is asked to change; calls.c */
 	Ask asks[ASKS_MAX];
 	uint64_t next_ask_id;
 
@@ -156,10 +157,20 @@ extern void status_request(void *context, RestDone done, void *arg);
 extern void status_answer(Supervisor *supervisor, uint64_t id);
 extern void status_give_up(Supervisor *supervisor, bool all);
 
+/* calls.c */
+typedef struct Calls Calls;
+extern const Settings *calls_settings(void *context);
+extern void calls_request(void *context, RestCall kind, const json_t *body, RestCallDone done,
+						  void *arg);
+extern bool calls_answer(Supervisor *supervisor, const HaAction *answer);
+extern void calls_turn(Supervisor *supervisor);
+extern void calls_close(Supervisor *supervisor);
+
 /* supervisor.c */
 extern void supervisor_log(void *context, int level, const char *message, const char *detail,
 						   const char *hint);
 extern void supervisor_end(Supervisor *supervisor, int exit_code);
+extern void supervisor_reload(Supervisor *supervisor);
 
 /* cache.c */
 extern LocalConfig *cache_apply(LocalConfig *local, const char *data_directory);
