@@ -26,8 +26,10 @@
 #define HA_HANDOVER_WAIT_MS		5000	/* for a candidate to confirm the shutdown checkpoint */
 #define HA_STREAM_LOST_MS		5000
 #define HA_REPAIR_MAX_MS		60000
+#define HA_SLOTS_PAUSE_MS		500		/* for the server to show what was made or dropped */
 #define HA_COMMAND_TIMEOUT_MS	60000
 #define HA_SCHEDULE_STALE_MS	30000
+#define HA_TTL_MAX_MS			86400000	/* no lease is longer */
 
 /* What a request to the store is for; at most one of each is under way. */
 typedef enum HaPurpose
@@ -133,6 +135,7 @@ struct HaNode
 	int64_t		lease_sent_ms;	/* before the renewal that succeeded was sent */
 	int64_t		lease_ttl_ms;	/* the ttl under which it was granted or renewed */
 	uint64_t	lease_version;	/* store version at which we got the key */
+	bool		is_giving_away;	/* a release was decided and its end is not known */
 	bool		is_fence_set;	/* we have set the fence since we drive */
 	int64_t		fence_ms;		/* what we set */
 	int64_t		leaderless_since_ms;	/* 0 = there is a leader */
@@ -191,7 +194,9 @@ struct HaNode
 	int64_t		status_put_ms;
 	Lsn			status_sent;
 	MemberRole	announced_role;	/* to callbacks */
+	int64_t		slots_asked_ms;	/* when slots were last made or dropped */
 	char		handled_request[40];	/* id of the requests/<me> under way or done */
+	char		request_problem[HA_REASON_MAX];	/* why it was refused; "" = it was not */
 	bool		is_request_running;
 
 	MemberRole	role;

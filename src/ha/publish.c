@@ -257,11 +257,18 @@ ha_keep_slots(HaNode *node)
 		!node->settings.use_slots || node->settings.tags.nofailover || !node->view.is_loaded ||
 		node->is_promoting)
 		return;
+	if (node->slots_asked_ms != 0 && node->now_ms < node->slots_asked_ms + HA_SLOTS_PAUSE_MS)
+	{
+		ha_wake(node, node->slots_asked_ms + HA_SLOTS_PAUSE_MS);
+		return;
+	}
+	node->slots_asked_ms = 0;
 	for (int i = 0; i < node->view.n_members; i++)
 	{
 		const Member *member = &node->view.members[i];
 		char		slot[64];
 		int			found = -1;
+		bool		is_behind;
 
 		if (strcmp(member->name, node->settings.name) == 0 || member->tags.nostream)
 			continue;
@@ -269,12 +276,16 @@ ha_keep_slots(HaNode *node)
 		for (int k = 0; k < postgres->n_slots; k++)
 			if (strcmp(postgres->slots[k].name, slot) == 0)
 				found = k;
+		is_behind = found >= 0 && !is_primary && !postgres->slots[found].is_active &&
+			postgres->slots[found].restart_lsn != 0 &&
+			postgres->slots[found].restart_lsn < postgres->checkpoint_redo;
+		if (found >= 0 && !is_behind)
+			continue;
+		node->slots_asked_ms = node->now_ms;
 		if (found < 0)
 			ha_name_copy(ha_add(node, HA_CREATE_SLOT, "slots", "for member \"%s\"", member->name)->slot,
 						 64, slot);
-		else if (!is_primary && !postgres->slots[found].is_active &&
-				 postgres->slots[found].restart_lsn != 0 &&
-				 postgres->slots[found].restart_lsn < postgres->checkpoint_redo)
+		else
 			ha_name_copy(ha_add(node, HA_DROP_SLOT, "slots",
 								"the slot of \"%s\" fell behind the last restartpoint", member->name)->slot,
 						 64, slot);

@@ -668,7 +668,11 @@ conf_write_all(const Settings *settings, int server_version_num, const char *con
 		ok = error_set(error, "out of memory");
 		goto done;
 	}
-	fprintf(file, "%sinclude '", header);
+	fputs(header, file);
+	/* a default of ours that the base file or the parameters can change: a
+	 * standby comes back to a restarted primary within a second, not five */
+	put_setting(file, "wal_retrieve_retry_interval", "1s");
+	fputs("include '", file);
 	for (const char *c = include; *c != '\0'; c++)
 		fprintf(file, "%s%c", *c == '\'' || *c == '\\' ? (*c == '\'' ? "'" : "\\") : "", *c);
 	fputs("'\n\n", file);
