@@ -106,21 +106,25 @@ NODE_OBJS = \
 	src/node/host.o \
 	src/node/peers.o \
 	src/node/postgres_json.o \
+	src/node/put_failover.o \
 	src/node/snapshot.o
 
 REST_OBJS = \
+	src/rest/access.o \
 	src/rest/documents.o \
 	src/rest/facts.o \
 	src/rest/health.o \
 	src/rest/query.o \
 	src/rest/rest.o \
-	src/rest/server.o
+	src/rest/server.o \
+	src/rest/switchover.o
 
 SUPERVISOR_OBJS = \
 	src/supervisor/act.o \
 	src/supervisor/baton.o \
 	src/supervisor/cache.o \
 	src/supervisor/callback.o \
+	src/supervisor/calls.o \
 	src/supervisor/data_files.o \
 	src/supervisor/log.o \
 	src/supervisor/notify.o \

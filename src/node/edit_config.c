@@ -1,11 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * edit_config.c
- *      Changes of the dynamic configuration: pause, resume, edit_config.
+ *      Changes of the dynamic configuration: pause, resume, edit_config,
+ *      and PATCH and PUT of REST.
  *
  * A change is a patch.  It is applied to the configuration as it is in the
  * store, checked, and written by compare-and-swap; who loses the race starts
- * again from the new text, HOST_EDIT_ATTEMPTS times in all.  Every change
+ * again from the new text, HOST_EDIT_ATTEMPTS times in all.  A whole new
+ * configuration takes the place of any that it finds.  Every change
  * ends by time alone, and is answered once.
  *
  * This does not need the baton: the configuration belongs to the cluster.
@@ -18,8 +20,9 @@
 #include "base/clock.h"
 #include "node/host_internal.h"
 
-#define EDIT_TIMEOUT_MS 60000
-#define NAMES_MAX       400
+#define EDIT_TIMEOUT_MS     60000
+#define HOST_PUT_TIMEOUT_MS 15000
+#define NAMES_MAX           400
 
 static void
 edit_end(Host *host, HostEdit *edit, bool ok, const char *text, const char *detail,
@@ -215,7 +218,7 @@ edit_attempt(Host *host, HostEdit *edit)
 		edit_refuse(host, edit, "the store has not been read yet", NULL);
 		return;
 	}
-	if (view->config_json == NULL)
+	if (view->config_json == NULL && !edit->is_whole)
 	{
 		edit_refuse(host, edit, "the cluster has no configuration in the store yet", NULL);
 		return;
@@ -228,7 +231,8 @@ edit_attempt(Host *host, HostEdit *edit)
 		return;
 	}
 	free(edit->written);
-	edit->written = dynamic_patch(view->config_json, edit->patch, &error);
+	edit->written =
+	    dynamic_patch(edit->is_whole ? NULL : view->config_json, edit->patch, &error);
 	if (edit->written == NULL)
 	{
 		edit_end(host, edit, false, error.message, error.detail, "22023");
@@ -236,7 +240,7 @@ edit_attempt(Host *host, HostEdit *edit)
 	}
 	if (!edit_validate(host, edit))
 		return;
-	if (json_text_equal(view->config_json, edit->written))
+	if (view->config_json != NULL && json_text_equal(view->config_json, edit->written))
 		edit_written(host, edit);
 	else
 		edit_submit(host, edit, view->config_version);
@@ -330,14 +334,9 @@ edit_give_up(Host *host, const char *reason)
 	}
 }
 
-/*
- * Change the dynamic configuration.  The answer comes through an HA_ANSWER
- * action from a later host_process(): its text is the new configuration, or
- * the reason why not.  False: too many changes are under way, no answer comes.
- */
-bool
-host_edit_config(Host *host, uint64_t command_id, const char *patch_json, bool wait,
-                 int64_t timeout_ms)
+/* A free place with this change in it, to be looked at by edit_process(); NULL: none. */
+static HostEdit *
+edit_begin(Host *host, uint64_t command_id, const char *patch_json, int64_t timeout_ms)
 {
 	for (int i = 0; i < HOST_EDITS; i++)
 	{
@@ -348,13 +347,44 @@ host_edit_config(Host *host, uint64_t command_id, const char *patch_json, bool w
 		memset(edit, 0, sizeof(*edit));
 		edit->patch = strdup(patch_json);
 		if (edit->patch == NULL)
-			return false;
+			return NULL;
 		edit->state = HOST_EDIT_NEW;
 		edit->command_id = command_id;
-		edit->wait = wait;
 		edit->deadline_ms = clock_now_ms() + (timeout_ms > 0 ? timeout_ms : EDIT_TIMEOUT_MS);
-		edit_read_patch(edit);
-		return true;
+		return edit;
 	}
-	return false;
+	return NULL;
+}
+
+/*
+ * Change the dynamic configuration.  The answer comes through an HA_ANSWER
+ * action from a later host_process(): its text is the new configuration, or
+ * the reason why not.  False: too many changes are under way, no answer comes.
+ */
+bool
+host_edit_config(Host *host, uint64_t command_id, const char *patch_json, bool wait,
+                 int64_t timeout_ms)
+{
+	HostEdit *edit = edit_begin(host, command_id, patch_json, timeout_ms);
+
+	if (edit == NULL)
+		return false;
+	edit->wait = wait;
+	edit_read_patch(edit);
+	return true;
+}
+
+/*
+ * The same as REST has it: a change that changes nothing is no mistake, and
+ * nobody is waited for.  Without is_patch the text is the whole configuration.
+ */
+bool
+host_put_config(Host *host, uint64_t command_id, const char *config_json, bool is_patch)
+{
+	HostEdit *edit = edit_begin(host, command_id, config_json, HOST_PUT_TIMEOUT_MS);
+
+	if (edit == NULL)
+		return false;
+	edit->is_whole = !is_patch;
+	return true;
 }

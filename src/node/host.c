@@ -227,6 +227,7 @@ commands_give_up(Host *host, const char *reason)
 		            "55000");
 	}
 	edit_give_up(host, reason);
+	put_give_up(host, reason);
 }
 
 /* ------------------------------------------------------------------------
@@ -499,6 +500,7 @@ reply_came(void *context, const DcsReply *reply)
 	if ((reply->id & HOST_REQUEST_BIT) != 0)
 	{
 		edit_reply(host, reply);
+		put_reply(host, reply);
 		return;
 	}
 	if (!holds_baton(host))

@@ -97,6 +97,21 @@ extern bool host_command(Host *host, const HaCommand *command); /* false: queue 
 extern bool host_edit_config(Host *host, uint64_t command_id, const char *patch_json, bool wait,
                              int64_t timeout_ms);
 
+/*
+ * The same for PATCH /config (is_patch) and PUT /config: a change that
+ * changes nothing is no mistake, and nobody is waited for.
+ */
+extern bool host_put_config(Host *host, uint64_t command_id, const char *config_json,
+                            bool is_patch);
+/*
+ * Write the key "failover", or clear it (!request->exists), if it still has
+ * request->version (0: if it is absent).  Needs no baton.  Answered through an
+ * HA_ANSWER action with this id: action->version is that of the written key;
+ * refused with sqlstate 40001 somebody else was faster.  False: too many are
+ * under way, no answer comes.
+ */
+extern bool host_put_failover(Host *host, uint64_t command_id, const FailoverRequest *request);
+
 extern const ClusterView *host_view(const Host *host); /* NULL: never loaded */
 extern bool host_store_is_reachable(const Host *host);
 extern int64_t host_store_last_seen_ms(const Host *host); /* wall clock; 0 never */

@@ -16,6 +16,7 @@
 #define HOST_QUEUE         512 /* inputs that wait */
 #define HOST_STEPS_MAX     256 /* inputs handled in one host_process() */
 #define HOST_EDITS         8   /* changes of the configuration under way */
+#define HOST_PUTS          8
 #define HOST_EDIT_ATTEMPTS 4   /* the first one and three more */
 #define HOST_PEER_TIMEOUT  300
 
@@ -89,12 +90,20 @@ typedef struct HostEdit
 	int attempts;
 	bool wait;
 	bool is_about_pause;
-	bool is_only_pause; /* the patch has no other key */
+	bool is_only_pause; /* the patch has no other key, and must change something */
+	bool is_whole;      /* "patch" is the whole configuration */
 	bool pause_wanted;
 	int64_t deadline_ms;
 	char *patch;   /* owned */
 	char *written; /* owned; what was, or is being, written */
 } HostEdit;
+
+/* The key "failover" being written; put_failover.c. */
+typedef struct HostPut
+{
+	uint64_t request_id; /* 0 = free */
+	uint64_t command_id;
+} HostPut;
 
 typedef struct HostDcsConfig
 {
@@ -142,6 +151,7 @@ struct Host
 	int n_commands;
 
 	HostEdit edits[HOST_EDITS];
+	HostPut puts[HOST_PUTS];
 	uint64_t next_request_id;
 
 	HostEvents events;
@@ -172,5 +182,9 @@ extern void edit_reply(Host *host, const DcsReply *reply);
 extern void edit_process(Host *host, int64_t now_ms);
 extern int64_t edit_deadline_ms(const Host *host); /* INT64_MAX = none */
 extern void edit_give_up(Host *host, const char *reason);
+
+/* put_failover.c */
+extern void put_reply(Host *host, const DcsReply *reply);
+extern void put_give_up(Host *host, const char *reason);
 
 #endif /* PATRONI_NODE_HOST_INTERNAL_H */

@@ -3,14 +3,18 @@
  * rest.c
  *      Routes requests: which path is answered how.
  *
- * Each request asks the supervisor for the status first, also when another
- * one did so a moment ago: an answer is never older than its question.
+ * A question asks the supervisor for the status first, also when another one
+ * did so a moment ago: an answer is never older than its question.  A call
+ * that changes something is checked for who may make it before its body is
+ * read, and then given to the supervisor.
  *
  * Invariants:
- *  (1) A client that goes away while its status is being found out leaves
- *      nothing behind but the Pending that the status callback frees.
- *  (2) rest_stop() may come while statuses are awaited; those that come later
- *      are ignored.
+ *  (1) A client that goes away while its status is being found out or its
+ *      call is being done leaves nothing behind but the Pending that the
+ *      callback frees.
+ *  (2) rest_stop() may come while statuses and results are awaited; those
+ *      that come later are ignored.
+ *  (3) No call reaches the supervisor that access_code() did not allow.
  *-------------------------------------------------------------------------
  */
 #include "rest/rest.h"
@@ -27,6 +31,7 @@
 #define BACKLOG_DEFAULT 128
 #define PENDING_MAX     512
 #define HEADERS_MAX     2048
+#define CALL_SECONDS    10 /* beyond what a call may take, to hear of its end */
 
 typedef struct Pending
 {
@@ -35,7 +40,24 @@ typedef struct Pending
 	struct Pending *previous;
 	Connection *connection; /* NULL: the client is gone */
 	ServerRequest request;
+	RestCall call; /* when it changes something */
 } Pending;
+
+/* The calls that change something. */
+static const struct
+{
+	const char *method;
+	const char *path;
+	RestCall call;
+	bool has_body;
+} calls[] = {
+	{ "PATCH", "/config", REST_PATCH_CONFIG, true },
+	{ "PUT", "/config", REST_PUT_CONFIG, true },
+	{ "POST", "/reload", REST_RELOAD, false },
+	{ "POST", "/switchover", REST_SWITCHOVER, true },
+	{ "POST", "/failover", REST_FAILOVER, true },
+	{ "DELETE", "/switchover", REST_DELETE_SWITCHOVER, false },
+};
 
 struct Rest
 {
@@ -54,17 +76,16 @@ struct Rest
  */
 
 static const json_t *
-restapi_setting(const RestStatus *status, const char *key)
+restapi_setting(const Settings *settings, const char *key)
 {
-	return status->settings == NULL
-	           ? NULL
-	           : json_object_get(json_object_get(status->settings->document, "restapi"), key);
+	return settings == NULL ? NULL
+	                        : json_object_get(json_object_get(settings->document, "restapi"), key);
 }
 
 static const char *
-server_token(const RestStatus *status)
+server_token(const Settings *settings)
 {
-	const char *tokens = json_string_value(restapi_setting(status, "server_tokens"));
+	const char *tokens = json_string_value(restapi_setting(settings, "server_tokens"));
 
 	if (tokens != NULL && strcasecmp(tokens, "productonly") == 0)
 		return "Patroni";
@@ -75,9 +96,9 @@ server_token(const RestStatus *status)
 
 /* restapi.http_extra_headers; what would break out of its line is left out. */
 static void
-extra_headers(const RestStatus *status, char *text, size_t size)
+extra_headers(const Settings *settings, char *text, size_t size)
 {
-	const json_t *headers = restapi_setting(status, "http_extra_headers");
+	const json_t *headers = restapi_setting(settings, "http_extra_headers");
 	size_t used = 0;
 	const char *name;
 	json_t *value;
@@ -105,26 +126,34 @@ answer_status_line(Connection *connection, int code)
 	connection_answer(connection, &answer);
 }
 
+static void
+answer_text(Connection *connection, const Settings *settings, int code, const char *content_type,
+            const char *header, const char *body)
+{
+	char headers[HEADERS_MAX];
+	ServerAnswer answer;
+	size_t used = (size_t) snprintf(headers, sizeof(headers), "%s", header);
+
+	extra_headers(settings, headers + used, sizeof(headers) - used);
+	memset(&answer, 0, sizeof(answer));
+	answer.status = code;
+	answer.server = server_token(settings);
+	answer.content_type = content_type;
+	answer.extra_headers = headers;
+	answer.body = body;
+	connection_answer(connection, &answer);
+}
+
 /* Takes "body" over; NULL makes an error page. */
 static void
 answer_json(Connection *connection, const RestStatus *status, int code, char *body)
 {
-	char headers[HEADERS_MAX];
-	ServerAnswer answer;
-
 	if (body == NULL)
 	{
 		connection_error_page(connection, 503, NULL);
 		return;
 	}
-	extra_headers(status, headers, sizeof(headers));
-	memset(&answer, 0, sizeof(answer));
-	answer.status = code;
-	answer.server = server_token(status);
-	answer.content_type = "application/json";
-	answer.extra_headers = headers;
-	answer.body = body;
-	connection_answer(connection, &answer);
+	answer_text(connection, status->settings, code, "application/json", "", body);
 	free(body);
 }
 
@@ -216,27 +245,20 @@ is_allowed(const char *method)
 	       strcmp(method, "OPTIONS") == 0;
 }
 
-static void
-handle_request(void *context, Connection *connection, const ServerRequest *request)
+/* What is remembered of a request until it can be answered; NULL: it is answered. */
+static Pending *
+pending_create(Rest *rest, Connection *connection, const ServerRequest *request)
 {
-	Rest *rest = context;
-	Pending *pending;
-	char reason[64];
+	Pending *pending = rest->n_pending < PENDING_MAX ? calloc(1, sizeof(Pending)) : NULL;
 
-	if (!is_allowed(request->method))
-	{
-		snprintf(reason, sizeof(reason), "Unsupported method ('%s')", request->method);
-		connection_error_page(connection, 501, reason);
-		return;
-	}
-	pending = rest->n_pending < PENDING_MAX ? calloc(1, sizeof(Pending)) : NULL;
 	if (pending == NULL)
 	{
 		connection_error_page(connection, 503, NULL);
-		return;
+		return NULL;
 	}
 	pending->rest = rest;
 	pending->request = *request;
+	explicit_bzero(pending->request.authorization, sizeof(pending->request.authorization));
 	pending->connection = connection;
 	pending->next = rest->pending;
 	if (pending->next != NULL)
@@ -251,7 +273,130 @@ handle_request(void *context, Connection *connection, const ServerRequest *reque
 		snprintf(line, sizeof(line), "REST request %s %s", request->method, request->path);
 		rest->ops.log(rest->ops.context, 0, line);
 	}
-	rest->ops.status(rest->ops.context, status_found, pending);
+	return pending;
+}
+
+/* How long a call may take until its answer is "unknown" (rest-api.md 6.7, 9). */
+int
+rest_call_seconds(const Settings *settings)
+{
+	int64_t seconds = settings == NULL ? 0 : settings->loop_wait_ms / 1000;
+
+	if (seconds > 3600)
+		seconds = 3600;
+	return 2 * (seconds > 10 ? (int) seconds : 10);
+}
+
+/* The supervisor did what was asked for, or did not. */
+static void
+call_done(void *arg, const RestResult *result)
+{
+	Pending *pending = arg;
+	Rest *rest = pending->rest;
+
+	if (rest != NULL && pending->connection != NULL)
+	{
+		if (result->text == NULL)
+			connection_error_page(pending->connection, result->status, NULL);
+		else
+			answer_text(pending->connection, rest->ops.settings(rest->ops.context), result->status,
+			            result->is_json ? "application/json" : "text/html", "", result->text);
+	}
+	pending_free(pending);
+}
+
+static void
+make_call(Pending *pending, const json_t *body)
+{
+	const Rest *rest = pending->rest;
+
+	connection_allow_seconds(pending->connection,
+	                         rest_call_seconds(rest->ops.settings(rest->ops.context)) +
+	                             CALL_SECONDS);
+	rest->ops.call(rest->ops.context, pending->call, body, call_done, pending);
+}
+
+/* The body is there; NULL: the client is gone. */
+static void
+body_read(void *arg, const char *text, size_t length)
+{
+	Pending *pending = arg;
+	json_t *body = text == NULL ? NULL : json_loadb(text, length, 0, NULL);
+
+	if (text == NULL)
+		pending_free(pending);
+	else if (!json_is_object(body) || json_object_size(body) == 0)
+	{
+		connection_error_page(pending->connection, 400, NULL);
+		pending_free(pending);
+	}
+	else
+		make_call(pending, body);
+	json_decref(body);
+}
+
+/* 0, or the error page for a body that cannot be read. */
+static int
+body_code(int64_t length)
+{
+	return length < 0 ? 411 : length == 0 ? 400 : length > SERVER_BODY_MAX ? 413 : 0;
+}
+
+static void
+handle_call(Rest *rest, Connection *connection, const ServerRequest *request, size_t index)
+{
+	const Settings *settings = rest->ops.settings(rest->ops.context);
+	const char *text;
+	Pending *pending;
+	int code;
+
+	code = access_code(settings, request->has_authorization ? request->authorization : NULL, &text);
+	if (code != 0)
+	{
+		answer_text(connection, settings, code, "text/html",
+		            code == 401 ? "WWW-Authenticate: Basic realm=\"Patroni\"\r\n" : "", text);
+		return;
+	}
+	code = calls[index].has_body ? body_code(request->content_length) : 0;
+	if (code != 0)
+	{
+		connection_error_page(connection, code, NULL);
+		return;
+	}
+	pending = pending_create(rest, connection, request);
+	if (pending == NULL)
+		return;
+	pending->call = calls[index].call;
+	if (calls[index].has_body)
+		connection_read_body(connection, (size_t) request->content_length, body_read, pending);
+	else
+		make_call(pending, NULL);
+}
+
+static void
+handle_request(void *context, Connection *connection, const ServerRequest *request)
+{
+	Rest *rest = context;
+	Pending *pending;
+	char reason[64];
+
+	for (size_t i = 0; rest->ops.call != NULL && i < sizeof(calls) / sizeof(calls[0]); i++)
+	{
+		if (strcmp(request->method, calls[i].method) == 0 && is_route(request->path, calls[i].path))
+		{
+			handle_call(rest, connection, request, i);
+			return;
+		}
+	}
+	if (!is_allowed(request->method))
+	{
+		snprintf(reason, sizeof(reason), "Unsupported method ('%s')", request->method);
+		connection_error_page(connection, 501, reason);
+		return;
+	}
+	pending = pending_create(rest, connection, request);
+	if (pending != NULL)
+		rest->ops.status(rest->ops.context, status_found, pending);
 }
 
 /* ------------------------------------------------------------------------

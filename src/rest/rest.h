@@ -3,8 +3,10 @@
  * rest.h
  *      The REST API of a node, served by the supervisor.
  *
- * Patroni's paths, status codes and JSON (rest-api.md).  This part answers
- * GET, HEAD and OPTIONS; all other methods are refused with 501.
+ * Patroni's paths, status codes and JSON (rest-api.md).  Besides GET, HEAD and
+ * OPTIONS there are the calls that change something (RestCall); all else is
+ * refused with 501.  Such a call is allowed only with the user name and the
+ * password of restapi.authentication, and to nobody where that is not set.
  *
  * Whether this node may call itself primary is read from the lease page at
  * the moment the answer is written: a node whose fence is closed is no
@@ -17,6 +19,7 @@
 #define PATRONI_REST_REST_H
 
 #include <event2/event.h>
+#include <jansson.h>
 
 #include "base/error.h"
 #include "base/lease_page.h"
@@ -46,6 +49,27 @@ typedef struct RestStatus
 
 typedef void (*RestDone)(void *arg, const RestStatus *status);
 
+/* The calls that change something. */
+typedef enum RestCall
+{
+	REST_PATCH_CONFIG,
+	REST_PUT_CONFIG,
+	REST_RELOAD,
+	REST_SWITCHOVER,
+	REST_FAILOVER,
+	REST_DELETE_SWITCHOVER,
+} RestCall;
+
+/* What became of a call. */
+typedef struct RestResult
+{
+	int status;
+	bool is_json;
+	const char *text; /* the body, borrowed; NULL = an error page */
+} RestResult;
+
+typedef void (*RestCallDone)(void *arg, const RestResult *result);
+
 typedef struct RestOps
 {
 	void *context;
@@ -57,6 +81,14 @@ typedef struct RestOps
 	 * a stub for each, so calling late is harmless.
 	 */
 	void (*status)(void *context, RestDone done, void *arg);
+	/* The settings in force, borrowed; NULL: none yet.  Decides who may call. */
+	const Settings *(*settings)(void *context);
+	/*
+	 * Do it, and call done(arg, result) exactly once, at once or within
+	 * rest_call_seconds(); like "status" also after rest_stop().  "body" is a
+	 * JSON object, or NULL where the call has none; borrowed.
+	 */
+	void (*call)(void *context, RestCall call, const json_t *body, RestCallDone done, void *arg);
 	/* level: 0 debug, 1 log, 2 warning; may be NULL */
 	void (*log)(void *context, int level, const char *message);
 } RestOps;
@@ -77,5 +109,7 @@ extern void rest_stop(Rest *rest); /* NULL is fine */
 /* Listen elsewhere; does nothing when it is the same.  On false the old one stays. */
 extern bool rest_reconfigure(Rest *rest, const RestListen *listen, Error *error) MUST_CHECK;
 extern int rest_port(const Rest *rest);
+/* How long a call may take until its answer is "unknown". */
+extern int rest_call_seconds(const Settings *settings);
 
 #endif /* PATRONI_REST_REST_H */

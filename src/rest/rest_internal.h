@@ -52,6 +52,9 @@ typedef struct RestFacts
 extern void query_parse(RestQuery *query, const char *text);
 extern const char *query_get(const RestQuery *query, const char *name); /* NULL = absent */
 
+/* access.c: 0 = allowed; else the status, and the reason in *text */
+extern int access_code(const Settings *settings, const char *authorization, const char **text);
+
 /* facts.c */
 extern void rest_facts(RestFacts *facts, const RestStatus *status, int64_t now_ms, int64_t wall_ms);
 

@@ -10,12 +10,15 @@
  *
  * Invariants:
  *  (1) At most CONNECTIONS_MAX connections; more are closed at once.
- *  (2) A connection lives at most REQUEST_SECONDS until its request is
- *      complete, and as long again until its answer is written.
- *  (3) A request's head has at most HEAD_MAX bytes.  Bodies are not read: no
- *      method that is answered has one; what comes is thrown away, up to
- *      BODY_MAX.
- *  (4) Nothing a client sent is used before the head is complete.
+ *  (2) A connection lives at most REQUEST_SECONDS until its head is complete,
+ *      as long again until its body is, if that is wanted, until the answer
+ *      is known (or what connection_allow_seconds() said) and until that is
+ *      written.
+ *  (3) A request's head has at most HEAD_MAX bytes.  A body is read only when
+ *      connection_read_body() wants it, up to SERVER_BODY_MAX; any other is
+ *      thrown away, up to the same length.
+ *  (4) Nothing a client sent is used before the head is complete, nor the
+ *      body before all of it is there.
  *-------------------------------------------------------------------------
  */
 #include "rest/server.h"
@@ -39,13 +42,13 @@
 
 #define CONNECTIONS_MAX 256
 #define HEAD_MAX        (16 * 1024)
-#define BODY_MAX        (1024 * 1024)
 #define REQUEST_SECONDS 5
 #define LINGER_SECONDS  1
 
 typedef enum ConnectionState
 {
 	CONNECTION_READING,   /* the head is not complete */
+	CONNECTION_BODY,      /* the body is not complete */
 	CONNECTION_WAITING,   /* the request is being handled */
 	CONNECTION_WRITING,   /* the answer is on its way */
 	CONNECTION_LINGERING, /* answered; throws away what the client still sends */
@@ -62,6 +65,9 @@ struct Connection
 	ConnectionState state;
 	bool has_body; /* the client may still be sending */
 	size_t discarded;
+	ServerBodyDone body_done; /* CONNECTION_BODY */
+	void *body_arg;
+	size_t body_length;
 };
 
 struct Server
@@ -82,6 +88,8 @@ connection_close(Connection *connection)
 
 	if (connection->place != NULL)
 		*connection->place = NULL;
+	if (connection->body_done != NULL)
+		connection->body_done(connection->body_arg, NULL, 0);
 	if (connection->previous != NULL)
 		connection->previous->next = connection->next;
 	else
@@ -121,12 +129,30 @@ usual_reason(int status)
 	{
 		case 200:
 			return "OK";
+		case 202:
+			return "Accepted";
 		case 400:
 			return "Bad Request";
+		case 401:
+			return "Unauthorized";
+		case 403:
+			return "Forbidden";
+		case 404:
+			return "Not Found";
 		case 408:
 			return "Request Timeout";
+		case 409:
+			return "Conflict";
+		case 411:
+			return "Length Required";
+		case 412:
+			return "Precondition Failed";
+		case 413:
+			return "Request Entity Too Large";
 		case 414:
 			return "Request-URI Too Long";
+		case 422:
+			return "Unprocessable Entity";
 		case 431:
 			return "Request Header Fields Too Large";
 		case 501:
@@ -276,6 +302,72 @@ parse_request_line(const char *line, const char *end, ServerRequest *request)
 	return 0;
 }
 
+/* If the line is the header "name:", the value without blanks around it. */
+static const char *
+header_value(const char *line, const char *end, const char *name, size_t *length)
+{
+	size_t name_length = strlen(name);
+
+	if ((size_t) (end - line) < name_length || strncasecmp(line, name, name_length) != 0)
+		return NULL;
+	line += name_length;
+	while (line < end && (*line == ' ' || *line == '\t'))
+		line++;
+	while (end > line && isspace((unsigned char) end[-1]))
+		end--;
+	*length = (size_t) (end - line);
+	return line;
+}
+
+/* False: it is no length, or contradicts an earlier one. */
+static bool
+parse_content_length(const char *value, size_t length, int64_t *result)
+{
+	int64_t number = 0;
+
+	if (length == 0 || length > 15)
+		return false;
+	for (size_t i = 0; i < length; i++)
+	{
+		if (!isdigit((unsigned char) value[i]))
+			return false;
+		number = number * 10 + (value[i] - '0');
+	}
+	if (*result >= 0 && *result != number)
+		return false;
+	*result = number;
+	return true;
+}
+
+/* The headers that matter.  Returns 0, or the status of the error page. */
+static int
+parse_headers(const char *head, const char *end, ServerRequest *request)
+{
+	request->content_length = -1;
+	while (head < end)
+	{
+		const char *newline = memchr(head, '\n', (size_t) (end - head));
+		const char *line_end = newline == NULL ? end : newline;
+		const char *value;
+		size_t length;
+
+		if ((value = header_value(head, line_end, "Content-Length:", &length)) != NULL &&
+		    !parse_content_length(value, length, &request->content_length))
+			return 400;
+		if ((value = header_value(head, line_end, "Authorization:", &length)) != NULL &&
+		    !request->has_authorization)
+		{
+			request->has_authorization = true;
+			if (length < sizeof(request->authorization) && memchr(value, '\0', length) == NULL)
+				memcpy(request->authorization, value, length);
+		}
+		if (newline == NULL)
+			break;
+		head = newline + 1;
+	}
+	return 0;
+}
+
 /* Does any header announce a body?  Then the client must be let finish. */
 static bool
 announces_body(const char *head, const char *end)
@@ -344,6 +436,8 @@ read_head(Connection *connection)
 		line_end--;
 	memset(&request, 0, sizeof(request));
 	status = parse_request_line(data, line_end, &request);
+	if (status == 0)
+		status = parse_headers(line_end, data + length, &request);
 	connection->has_body =
 	    status != 0 || announces_body(data, data + length) || evbuffer_get_length(input) > length;
 	evbuffer_drain(input, length);
@@ -353,6 +447,54 @@ read_head(Connection *connection)
 		connection_error_page(connection, status, NULL);
 	else
 		connection->server->handle(connection->server->context, connection, &request);
+	explicit_bzero(request.authorization, sizeof(request.authorization));
+}
+
+/* Hand the body over when all of it is there. */
+static void
+read_body(Connection *connection)
+{
+	struct evbuffer *input = bufferevent_get_input(connection->buffer);
+	ServerBodyDone done = connection->body_done;
+	char *body;
+
+	if (evbuffer_get_length(input) < connection->body_length)
+		return;
+	connection->body_done = NULL;
+	connection->has_body = evbuffer_get_length(input) > connection->body_length;
+	connection->state = CONNECTION_WAITING;
+	connection_set_timer(connection, REQUEST_SECONDS);
+	bufferevent_setwatermark(connection->buffer, EV_READ, 0, HEAD_MAX);
+	body = malloc(connection->body_length + 1);
+	if (body == NULL)
+	{
+		connection->body_done = done;
+		connection_close(connection);
+		return;
+	}
+	evbuffer_remove(input, body, connection->body_length);
+	body[connection->body_length] = '\0';
+	done(connection->body_arg, body, connection->body_length);
+	free(body);
+}
+
+/* Read the body, then call done().  To be called while the request is handled. */
+void
+connection_read_body(Connection *connection, size_t length, ServerBodyDone done, void *arg)
+{
+	connection->body_done = done;
+	connection->body_arg = arg;
+	connection->body_length = length;
+	connection->state = CONNECTION_BODY;
+	bufferevent_setwatermark(connection->buffer, EV_READ, 0, length < HEAD_MAX ? HEAD_MAX : length);
+	read_body(connection);
+}
+
+/* Let the answer take longer than usual. */
+void
+connection_allow_seconds(Connection *connection, int seconds)
+{
+	connection_set_timer(connection, seconds);
 }
 
 /* The answer is written: close, but let a client that still sends read it first. */
@@ -380,9 +522,14 @@ on_read(struct bufferevent *buffer, void *context)
 		read_head(connection);
 		return;
 	}
+	if (connection->state == CONNECTION_BODY)
+	{
+		read_body(connection);
+		return;
+	}
 	connection->discarded += evbuffer_get_length(input);
 	evbuffer_drain(input, evbuffer_get_length(input));
-	if (connection->discarded > BODY_MAX)
+	if (connection->discarded > SERVER_BODY_MAX)
 		connection_close(connection);
 }
 

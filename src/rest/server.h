@@ -7,6 +7,8 @@
 #ifndef PATRONI_REST_SERVER_H
 #define PATRONI_REST_SERVER_H
 
+#include <stdint.h>
+
 #include <event2/event.h>
 
 #include "base/error.h"
@@ -14,6 +16,8 @@
 #define SERVER_METHOD_MAX 16
 #define SERVER_PATH_MAX   1024
 #define SERVER_QUERY_MAX  4096
+#define SERVER_AUTH_MAX   1024
+#define SERVER_BODY_MAX   (1024 * 1024)
 
 typedef struct Server Server;
 typedef struct Connection Connection;
@@ -23,6 +27,9 @@ typedef struct ServerRequest
 	char method[SERVER_METHOD_MAX]; /* letters only */
 	char path[SERVER_PATH_MAX];     /* as sent, without the query */
 	char query[SERVER_QUERY_MAX];   /* as sent, without the "?"; "" = none */
+	bool has_authorization;
+	char authorization[SERVER_AUTH_MAX]; /* the header's value; "" also when it is too long */
+	int64_t content_length;              /* -1 = no such header */
 } ServerRequest;
 
 typedef struct ServerAnswer
@@ -53,6 +60,16 @@ typedef struct ServerConfig
 extern Server *server_start(struct event_base *base, const ServerConfig *config, Error *error);
 extern void server_stop(Server *server); /* NULL is fine */
 extern int server_port(const Server *server);
+/*
+ * Read the body of "length" bytes, at most SERVER_BODY_MAX, then call done();
+ * with "body" NULL when the client went away or took too long: then the
+ * connection is gone.  The body is borrowed, and ends with a NUL.
+ */
+typedef void (*ServerBodyDone)(void *arg, const char *body, size_t length);
+extern void connection_read_body(Connection *connection, size_t length, ServerBodyDone done,
+                                 void *arg);
+/* The answer may take that long; without this it is some seconds. */
+extern void connection_allow_seconds(Connection *connection, int seconds);
 extern void connection_keep(Connection *connection, Connection **place);
 extern void connection_answer(Connection *connection, const ServerAnswer *answer);
 /* Python's error page, as Patroni's clients know it. */

@@ -198,6 +198,8 @@ act_carry_out(void *context, const HaAction *action)
 			supervisor_end(supervisor, action->exit_code);
 			break;
 		case HA_ANSWER:
+			if (calls_answer(supervisor, action))
+				break;
 			log_format(LOG_LEVEL_DEBUG, "command %llu is %s: %s",
 					   (unsigned long long) action->command_id, action->ok ? "done" : "refused",
 					   action->text != NULL ? action->text : action->because);

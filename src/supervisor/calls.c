@@ -1,0 +1,299 @@
+/*-------------------------------------------------------------------------
+ *
+ * calls.c
+ *      What REST is asked to change: the dynamic configuration, the leader,
+ *      our own configuration.
+ *
+ * None of it needs the baton: what belongs to the cluster is written to the
+ * store, and who leads acts on it.  So this works as well while the worker
+ * drives, and on the old leader through a whole switchover, of which this
+ * program is the part that stays.
+ *
+ * Invariants:
+ *  (1) Every call is answered once, and ends by time alone.
+ *  (2) Ids of these calls have CALL_BIT, so that nobody else answers them.
+ *-------------------------------------------------------------------------
+ */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "rest/switchover.h"
+#include "supervisor/log.h"
+#include "supervisor/supervisor_internal.h"
+
+#define CALL_BIT  (UINT64_C(1) << 62)
+#define CALLS_MAX 16
+
+typedef enum CallState
+{
+	CALL_FREE,
+	CALL_WRITING,	/* the host has it, under "id" */
+	CALL_WATCHING,	/* written; the view shows how it ends */
+} CallState;
+
+typedef struct Call
+{
+	CallState state;
+	RestCall kind;
+	RestCallDone done;
+	void *arg;
+	uint64_t id;
+	int seconds;
+	int64_t deadline_ms;
+	RestMove move;
+} Call;
+
+struct Calls
+{
+	Call items[CALLS_MAX];
+	uint64_t next_id;
+};
+
+static bool
+is_move(const Call *call)
+{
+	return call->kind == REST_SWITCHOVER || call->kind == REST_FAILOVER;
+}
+
+/* "result" may point into the call. */
+static void
+call_end(Call *call, const RestResult *result)
+{
+	call->state = CALL_FREE;
+	call->done(call->arg, result);
+}
+
+static void
+call_end_text(Call *call, int status, const char *text)
+{
+	RestResult result = { .status = status, .text = text };
+
+	call_end(call, &result);
+}
+
+/* Has the move come to its end? */
+static void
+call_watch(Supervisor *supervisor, Call *call)
+{
+	RestResult result;
+
+	if (call->state == CALL_WATCHING && move_look(&call->move, host_view(supervisor->host), &result))
+		call_end(call, &result);
+}
+
+/* The host is done with a configuration.  Keys in the order of Patroni's JSON. */
+static void
+config_answered(Call *call, const HaAction *answer)
+{
+	json_t *config = answer->ok && answer->text != NULL ? json_loads(answer->text, 0, NULL) : NULL;
+	char *text = config == NULL ? NULL : json_dumps(config, JSON_ENSURE_ASCII);
+	const char *sqlstate = answer->sqlstate == NULL ? "" : answer->sqlstate;
+	RestResult result = { .status = 200, .is_json = true, .text = text };
+
+	json_decref(config);
+	if (!answer->ok)
+	{
+		result.is_json = false;
+		result.text = answer->text != NULL ? answer->text : answer->because;
+		/* 40001: others were faster each time; 22023: the new configuration is wrong */
+		result.status = strcmp(sqlstate, "40001") == 0 ? 409 : strcmp(sqlstate, "22023") == 0 ? 400 : 503;
+		if (result.status == 409)
+			result.text = NULL;
+	}
+	call_end(call, &result);
+	free(text);
+}
+
+static void
+failover_answered(Supervisor *supervisor, Call *call, const HaAction *answer)
+{
+	bool is_raced = answer->sqlstate != NULL && strcmp(answer->sqlstate, "40001") == 0;
+
+	if (answer->ok && is_move(call))
+	{
+		call->move.version = answer->version;
+		call->state = CALL_WATCHING;
+		call_watch(supervisor, call);
+	}
+	else if (answer->ok)
+		call_end_text(call, 200, "scheduled switchover deleted");
+	else if (is_move(call))
+		call_end_text(call, 503, "failed to write failover key into DCS");
+	else
+		call_end_text(call, is_raced ? 409 : 503, NULL);
+}
+
+/* HA_ANSWER: is it ours?  False: it belongs to somebody else. */
+bool
+calls_answer(Supervisor *supervisor, const HaAction *answer)
+{
+	if ((answer->command_id & CALL_BIT) == 0)
+		return false;
+	for (int i = 0; supervisor->calls != NULL && i < CALLS_MAX; i++)
+	{
+		Call *call = &supervisor->calls->items[i];
+
+		if (call->state != CALL_WRITING || call->id != answer->command_id)
+			continue;
+		if (call->kind == REST_PATCH_CONFIG || call->kind == REST_PUT_CONFIG)
+			config_answered(call, answer);
+		else
+			failover_answered(supervisor, call, answer);
+		break;
+	}
+	return true;
+}
+
+/* Look at the calls under way; after each event, and at least each BATON_CHECK_MS. */
+void
+calls_turn(Supervisor *supervisor)
+{
+	int64_t now_ms = clock_now_ms();
+
+	for (int i = 0; supervisor->calls != NULL && i < CALLS_MAX; i++)
+	{
+		Call *call = &supervisor->calls->items[i];
+		RestResult result = { .status = 503 };
+
+		call_watch(supervisor, call);
+		if (call->state == CALL_FREE || now_ms < call->deadline_ms)
+			continue;
+		if (is_move(call))
+			move_time_out(&call->move, call->seconds, &result);
+		call_end(call, &result);
+	}
+}
+
+/* The end of this program: nobody will look at the calls any more. */
+void
+calls_close(Supervisor *supervisor)
+{
+	for (int i = 0; supervisor->calls != NULL && i < CALLS_MAX; i++)
+	{
+		if (supervisor->calls->items[i].state != CALL_FREE)
+			call_end_text(&supervisor->calls->items[i], 503,
+						  "the member is shutting down; the operation may still be in progress");
+	}
+	free(supervisor->calls);
+	supervisor->calls = NULL;
+}
+
+static void
+start_config(Supervisor *supervisor, Call *call, const json_t *body)
+{
+	char *text = json_dumps(body, JSON_COMPACT | JSON_ENSURE_ASCII);
+	bool is_patch = call->kind == REST_PATCH_CONFIG;
+	const ClusterView *view = host_view(supervisor->host);
+	bool is_sent;
+
+	/* rest-api.md 6.1: an error page when there is nothing to patch */
+	is_sent = text != NULL && view != NULL && view->is_loaded &&
+			  (!is_patch || view->config_json != NULL) &&
+			  host_put_config(supervisor->host, call->id, text, is_patch);
+	free(text);
+	if (!is_sent)
+		call_end_text(call, 503, NULL);
+}
+
+static void
+start_move(Supervisor *supervisor, Call *call, const json_t *body)
+{
+	const ClusterView *view = host_view(supervisor->host);
+	RestResult result;
+
+	if (view == NULL || !view->is_loaded || !host_store_is_reachable(supervisor->host))
+		call_end_text(call, 503, "the store cannot be reached");
+	else if (!move_check(&call->move, call->kind == REST_SWITCHOVER, body,
+						 host_settings(supervisor->host), view, clock_wall_ms(), &result))
+		call_end(call, &result);
+	else
+	{
+		const FailoverRequest *request = &call->move.request;
+
+		log_format(LOG_LEVEL_LOG, "REST asks for a %s%s to %s%s%s%s%s",
+				   request->is_scheduled ? "scheduled " : "",
+				   call->move.is_switchover ? "switchover" : "failover",
+				   request->candidate[0] != '\0' ? "\"" : "the best member", request->candidate,
+				   request->candidate[0] != '\0' ? "\"" : "", request->is_scheduled ? " at " : "",
+				   request->scheduled_at);
+		if (!host_put_failover(supervisor->host, call->id, request))
+			call_end_text(call, 503, "failed to write failover key into DCS");
+	}
+}
+
+static void
+start_delete(Supervisor *supervisor, Call *call)
+{
+	const ClusterView *view = host_view(supervisor->host);
+	FailoverRequest nothing;
+
+	if (view == NULL || !view->is_loaded || !host_store_is_reachable(supervisor->host))
+	{
+		call_end_text(call, 503, "the store cannot be reached");
+		return;
+	}
+	if (!view->failover.is_scheduled)
+	{
+		call_end_text(call, 404, "no switchover is scheduled");
+		return;
+	}
+	memset(&nothing, 0, sizeof(nothing));
+	nothing.version = view->failover.version;
+	if (!host_put_failover(supervisor->host, call->id, &nothing))
+		call_end_text(call, 503, NULL);
+}
+
+/* RestOps.settings: the settings in force. */
+const Settings *
+calls_settings(void *context)
+{
+	const Supervisor *supervisor = context;
+
+	return host_settings(supervisor->host);
+}
+
+/* RestOps.call: start what was asked for. */
+void
+calls_request(void *context, RestCall kind, const json_t *body, RestCallDone done, void *arg)
+{
+	Supervisor *supervisor = context;
+	RestResult busy = { .status = 503, .text = "too many calls are under way, try again later" };
+	RestResult reloading = { .status = 202, .text = "reload scheduled" };
+	Call *call = NULL;
+
+	if (kind == REST_RELOAD)
+	{
+		kill(getpid(), SIGHUP);
+		done(arg, &reloading);
+		return;
+	}
+	if (supervisor->calls == NULL)
+		supervisor->calls = calloc(1, sizeof(Calls));
+	for (int i = 0; supervisor->calls != NULL && call == NULL && i < CALLS_MAX; i++)
+	{
+		if (supervisor->calls->items[i].state == CALL_FREE)
+			call = &supervisor->calls->items[i];
+	}
+	if (call == NULL)
+	{
+		done(arg, &busy);
+		return;
+	}
+	memset(call, 0, sizeof(*call));
+	call->state = CALL_WRITING;
+	call->kind = kind;
+	call->done = done;
+	call->arg = arg;
+	call->id = CALL_BIT | ++supervisor->calls->next_id;
+	call->seconds = rest_call_seconds(host_settings(supervisor->host));
+	call->deadline_ms = clock_now_ms() + call->seconds * INT64_C(1000);
+	if (kind == REST_PATCH_CONFIG || kind == REST_PUT_CONFIG)
+		start_config(supervisor, call, body);
+	else if (kind == REST_DELETE_SWITCHOVER)
+		start_delete(supervisor, call);
+	else
+		start_move(supervisor, call, body);
+}
