@@ -235,6 +235,7 @@ send_to_member(HaNode *node, const HaCommand *command)
 	char		detail[HA_TEXT_MAX];
 	json_t	   *arguments;
 	char		message[64];
+	uint64_t	hash = UINT64_C(0xcbf29ce484222325);
 
 	snprintf(message, sizeof(message), "cannot %s the member", command_name(command->kind));
 	if (cluster_find_member(&node->view, command->member) == NULL)
@@ -255,7 +256,10 @@ send_to_member(HaNode *node, const HaCommand *command)
 		return;
 	memset(&request, 0, sizeof(request));
 	ha_name_copy(request.member, sizeof(request.member), command->member);
-	snprintf(request.id, sizeof(request.id), "%.16s-%llx", node->settings.name,
+	/* a hash, as a cut name may end within a character */
+	for (const char *c = node->settings.name; *c != '\0'; c++)
+		hash = (hash ^ (unsigned char) *c) * UINT64_C(0x100000001b3);
+	snprintf(request.id, sizeof(request.id), "%llx-%llx", (unsigned long long) hash,
 			 (unsigned long long) node->wall_ms);
 	ha_name_copy(waiting->request_id, sizeof(waiting->request_id), request.id);
 	ha_name_copy(request.command, sizeof(request.command), command_name(command->kind));
@@ -358,6 +362,9 @@ ha_command(HaNode *node, const HaCommand *command)
 		case HA_COMMAND_FLUSH_SWITCHOVER:
 			if (!node->view.failover.is_scheduled)
 				refuse(node, command->id, SQLSTATE_NOT_NOW, "no switchover is scheduled", NULL, NULL);
+			else if (node->store_silent || !ha_is_ready(node, FOR_FAILOVER))
+				refuse(node, command->id, SQLSTATE_NOT_NOW, "cannot delete the scheduled switchover",
+					   "The store does not answer, or is busy.", "Try again.");
 			else
 			{
 				ha_clear_request(node, NULL, "command", "the scheduled switchover was cancelled");
@@ -375,7 +382,7 @@ ha_command(HaNode *node, const HaCommand *command)
 
 /* The end of a request to the store that a command had made. */
 void
-ha_command_reply(HaNode *node, HaPurpose purpose, HaOutcome outcome)
+ha_command_reply(HaNode *node, HaPurpose purpose, HaOutcome outcome, uint64_t version)
 {
 	for (int i = 0; i < HA_COMMANDS_MAX; i++)
 	{
@@ -388,6 +395,7 @@ ha_command_reply(HaNode *node, HaPurpose purpose, HaOutcome outcome)
 			continue;
 		waiting->is_submitted = false;
 		waiting->is_accepted = true;
+		waiting->version = version;
 		if (outcome == HA_OUTCOME_DONE)
 			continue;
 		refuse(node, waiting->command.id, SQLSTATE_NOT_NOW,
@@ -426,7 +434,7 @@ look_at_move(HaNode *node, HaWaiting *waiting)
 			answer_ok(node, command->id, "%c%s to \"%s\" instead of \"%s\"", what[0] - 'a' + 'A',
 					  what + 1, view->leader, command->candidate);
 	}
-	else if (!view->failover.exists && view->has_leader)
+	else if (!view->failover.exists && view->has_leader && view->revision >= waiting->version)
 	{
 		char		detail[HA_TEXT_MAX];
 
@@ -504,6 +512,7 @@ ha_finish_member_request(HaNode *node, bool ok, const char *result)
 	HaAction   *action;
 
 	node->is_request_running = false;
+	ha_name_copy(node->request_problem, sizeof(node->request_problem), ok ? "" : result);
 	if (request == NULL || request->is_done || !ha_is_ready(node, FOR_MEMBER_REQUEST))
 		return;
 	done = *request;
@@ -537,19 +546,26 @@ ha_member_requests_look(HaNode *node)
 	HaCommand	command;
 	const char *problem = NULL;
 
-	if (request == NULL || request->is_done || node->store_silent ||
-		ha_is_pending(node, FOR_MEMBER_REQUEST))
+	if (request == NULL || request->is_done || request->id[0] == '\0' || node->store_silent ||
+		!ha_is_ready(node, FOR_MEMBER_REQUEST))
 		return;
 	if (strcmp(request->id, node->handled_request) == 0)
 	{
 		/* its end is noticed where it ends; the baton may have moved meanwhile */
-		if (!node->is_request_running && node->goal == HA_GOAL_NONE && node->task == HA_TASK_NONE &&
-			ha_is_running(node))
-			ha_finish_member_request(node, true, "done");
+		if (!node->is_request_running &&
+			(node->request_problem[0] != '\0' ||
+			 (node->goal == HA_GOAL_NONE && node->task == HA_TASK_NONE && ha_is_running(node))))
+		{
+			char		problem[HA_REASON_MAX];
+
+			ha_name_copy(problem, sizeof(problem), node->request_problem);
+			ha_finish_member_request(node, problem[0] == '\0', problem[0] ? problem : "done");
+		}
 		return;
 	}
 	ha_name_copy(node->handled_request, sizeof(node->handled_request), request->id);
 	node->is_request_running = true;
+	node->request_problem[0] = '\0';
 	memset(&command, 0, sizeof(command));
 	read_arguments(request->arguments_json, &command);
 	if (strcmp(request->command, "restart") == 0)

@@ -63,6 +63,7 @@ typedef uint64_t HaFacts;
 	X(PRIMARY_ALIVE,	"another member says it is a primary") \
 	X(MOST_WAL,			"no reachable member is better placed") \
 	X(START_TIMEOUT,	"primary_start_timeout is over or zero") \
+	X(START_FAILED,		"the last start of the server failed") \
 	X(LOSSLESS,			"a candidate has all of the crashed primary's WAL") \
 	X(CANDIDATE,		"another member could take over") \
 	X(WAL_END_KNOWN,	"the end of the WAL on disk is known") \

@@ -28,6 +28,7 @@
 #define HA_REPAIR_MAX_MS		60000
 #define HA_SLOTS_PAUSE_MS		500		/* for the server to show what was made or dropped */
 #define HA_COMMAND_TIMEOUT_MS	60000
+#define HA_PLACE_MAX			256		/* history files placed in one step */
 #define HA_SCHEDULE_STALE_MS	30000
 #define HA_TTL_MAX_MS			86400000	/* no lease is longer */
 
@@ -105,6 +106,7 @@ typedef struct HaWaiting
 	HaCommand	command;		/* id 0 = free */
 	bool		is_submitted;	/* its store request is under way */
 	bool		is_accepted;
+	uint64_t	version;		/* of the key as we wrote it; older views say nothing */
 	char		old_leader[CLUSTER_NAME_MAX];
 	char		request_id[40];	/* of requests/<member> */
 	int64_t		deadline_ms;
@@ -166,8 +168,11 @@ struct HaNode
 	bool		is_handed_over;
 	int64_t		checkpoint_asked_ms;
 	Lsn			checkpoint_from;
+	uint64_t	checkpoint_version;	/* of the request it was asked for */
 	bool		is_bootstrapping;
 	bool		is_post_bootstrapped;
+	bool		has_bootstrap_failed;	/* our claim is still to be deleted */
+	bool		is_deleting_claim;		/* the request FOR_INITIALIZE deletes it */
 
 	HaRace		race;
 
@@ -275,7 +280,7 @@ extern void ha_describe_self(HaNode *node, Member *member);
 /* command.c */
 extern void ha_command(HaNode *node, const HaCommand *command);
 extern void ha_commands_look(HaNode *node);
-extern void ha_command_reply(HaNode *node, HaPurpose purpose, HaOutcome outcome);
+extern void ha_command_reply(HaNode *node, HaPurpose purpose, HaOutcome outcome, uint64_t version);
 extern void ha_member_requests_look(HaNode *node);
 extern void ha_finish_member_request(HaNode *node, bool ok, const char *result);
 

@@ -10,7 +10,9 @@
  *  (3) Only a definite answer (or the deadline) ends the lease: silence
  *      neither ends nor prolongs it.
  *  (4) The fence is closed before the leader key is given away, and the
- *      lease counts as given away from the moment the release is sent.
+ *      lease counts as given away from the moment the release is sent.  A
+ *      release whose end is unknown may still happen at any time: it is sent
+ *      again until the store gives a definite answer.
  *
  * Sources: etcd "lease keepalive" (the TTL restarts when the leader of the
  * store handles the request, so later than it was sent).
@@ -68,6 +70,8 @@ ha_lease_got(HaNode *node, HaPurpose purpose, int64_t sent_ms, uint64_t version)
 {
 	int64_t		ttl_ms = node->pending[purpose].ttl_ms;
 
+	if (node->is_giving_away)
+		return;					/* it speaks of the time before the release */
 	if (ttl_ms == 0 || ttl_ms > node->settings.ttl_ms)
 		ttl_ms = node->settings.ttl_ms;
 	if (!node->has_lease || sent_ms > node->lease_sent_ms)
@@ -122,19 +126,57 @@ renew_interval_ms(const HaNode *node)
 }
 
 /*
+ * A release that may or may not have happened is sent again, until the store
+ * answers or shows that the key is not ours.
+ */
+static void
+keep_giving_away(HaNode *node)
+{
+	if (!node->is_giving_away || !node->view.is_loaded || ha_is_pending(node, FOR_RELEASE))
+		return;
+	if (!cluster_is_leader(&node->view, node->settings.name) &&
+		node->view.revision >= node->lease_version)
+		node->is_giving_away = false;
+	else if (ha_is_ready(node, FOR_RELEASE))
+		ha_name_copy(ha_request(node, FOR_RELEASE, HA_RELEASE, "release-again",
+								"it is not known whether the leader key was released")->value,
+					 CLUSTER_NAME_MAX, node->settings.name);
+}
+
+/*
+ * A renewal under a smaller ttl may shorten the lease in the store although
+ * we never hear of it: from the moment it is sent only the smaller is certain.
+ */
+static void
+shorten_lease(HaNode *node)
+{
+	int64_t		old_ms = ha_deadline_ms(node);
+
+	if (!node->has_lease || node->settings.ttl_ms >= node->lease_ttl_ms ||
+		node->now_ms + node->settings.ttl_ms >= node->lease_sent_ms + node->lease_ttl_ms)
+		return;
+	node->lease_sent_ms = node->now_ms;
+	node->lease_ttl_ms = node->settings.ttl_ms;
+	if (ha_deadline_ms(node) > old_ms)
+		node->lease_sent_ms -= ha_deadline_ms(node) - old_ms;
+}
+
+/*
  * Renew the session (it carries the member key, and the leader key when that
  * is ours), confirm a leader key that names us, and keep the fence.
  */
 void
 ha_keep_lease(HaNode *node)
 {
-	bool		is_unsure = node->view.is_loaded && !node->has_lease &&
-		cluster_is_leader(&node->view, node->settings.name);
+	bool		is_unsure;
 	int64_t		due_ms = node->has_renewed ? node->renewed_ms + renew_interval_ms(node) : 0;
 
+	keep_giving_away(node);
+	is_unsure = node->view.is_loaded && !node->has_lease && !node->is_giving_away &&
+		cluster_is_leader(&node->view, node->settings.name);
 	if (node->has_lease && node->lease_sent_ms + renew_interval_ms(node) < due_ms)
 		due_ms = node->lease_sent_ms + renew_interval_ms(node);
-	if (is_unsure && !ha_is_pending(node, FOR_RELEASE))
+	if (is_unsure)
 		due_ms = 0;
 	if (node->view.is_loaded && node->now_ms >= due_ms && !ha_is_pending(node, FOR_ACQUIRE))
 	{
@@ -147,6 +189,7 @@ ha_keep_lease(HaNode *node)
 			node->is_renewing_lease = node->has_lease || is_unsure;
 			if (node->is_renewing_lease)
 				ha_name_copy(action->value, sizeof(action->value), node->settings.name);
+			shorten_lease(node);
 			/* a short bound, so that a dead connection leaves time to try again */
 			action->timeout_ms = (int) (node->settings.ttl_ms / 6);
 			if (action->timeout_ms > node->settings.retry_timeout_ms)
@@ -168,7 +211,9 @@ ha_keep_lease(HaNode *node)
 		if (!ha_lease_is_over(node))
 			ha_wake(node, ha_deadline_ms(node));
 	}
-	else if (!node->has_lease && !is_unsure && node->view.is_loaded)
+	else if (!node->has_lease &&
+			 ((!is_unsure && (node->view.is_loaded || node->store_silent)) ||
+			  (node->is_fence_set && node->fence_ms == HA_DEADLINE_NEVER)))
 		ha_set_fence(node, 0, "this member does not hold the leader lease");
 }
 
@@ -181,6 +226,13 @@ ha_release(HaNode *node, Lsn lsn, const char *rule, const char *because)
 {
 	if (!node->settings.is_paused)
 		ha_set_fence(node, 0, because);
+
+	/*
+	 * From here on the key may be gone at any moment, whatever the reply says:
+	 * the lease is ours again only if the store confirms it anew.
+	 */
+	node->has_lease = false;
+	node->is_giving_away = true;
 	if (!ha_is_ready(node, FOR_RELEASE))
 		return;
 	if (lsn != 0 && ha_is_ready(node, FOR_STATUS))
@@ -197,10 +249,4 @@ ha_release(HaNode *node, Lsn lsn, const char *rule, const char *because)
 	}
 	ha_name_copy(ha_request(node, FOR_RELEASE, HA_RELEASE, rule, because)->value,
 				 CLUSTER_NAME_MAX, node->settings.name);
-
-	/*
-	 * From here on the key may be gone at any moment, whatever the reply says:
-	 * the lease is ours again only if the store confirms it anew.
-	 */
-	node->has_lease = false;
 }

@@ -45,7 +45,10 @@ ha_ask_peers(HaNode *node, HaRacePurpose purpose, const char *only, const char *
 		action->timeout_ms = (int) node->settings.peer_timeout_ms;
 	}
 	if (race->n_asked == 0)
+	{
 		race->ended_ms = node->now_ms;
+		ha_wake(node, node->now_ms + 1);	/* no answer will come to go on with */
+	}
 	else
 		ha_wake(node, race->deadline_ms);
 }
@@ -169,19 +172,26 @@ ha_race_most_wal(const HaNode *node, char better[CLUSTER_NAME_MAX])
 	return true;
 }
 
-/* The best placed member that can lead and has all WAL up to "lsn"; or NULL. */
+/*
+ * The best placed member that can lead and has all WAL up to "lsn"; or NULL.
+ * The same position on another timeline is other WAL.
+ */
 const HaPeer *
 ha_race_holder_of(const HaNode *node, Lsn lsn, const char *only)
 {
 	const HaRace *race = &node->race;
 	const HaPeer *best = NULL;
+	uint32_t	timeline = ha_own_timeline(node);
+
+	if (timeline < node->postgres.checkpoint_timeline)
+		timeline = node->postgres.checkpoint_timeline;	/* a server that is down tells no other */
 
 	for (int i = 0; i < race->n_asked; i++)
 	{
 		const HaPeer *peer = &race->answers[i];
 
 		if (!race->has_answered[i] || !ha_peer_can_lead(peer) || !peer->is_in_recovery ||
-			peer->position < lsn)
+			peer->position < lsn || (peer->timeline != 0 && peer->timeline != timeline))
 			continue;
 		if (only != NULL && only[0] != '\0' && strcmp(only, race->asked[i]) != 0)
 			continue;

@@ -124,6 +124,8 @@ const HaRule ha_life_rules[] = {
 	"the leader key names this member"},
 	{"start-outage", F(STOPPED) | F(STORE_SILENT) | F(LEASE_OVER), 0, HA_DO_START_STANDBY,
 	"the store does not answer; a standby can do no harm"},
+	{"start-failed", F(STOPPED) | F(LEASE_MINE) | F(START_FAILED) | F(CANDIDATE), F(STORE_SILENT), HA_DO_HAND_OVER_CRASHED,
+	"the server does not start and another member can take over"},
 	{"crashed-lossless", F(STOPPED) | F(WAS_PRIMARY) | F(LEASE_MINE) | F(LOSSLESS), F(CLEAN), HA_DO_HAND_OVER_CRASHED,
 	"the server crashed and a candidate has all of its WAL"},
 	{"crashed-no-restart", F(STOPPED) | F(WAS_PRIMARY) | F(LEASE_MINE) | F(START_TIMEOUT) | F(CANDIDATE), F(CLEAN), HA_DO_HAND_OVER_CRASHED,

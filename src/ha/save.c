@@ -23,7 +23,7 @@ ha_node_save(const HaNode *node)
 	char	   *text;
 
 	saved = json_pack("{s:i, s:b, s:I, s:I, s:I, s:i, s:I, s:s, s:s, s:s, s:b, s:I, s:b, s:I,"
-					  " s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:i, s:i, s:s, s:s, s:I, s:I}",
+					  " s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:i, s:i, s:s, s:s, s:I, s:I, s:b, s:s, s:b}",
 					  "protocol", HA_PROTOCOL,
 					  "has_lease", node->has_lease,
 					  "lease_sent_ms", (json_int_t) node->lease_sent_ms,
@@ -51,7 +51,10 @@ ha_node_save(const HaNode *node)
 					  "handled_request", node->handled_request,
 					  "member_text", node->member_text ? node->member_text : "",
 					  "renewed_ms", (json_int_t) (node->has_renewed ? node->renewed_ms : 0),
-					  "next_id", (json_int_t) node->next_id);
+					  "next_id", (json_int_t) node->next_id,
+					  "is_giving_away", node->is_giving_away,
+					  "request_problem", node->request_problem,
+					  "has_bootstrap_failed", node->has_bootstrap_failed);
 	if (saved == NULL)
 		return NULL;
 	text = json_dumps(saved, JSON_COMPACT);
@@ -69,6 +72,15 @@ static int64_t
 get_int(const json_t *saved, const char *key)
 {
 	return json_integer_value(json_object_get(saved, key));
+}
+
+/* A time that cannot be later than now. */
+static int64_t
+get_past(const json_t *saved, const char *key, int64_t now_ms)
+{
+	int64_t		ms = get_int(saved, key);
+
+	return ms < 0 ? 0 : ms > now_ms ? now_ms : ms;
 }
 
 static void
@@ -92,6 +104,7 @@ ha_node_load(HaNode *node, const char *saved_text, int64_t now_ms)
 {
 	json_t	   *saved = saved_text ? json_loads(saved_text, 0, NULL) : NULL;
 	int64_t		goal;
+	int64_t		role;
 	const char *member_text;
 
 	if (now_ms > node->now_ms)
@@ -107,6 +120,7 @@ ha_node_load(HaNode *node, const char *saved_text, int64_t now_ms)
 	memset(&node->race, 0, sizeof(node->race));
 	node->has_lease = false;
 	node->lease_version = 0;
+	node->is_giving_away = false;
 	node->is_fence_set = false;
 	node->has_renewed = false;
 	node->task = HA_TASK_NONE;
@@ -133,37 +147,47 @@ ha_node_load(HaNode *node, const char *saved_text, int64_t now_ms)
 	node->has_lease = get_bool(saved, "has_lease") && node->lease_sent_ms > 0 &&
 		node->lease_sent_ms <= now_ms;
 	node->lease_ttl_ms = get_int(saved, "lease_ttl_ms");
-	if (node->lease_ttl_ms <= 0)
+	if (node->lease_ttl_ms <= 0 || node->lease_ttl_ms > HA_TTL_MAX_MS)
 		node->has_lease = false;
-	node->lease_version = (uint64_t) get_int(saved, "lease_version");
+	node->lease_version = get_int(saved, "lease_version") > 0 ?
+		(uint64_t) get_int(saved, "lease_version") : 0;
+	node->is_giving_away = get_bool(saved, "is_giving_away");
+	if (node->is_giving_away)
+		node->has_lease = false;
 	goal = get_int(saved, "goal");
 	if (goal > HA_GOAL_NONE && goal < HA_GOAL_COUNT)
 		node->goal = (HaGoal) goal;
-	node->goal_since_ms = get_int(saved, "goal_since_ms");
+	node->goal_since_ms = get_past(saved, "goal_since_ms", now_ms);
 	get_text(saved, "goal_candidate", node->goal_candidate, sizeof(node->goal_candidate));
 	get_text(saved, "goal_because", node->goal_because, sizeof(node->goal_because));
 	get_text(saved, "successor", node->successor, sizeof(node->successor));
 	node->goal_from_leader = get_bool(saved, "goal_from_leader");
 	node->handover_lsn = (Lsn) get_int(saved, "handover_lsn");
 	node->is_promoting = get_bool(saved, "is_promoting");
-	node->promote_ms = get_int(saved, "promote_ms");
+	node->promote_ms = get_past(saved, "promote_ms", now_ms);
 	node->is_bootstrapping = get_bool(saved, "is_bootstrapping");
 	node->is_post_bootstrapped = get_bool(saved, "is_post_bootstrapped");
 	node->is_checked = get_bool(saved, "is_checked");
 	node->is_diverged = get_bool(saved, "is_diverged");
 	node->has_rewind_failed = get_bool(saved, "has_rewind_failed");
+	node->has_bootstrap_failed = get_bool(saved, "has_bootstrap_failed");
 	node->needs_checkpoint = get_bool(saved, "needs_checkpoint");
 	node->is_request_running = get_bool(saved, "is_request_running");
 	node->repair_next_ms = get_int(saved, "repair_next_ms");
-	node->repair_failures = (int) get_int(saved, "repair_failures");
-	node->announced_role = (MemberRole) get_int(saved, "announced_role");
+	if (node->repair_next_ms > now_ms + HA_REPAIR_MAX_MS)
+		node->repair_next_ms = now_ms + HA_REPAIR_MAX_MS;
+	node->repair_failures = (int) (get_int(saved, "repair_failures") & 15);
+	role = get_int(saved, "announced_role");
+	if (role >= ROLE_UNINITIALIZED && role <= ROLE_UNKNOWN)
+		node->announced_role = (MemberRole) role;
+	get_text(saved, "request_problem", node->request_problem, sizeof(node->request_problem));
 	get_text(saved, "handled_request", node->handled_request, sizeof(node->handled_request));
 	member_text = json_string_value(json_object_get(saved, "member_text"));
 	if (member_text != NULL && member_text[0] != '\0')
 		node->member_text = strdup(member_text);
 	node->renewed_ms = get_int(saved, "renewed_ms");
 	node->has_renewed = node->renewed_ms > 0 && node->renewed_ms <= now_ms;
-	if ((uint64_t) get_int(saved, "next_id") > node->next_id)
+	if (get_int(saved, "next_id") > 0 && (uint64_t) get_int(saved, "next_id") > node->next_id)
 		node->next_id = (uint64_t) get_int(saved, "next_id");
 	json_decref(saved);
 	return true;

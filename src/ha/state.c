@@ -289,6 +289,8 @@ task_facts(HaNode *node)
 		else
 			ha_wake(node, over_ms);
 	}
+	if (node->failed_task == HA_TASK_START_PRIMARY || node->failed_task == HA_TASK_START_STANDBY)
+		facts |= HA_FACT(START_FAILED);
 	if (ha_has_candidate(node))
 		facts |= HA_FACT(CANDIDATE);
 	return facts;
@@ -343,6 +345,7 @@ race_facts(HaNode *node)
 			facts |= HA_FACT(MOST_WAL);
 	}
 	if (purpose == RACE_HANDOVER && (facts & HA_FACT(ASKED)) && node->handover_lsn != 0 &&
+		(node->goal != HA_GOAL_NONE || node->is_wal_end_known) &&
 		ha_race_holder_of(node, node->handover_lsn,
 						  node->goal == HA_GOAL_SWITCHOVER ? node->goal_candidate : NULL) != NULL)
 		facts |= node->goal == HA_GOAL_NONE ? HA_FACT(LOSSLESS) : HA_FACT(HANDED_OVER);

@@ -204,7 +204,9 @@ take_reply(HaNode *node, const HaInput *input)
 			{
 				node->has_renewed = true;
 				node->renewed_ms = input->reply.sent_at_ms;
-				if (node->is_renewing_lease)
+				/* a view that shows another leader is newer than the renewal */
+				if (node->is_renewing_lease &&
+					(node->has_lease || cluster_is_leader(&node->view, node->settings.name)))
 					ha_lease_got(node, FOR_RENEW, input->reply.sent_at_ms, 0);
 			}
 			else if (is_refused)
@@ -224,7 +226,11 @@ take_reply(HaNode *node, const HaInput *input)
 			}
 			break;
 		case FOR_ACQUIRE:
-			if (is_done)
+			if (is_done && node->view.is_loaded && input->reply.version != 0 &&
+				node->view.revision >= input->reply.version &&
+				!cluster_is_leader(&node->view, node->settings.name))
+				ha_log(node, 2, "lease-gone", "the leader key was gone again before the store's answer came");
+			else if (is_done)
 			{
 				ha_lease_got(node, FOR_ACQUIRE, input->reply.sent_at_ms, input->reply.version);
 				ha_log(node, 1, "lease-acquired", "acquired the leader lease");
@@ -236,6 +242,8 @@ take_reply(HaNode *node, const HaInput *input)
 			{
 				forget_own_leader_key(node);
 				node->lease_version = 0;
+				node->has_lease = false;
+				node->is_giving_away = false;
 				ha_log(node, 1, "lease-released", "released the leader lease");
 				if (node->goal == HA_GOAL_SWITCHOVER)
 					ha_clear_goal(node);
@@ -254,7 +262,12 @@ take_reply(HaNode *node, const HaInput *input)
 				node->status_lsn = node->status_sent;
 			break;
 		case FOR_INITIALIZE:
-			if (is_done && node->postgres.data == HA_DATA_EMPTY && !node->is_bootstrapping &&
+			if (node->is_deleting_claim)
+			{
+				node->is_deleting_claim = false;
+				node->has_bootstrap_failed = !is_done && !is_refused;
+			}
+			else if (is_done && node->postgres.data == HA_DATA_EMPTY && !node->is_bootstrapping &&
 				node->view.system_identifier[0] == '\0')
 			{
 				node->is_bootstrapping = true;
@@ -263,7 +276,7 @@ take_reply(HaNode *node, const HaInput *input)
 			break;
 		case FOR_FAILOVER:
 		case FOR_MEMBER_REQUEST:
-			ha_command_reply(node, purpose, outcome);
+			ha_command_reply(node, purpose, outcome, input->reply.version);
 			break;
 		case FOR_HISTORY:
 		case FOR_CONFIG:
@@ -309,6 +322,57 @@ take_input(HaNode *node, const HaInput *input)
 			break;
 		case HA_INPUT_FENCE_LOST:
 			break;
+	}
+}
+
+/* --- what is in nobody's interest any more --- */
+
+/* A bootstrap that failed leaves its claim behind: others wait for it to go. */
+static void
+take_back_claim(HaNode *node)
+{
+	if (!node->has_bootstrap_failed || !node->view.is_loaded)
+		return;
+	if (node->view.system_identifier[0] != '\0')
+		node->has_bootstrap_failed = false;
+	else if (ha_is_ready(node, FOR_INITIALIZE))
+	{
+		ha_name_copy(ha_request(node, FOR_INITIALIZE, HA_DELETE_KEY, "bootstrap-failed",
+								"the bootstrap failed: another member may try")->key,
+					 CLUSTER_NAME_MAX, "initialize");
+		node->is_deleting_claim = true;
+	}
+}
+
+/* Goals that need a leader end when there is none, or this member could not become one. */
+static void
+drop_goal(HaNode *node)
+{
+	bool		is_leaderless = node->view.is_loaded && !node->store_silent &&
+		!node->view.has_leader;
+
+	if (node->home != HA_HOME_SUPERVISOR || node->task != HA_TASK_NONE)
+		return;
+	if (node->goal == HA_GOAL_REPAIR &&
+		(node->settings.is_paused || (node->view.is_loaded && ha_leader_member(node) == NULL)))
+	{
+		ha_log(node, 1, "repair-off", "%s", node->settings.is_paused ?
+			   "nothing is repaired while the cluster is paused" : "there is no leader to compare with");
+		ha_clear_goal(node);
+	}
+	if (node->goal == HA_GOAL_REINIT && is_leaderless && node->leaderless_since_ms != 0 &&
+		node->postgres.server == HA_SERVER_STOPPED && node->postgres.data == HA_DATA_PRESENT)
+	{
+		int64_t		until_ms = node->leaderless_since_ms + node->settings.ttl_ms;
+
+		if (node->now_ms < until_ms)
+			ha_wake(node, until_ms);
+		else
+		{
+			ha_log(node, 2, "reinit-off", "not reinitialized: there is no leader to clone");
+			ha_clear_goal(node);
+			ha_finish_member_request(node, false, "there is no leader to clone");
+		}
 	}
 }
 
@@ -495,6 +559,8 @@ ha_step(HaNode *node, int64_t now_ms, const HaInput *input, HaActions *actions)
 		ha_log(node, 1, "demotion-off", "the store confirmed the lease before the server was stopped");
 		ha_clear_goal(node);
 	}
+	take_back_claim(node);
+	drop_goal(node);
 	facts = ha_gather_facts(node);
 	rule = decide(node, facts);
 	node->verb = rule->then;

@@ -112,6 +112,7 @@ is_checkpointed(HaNode *node, const HaRule *rule)
 	if (node->checkpoint_asked_ms == 0)
 	{
 		node->checkpoint_asked_ms = node->now_ms;
+		node->checkpoint_version = node->view.failover.version;
 		node->checkpoint_from = node->postgres.flush_lsn;
 		ha_add(node, HA_CHECKPOINT, rule->name, "a checkpoint before the switchover makes it short");
 	}
@@ -134,6 +135,8 @@ ha_do_switchover(HaNode *node, const HaRule *rule)
 
 	if (ha_lease_is_over(node) || ha_is_pending(node, FOR_FAILOVER))
 		return;
+	if (node->checkpoint_version != request->version)
+		node->checkpoint_asked_ms = 0;
 	if (request->schedule_is_bad)
 		refused = "scheduled_at cannot be understood or has no time zone";
 	else if (request->is_scheduled &&
@@ -170,13 +173,14 @@ ha_do_switchover(HaNode *node, const HaRule *rule)
 	{
 		if (ha_race_is_asking(node, RACE_SWITCHOVER))
 			return;
-		if (!ha_race_is_asked(node, RACE_SWITCHOVER) && node->checkpoint_asked_ms == 0)
+		/* again after the checkpoint: it can take longer than an answer is good for */
+		if (!ha_race_is_asked(node, RACE_SWITCHOVER))
 		{
-			ha_ask_peers(node, RACE_SWITCHOVER, request->candidate, rule->because);
+			if (node->checkpoint_asked_ms == 0 || is_checkpointed(node, rule))
+				ha_ask_peers(node, RACE_SWITCHOVER, request->candidate, rule->because);
 			return;
 		}
-		if (node->checkpoint_asked_ms == 0)
-			refused = find_candidate_problem(node, text);
+		refused = find_candidate_problem(node, text);
 	}
 	if (refused != NULL)
 	{

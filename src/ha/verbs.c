@@ -73,6 +73,7 @@ ha_set_goal(HaNode *node, HaGoal goal, const char *rule, const char *because)
 		node->goal = goal;
 		node->goal_since_ms = node->now_ms;
 		ha_name_copy(node->goal_because, sizeof(node->goal_because), because);
+		node->goal_candidate[0] = '\0';
 		node->is_handed_over = false;
 		node->handover_lsn = 0;
 		node->task_retry_ms = 0;
@@ -158,9 +159,20 @@ task_failed(HaNode *node, HaTask task, HaTaskOutcome outcome, const char *messag
 	{
 		case HA_TASK_INITDB:
 			node->is_bootstrapping = false;
-			ha_name_copy(ha_request(node, FOR_INITIALIZE, HA_DELETE_KEY, "bootstrap-failed",
-									"the bootstrap failed: another member may try")->key,
-						 CLUSTER_NAME_MAX, "initialize");
+			node->has_bootstrap_failed = true;
+			break;
+		case HA_TASK_START_PRIMARY:
+		case HA_TASK_START_STANDBY:
+			/* the command is over; that the server is down is a matter of its own */
+			if (node->goal == HA_GOAL_RESTART && outcome != HA_TASK_CANCELLED)
+			{
+				char		result[HA_REASON_MAX];
+
+				snprintf(result, sizeof(result), "the server does not start: %.200s", node->task_error);
+				ha_clear_goal(node);
+				if (node->is_request_running)
+					ha_finish_member_request(node, false, result);
+			}
 			break;
 		case HA_TASK_REWIND:
 			if (outcome == HA_TASK_IMPOSSIBLE || node->task_failures >= 3)
@@ -203,6 +215,11 @@ task_succeeded(HaNode *node, const HaInput *input)
 				ha_clear_goal(node);
 				ha_finish_member_request(node, true, "restarted");
 			}
+			/* it has come back, by whatever way */
+			if (task == HA_TASK_START_STANDBY &&
+				(node->goal == HA_GOAL_SWITCHOVER || node->goal == HA_GOAL_DEMOTE))
+				ha_clear_goal(node);
+			node->handover_lsn = 0;
 			node->is_checked = node->is_diverged = node->has_rewind_failed = false;
 			node->is_wal_end_known = false;
 			node->upstream_set_ms = node->now_ms;
@@ -299,7 +316,7 @@ acquire(HaNode *node, const HaRule *rule)
 {
 	HaAction   *action;
 
-	if (ha_is_pending(node, FOR_RELEASE) || !ha_is_ready(node, FOR_ACQUIRE))
+	if (node->is_giving_away || !ha_is_ready(node, FOR_ACQUIRE))
 		return;
 	action = ha_request(node, FOR_ACQUIRE, HA_ACQUIRE, rule->name, rule->because);
 	ha_name_copy(action->value, sizeof(action->value), node->settings.name);
@@ -329,6 +346,12 @@ claim_timeline(HaNode *node, const HaRule *rule)
 	for (int i = 0; i < view->n_taken; i++)
 		if (view->taken[i].timeline > next)
 			next = view->taken[i].timeline;
+	if (next >= UINT32_MAX - 1)
+	{
+		ha_log(node, 2, rule->name, "timeline %u is taken: no id is left", next);
+		node->pending[FOR_TIMELINE].next_try_ms = node->now_ms + node->settings.loop_wait_ms;
+		return;
+	}
 	next++;
 	taken = malloc(((size_t) view->n_taken + 1) * sizeof(*taken));
 	if (taken == NULL)
@@ -358,14 +381,21 @@ static void
 promote(HaNode *node, const HaRule *rule)
 {
 	const ClusterView *view = &node->view;
+	int			n_placed = 0;
 
 	if (ha_lease_is_over(node))
 		return;
 	for (uint32_t id = node->postgres.newest_timeline + 1; id < node->claimed_timeline; id++)
 	{
-		HaAction   *action = ha_add(node, HA_PLACE_HISTORY, rule->name,
-									"timeline %u is taken by another promotion", id);
+		HaAction   *action;
 
+		if (n_placed++ == HA_PLACE_MAX)
+		{
+			ha_wake(node, node->now_ms + HA_RETRY_MAX_MS);
+			return;				/* the rest when these have been seen */
+		}
+		action = ha_add(node, HA_PLACE_HISTORY, rule->name,
+						"timeline %u is taken by another promotion", id);
 		action->timeline = id;
 		action->parent = 1;
 		action->lsn = 0;
@@ -435,9 +465,12 @@ exit_stopped(HaNode *node, const HaRule *rule)
 {
 	bool		is_stopped = node->postgres.server == HA_SERVER_STOPPED;
 
-	if (node->has_lease && is_stopped && !node->store_silent &&
-		node->now_ms < node->goal_since_ms + node->settings.retry_timeout_ms + HA_HANDOVER_WAIT_MS +
-		HA_COMMAND_TIMEOUT_MS &&
+	bool		is_late = node->now_ms >= node->goal_since_ms + node->settings.retry_timeout_ms +
+		HA_HANDOVER_WAIT_MS + HA_COMMAND_TIMEOUT_MS;
+
+	if (node->is_giving_away && !node->store_silent && !is_late)
+		return;					/* until the store has answered */
+	if (node->has_lease && is_stopped && !node->store_silent && !is_late &&
 		node->postgres.control_state == HA_CONTROL_SHUTDOWNED)
 	{
 		ha_release(node, node->postgres.checkpoint_lsn, rule->name,

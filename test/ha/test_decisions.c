@@ -1,0 +1,3005 @@
+/*-------------------------------------------------------------------------
+ *
+ * test_decisions.c
+ *      One engine, told what it needs to decide by each row of the tables;
+ *      then the lease, the baton, commands, requests and races one by one.
+ *
+ * A node is brought into each situation through its public inputs; the few
+ * places that reach inside say why.  Every rule of every table has a case
+ * here: a rule without one fails the test.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "ha/internal.h"
+#include "ha/rules.h"
+
+#define SYSID		UINT64_C(7277694203142172922)
+#define SYSID_TEXT	"7277694203142172922"
+#define FOREIGN_ID	UINT64_C(7000000000000000001)
+#define END_OF_WAL	UINT64_C(0x5000000)
+#define KEYS		32
+#define SEEN_MAX	2048
+
+static HaNode *node;
+static HaSettings settings;
+static HaPostgres postgres;
+static int64_t now;
+static uint64_t revision;
+
+/* what the store holds */
+static struct
+{
+	char		name[160];
+	char		value[1024];
+	uint64_t	version;
+}			keys[KEYS];
+
+/* every action since forget() */
+static HaAction seen[SEEN_MAX];
+static int	n_seen;
+
+/* --- telling the node --- */
+
+static void
+forget(void)
+{
+	for (int i = 0; i < n_seen; i++)
+		free(seen[i].text);
+	n_seen = 0;
+}
+
+static void
+step(HaInput *input)
+{
+	HaActions	actions;
+
+	ha_actions_init(&actions);
+	input->wall_ms = 1700000000000 + now;
+	ha_step(node, now, input, &actions);
+	assert_false(actions.is_incomplete);
+	for (int i = 0; i < actions.count; i++)
+	{
+		assert_true(n_seen < SEEN_MAX);
+		seen[n_seen] = actions.items[i];
+		actions.items[i].text = NULL;	/* ours now */
+		if (getenv("TRACE") != NULL && seen[n_seen].kind != HA_WAKE_AT)
+			printf("%8lld kind %d rule %s: %s\n", (long long) now, seen[n_seen].kind,
+				   seen[n_seen].rule, seen[n_seen].because);
+		n_seen++;
+	}
+	ha_actions_free(&actions);
+}
+
+static void
+tick(int64_t ms)
+{
+	HaInput		input = {.kind = HA_INPUT_TICK};
+
+	now += ms;
+	step(&input);
+}
+
+static void
+tell_settings(void)
+{
+	HaInput		input = {.kind = HA_INPUT_SETTINGS};
+
+	input.settings = &settings;
+	step(&input);
+}
+
+static void
+tell_postgres(void)
+{
+	HaInput		input = {.kind = HA_INPUT_POSTGRES};
+
+	input.postgres = &postgres;
+	step(&input);
+}
+
+static void
+tell_reachable(bool is_reachable)
+{
+	HaInput		input = {.kind = HA_INPUT_REACHABLE};
+
+	input.reachable.is_reachable = is_reachable;
+	step(&input);
+}
+
+static void
+set_key(const char *name, const char *value)
+{
+	int			slot = -1;
+
+	for (int i = 0; i < KEYS; i++)
+		if (strcmp(keys[i].name, name) == 0 || (slot < 0 && keys[i].name[0] == '\0'))
+			slot = i;
+	assert_true(slot >= 0);
+	keys[slot].name[0] = '\0';
+	revision++;
+	if (value == NULL)
+		return;
+	snprintf(keys[slot].name, sizeof(keys[slot].name), "%s", name);
+	snprintf(keys[slot].value, sizeof(keys[slot].value), "%s", value);
+	keys[slot].version = revision;
+}
+
+static void
+set_member(const char *name, const char *more)
+{
+	char		key[64];
+	char		value[512];
+	int			number = atoi(name + 4);
+
+	snprintf(key, sizeof(key), "members/%s", name);
+	snprintf(value, sizeof(value), "{\"conn_url\":\"postgres://10.0.0.%d:5432/postgres\","
+			 "\"api_url\":\"http://10.0.0.%d:8008/patroni\",\"state\":\"running\","
+			 "\"role\":\"replica\",\"timeline\":1,\"xlog_location\":83886080%s}", number, number, more);
+	set_key(key, value);
+}
+
+static void
+tell_view_at(uint64_t at_revision)
+{
+	HaInput		input = {.kind = HA_INPUT_CLUSTER};
+	ClusterView view;
+
+	cluster_view_init(&view);
+	view.is_loaded = true;
+	for (int i = 0; i < KEYS; i++)
+	{
+		ClusterKey	key = {keys[i].name, keys[i].value, "1", keys[i].version};
+
+		if (keys[i].name[0] != '\0')
+			cluster_view_apply(&view, &key);
+	}
+	view.revision = at_revision;
+	input.view = &view;
+	step(&input);
+	cluster_view_free(&view);
+}
+
+static void
+tell_view(void)
+{
+	tell_view_at(revision);
+}
+
+/* --- looking at what it wants --- */
+
+static int
+count(HaActionKind kind)
+{
+	int			n = 0;
+
+	for (int i = 0; i < n_seen; i++)
+		n += seen[i].kind == kind;
+	return n;
+}
+
+static int
+position_of(HaActionKind kind)
+{
+	for (int i = n_seen - 1; i >= 0; i--)
+		if (seen[i].kind == kind)
+			return i;
+	return -1;
+}
+
+/* The newest action of the kind; the test fails without one. */
+static const HaAction *
+last(HaActionKind kind)
+{
+	int			at = position_of(kind);
+
+	if (at < 0)
+		fail_msg("no action of kind %d; the rule is %s", kind, ha_decision(node)->rule);
+	return &seen[at];
+}
+
+static const HaAction *
+last_key(HaActionKind kind, const char *key)
+{
+	for (int i = n_seen - 1; i >= 0; i--)
+		if (seen[i].kind == kind && strcmp(seen[i].key, key) == 0)
+			return &seen[i];
+	return NULL;
+}
+
+static void
+expect_rule(const char *rule)
+{
+	if (strcmp(ha_decision(node)->rule, rule) != 0)
+		fail_msg("the rule is \"%s\", not \"%s\"", ha_decision(node)->rule, rule);
+}
+
+/* The task that was started last. */
+static const HaAction *
+expect_task(HaTask task)
+{
+	const HaAction *action = last(HA_START_TASK);
+
+	if (action->task != task)
+		fail_msg("the task is \"%s\", not \"%s\"", ha_task_name(action->task), ha_task_name(task));
+	assert_true(action->task_id != 0);
+	return action;
+}
+
+static void
+reply_to(const HaAction *action, HaOutcome outcome, bool session_lost, int64_t sent_at_ms, uint64_t version)
+{
+	HaInput		input = {.kind = HA_INPUT_REPLY};
+
+	input.reply.id = action->request_id;
+	input.reply.outcome = outcome;
+	input.reply.session_lost = session_lost;
+	input.reply.sent_at_ms = sent_at_ms;
+	input.reply.version = version;
+	step(&input);
+}
+
+static void
+reply(HaActionKind kind, HaOutcome outcome)
+{
+	reply_to(last(kind), outcome, false, now, 0);
+}
+
+static void
+end_task(HaTaskOutcome outcome, HaDivergence divergence, Lsn lsn)
+{
+	const HaAction *action = last(HA_START_TASK);
+	HaInput		input = {.kind = HA_INPUT_TASK};
+
+	input.task.task = action->task;
+	input.task.id = action->task_id;
+	input.task.outcome = outcome;
+	input.task.divergence = divergence;
+	input.task.lsn = lsn;
+	input.task.message = outcome == HA_TASK_OK ? NULL : "out of luck";
+	step(&input);
+}
+
+typedef struct Answer
+{
+	bool		is_silent;
+	bool		is_primary;
+	bool		cannot_lead;
+	bool		nofailover;
+	bool		watchdog_failed;
+	int			priority;		/* 0 = 1 */
+	uint32_t	timeline;		/* 0 = 1 */
+	Lsn			position;		/* 0 = END_OF_WAL */
+} Answer;
+
+static void
+answer_from(const char *name, Answer answer)
+{
+	HaInput		input = {.kind = HA_INPUT_PEER};
+	HaPeer		peer;
+
+	memset(&peer, 0, sizeof(peer));
+	snprintf(peer.name, sizeof(peer.name), "%s", name);
+	peer.round = last(HA_ASK_PEER)->round;
+	peer.is_reachable = !answer.is_silent;
+	peer.is_in_recovery = !answer.is_primary;
+	peer.can_lead = !answer.cannot_lead;
+	peer.nofailover = answer.nofailover;
+	peer.watchdog_failed = answer.watchdog_failed;
+	peer.failover_priority = answer.priority ? answer.priority : 1;
+	peer.timeline = answer.timeline ? answer.timeline : 1;
+	peer.position = answer.position ? answer.position : END_OF_WAL;
+	peer.state = MEMBER_RUNNING;
+	input.peer = &peer;
+	step(&input);
+}
+
+/* node2 says this, node3 is as good as we are. */
+static void
+answers(Answer answer)
+{
+	answer_from("node2", answer);
+	answer_from("node3", (Answer) {.position = END_OF_WAL});
+}
+
+static void
+give(HaCommand command)
+{
+	HaInput		input = {.kind = HA_INPUT_COMMAND};
+
+	input.command = &command;
+	step(&input);
+}
+
+/* --- situations --- */
+
+/* A node of three, configured, before it knows anything. */
+static void
+create(HaHome home)
+{
+	ha_node_free(node);
+	node = ha_node_create(home);
+	forget();
+	memset(keys, 0, sizeof(keys));
+	memset(&settings, 0, sizeof(settings));
+	memset(&postgres, 0, sizeof(postgres));
+	now = 1000000;
+	revision = 100;
+	snprintf(settings.name, sizeof(settings.name), "node1");
+	snprintf(settings.conn_url, sizeof(settings.conn_url), "postgres://10.0.0.1:5432/postgres");
+	snprintf(settings.api_url, sizeof(settings.api_url), "http://10.0.0.1:8008/patroni");
+	snprintf(settings.initial_config, sizeof(settings.initial_config), "{\"ttl\":30}");
+	settings.ttl_ms = 30000;
+	settings.loop_wait_ms = 10000;
+	settings.retry_timeout_ms = 10000;
+	settings.peer_timeout_ms = 300;
+	settings.maximum_lag_on_failover = 1048576;
+	settings.check_timeline = true;
+	settings.primary_start_timeout_ms = 300000;
+	settings.may_bootstrap = true;
+	settings.use_pg_rewind = true;
+	settings.tags.failover_priority = 1;
+	set_key("initialize", SYSID_TEXT);
+	set_key("config", "{\"ttl\":30}");
+	set_member("node1", "");
+	set_member("node2", "");
+	set_member("node3", "");
+}
+
+static void
+have_data(void)
+{
+	postgres.data = HA_DATA_PRESENT;
+	postgres.system_identifier = SYSID;
+	postgres.can_rewind = true;
+	postgres.timeline = postgres.newest_timeline = postgres.checkpoint_timeline = 1;
+	postgres.checkpoint_lsn = postgres.checkpoint_redo = END_OF_WAL;
+}
+
+static void
+be_primary(void)
+{
+	have_data();
+	postgres.server = HA_SERVER_RUNNING;
+	postgres.is_observed = true;
+	postgres.is_in_recovery = false;
+	postgres.is_standby_configured = false;
+	postgres.control_state = HA_CONTROL_IN_PRODUCTION;
+	postgres.write_lsn = postgres.flush_lsn = END_OF_WAL;
+}
+
+/* A standby that streams from node2. */
+static void
+be_standby(void)
+{
+	have_data();
+	postgres.server = HA_SERVER_RUNNING;
+	postgres.is_observed = true;
+	postgres.is_in_recovery = true;
+	postgres.is_standby_configured = true;
+	postgres.is_streaming = true;
+	postgres.control_state = HA_CONTROL_IN_ARCHIVE_RECOVERY;
+	postgres.received_lsn = postgres.replayed_lsn = END_OF_WAL;
+	snprintf(postgres.upstream_host, sizeof(postgres.upstream_host), "10.0.0.2");
+	postgres.upstream_port = 5432;
+}
+
+static void
+be_stopped(HaControlState control_state)
+{
+	have_data();
+	postgres.server = HA_SERVER_STOPPED;
+	postgres.is_observed = false;
+	postgres.is_streaming = false;
+	postgres.control_state = control_state;
+	postgres.is_standby_configured = control_state == HA_CONTROL_SHUTDOWNED_IN_RECOVERY;
+}
+
+static void
+tell_all(void)
+{
+	tell_settings();
+	tell_view();
+	tell_postgres();
+}
+
+/* The leader key names us and the store has confirmed it. */
+static void
+confirm_lease(void)
+{
+	set_key("leader", "node1");
+	tell_view();
+	if (position_of(HA_RENEW) < 0 || last(HA_RENEW)->value[0] == '\0')	/* of the session alone */
+		reply_to(&(HaAction) {.request_id = node->pending[FOR_RENEW].id}, HA_OUTCOME_DONE, false, now, 0);
+	assert_string_equal(last(HA_RENEW)->value, "node1");
+	reply(HA_RENEW, HA_OUTCOME_DONE);
+}
+
+static void
+start_leader(HaHome home)
+{
+	create(home);
+	be_primary();
+	set_key("leader", "node1");
+	tell_all();
+	confirm_lease();
+	expect_rule("lead");
+	assert_true(ha_has_lease(node));
+	reply_to(last_key(HA_PUT_KEY, "status"), HA_OUTCOME_DONE, false, now, 0);
+	forget();
+}
+
+static void
+start_follower(HaHome home)
+{
+	create(home);
+	be_standby();
+	set_key("leader", "node2");
+	set_member("node2", "");
+	tell_all();
+	expect_rule("following");
+	forget();
+}
+
+/* Our server is down, we hold the lease. */
+static void
+start_stopped_leader(HaControlState control_state)
+{
+	create(HA_HOME_SUPERVISOR);
+	be_stopped(control_state);
+	set_key("leader", "node1");
+	tell_all();
+	confirm_lease();
+}
+
+/* Our server is down, node2 leads. */
+static void
+start_stopped_follower(HaControlState control_state)
+{
+	create(HA_HOME_SUPERVISOR);
+	be_stopped(control_state);
+	set_key("leader", "node2");
+	tell_all();
+}
+
+/* A standby, and the leader key is gone. */
+static void
+start_race(void)
+{
+	start_follower(HA_HOME_WORKER);
+	set_key("leader", NULL);
+	tell_view();
+}
+
+static void
+start_empty(HaHome home)
+{
+	create(home);
+	set_key("initialize", NULL);
+	set_key("config", NULL);
+	set_member("node1", "");
+	postgres.data = HA_DATA_EMPTY;
+	postgres.server = HA_SERVER_STOPPED;
+}
+
+/* The other home takes the baton. */
+static void
+swap_home(HaHome home)
+{
+	char	   *saved = ha_node_save(node);
+
+	assert_non_null(saved);
+	ha_node_free(node);
+	node = ha_node_create(home);
+	assert_true(ha_node_load(node, saved, now));
+	free(saved);
+	tell_all();
+}
+
+static void
+pause_cluster(bool is_paused)
+{
+	settings.is_paused = is_paused;
+	tell_settings();
+}
+
+static void
+request_failover(const char *text)
+{
+	set_key("failover", text);
+	tell_view();
+}
+
+static void
+ask_for_switchover(void)
+{
+	request_failover("{\"leader\":\"node1\",\"member\":\"node2\"}");
+}
+
+/* --- one case a rule: life --- */
+
+static void
+look_first(void)
+{
+	create(HA_HOME_SUPERVISOR);
+	tell_settings();
+	expect_rule("first-load");
+	tell_view();
+	expect_rule("look-first");
+	assert_int_equal(count(HA_START_TASK), 0);
+}
+
+static void
+refuse(void)
+{
+	create(HA_HOME_WORKER);
+	be_standby();
+	postgres.system_identifier = FOREIGN_ID;
+	tell_all();
+	expect_rule("foreign-running");
+	swap_home(HA_HOME_SUPERVISOR);
+	assert_int_equal(last(HA_EXIT)->exit_code, 1);
+	assert_int_equal(count(HA_START_TASK), 0);
+}
+
+static void
+task_running(void)
+{
+	start_stopped_follower(HA_CONTROL_SHUTDOWNED_IN_RECOVERY);
+	expect_task(HA_TASK_START_STANDBY);
+	forget();
+	tick(1000);
+	assert_int_equal(count(HA_START_TASK), 0);
+}
+
+static void
+stop_for_shutdown(void)
+{
+	start_follower(HA_HOME_SUPERVISOR);
+	give((HaCommand) {.id = 1, .kind = HA_COMMAND_SHUTDOWN});
+	assert_int_equal(expect_task(HA_TASK_STOP)->stop_mode, HA_STOP_FAST);
+	assert_true(last(HA_ANSWER)->ok);
+}
+
+static void
+leave_running(void)
+{
+	start_leader(HA_HOME_SUPERVISOR);
+	pause_cluster(true);
+	give((HaCommand) {.id = 1, .kind = HA_COMMAND_SHUTDOWN});
+	assert_int_equal(last(HA_EXIT)->exit_code, 0);
+	assert_int_equal(count(HA_START_TASK), 0);
+	assert_int_equal(count(HA_RELEASE), 0);
+}
+
+static void
+stop_for_switchover(void)
+{
+	start_leader(HA_HOME_SUPERVISOR);
+	ask_for_switchover();
+	expect_rule("switchover");
+	answer_from("node2", (Answer) {0});
+	assert_string_equal(ha_goal_name(node), "switchover");
+	assert_int_equal(ha_role(node), ROLE_PRIMARY);
+	tick(1);
+	assert_int_equal(expect_task(HA_TASK_STOP)->stop_mode, HA_STOP_FAST);
+	assert_int_equal(count(HA_RELEASE), 0);
+}
+
+static void
+stop_for_restart(void)
+{
+	start_leader(HA_HOME_SUPERVISOR);
+	give((HaCommand) {.id = 1, .kind = HA_COMMAND_RESTART});
+	assert_int_equal(expect_task(HA_TASK_STOP)->stop_mode, HA_STOP_FAST);
+	assert_int_equal(ha_state(node), MEMBER_RESTARTING);
+	assert_true(ha_has_lease(node));
+}
+
+static void
+stop_for_reinit(void)
+{
+	start_follower(HA_HOME_SUPERVISOR);
+	give((HaCommand) {.id = 1, .kind = HA_COMMAND_REINITIALIZE});
+	assert_int_equal(expect_task(HA_TASK_STOP)->stop_mode, HA_STOP_IMMEDIATE);
+}
+
+static void
+stop_for_demotion(void)
+{
+	create(HA_HOME_SUPERVISOR);
+	be_primary();
+	set_key("leader", "node2");
+	tell_all();
+	expect_rule("demote");
+	assert_int_equal(last(HA_FENCE)->deadline_ms, 0);
+	tick(1);
+	assert_int_equal(expect_task(HA_TASK_STOP)->stop_mode, HA_STOP_IMMEDIATE);
+}
+
+static void
+stop_fenced(void)
+{
+	start_leader(HA_HOME_SUPERVISOR);
+	tell_reachable(false);
+	tick(39000);
+	expect_rule("demote-offline");
+	tick(1);
+	assert_int_equal(expect_task(HA_TASK_STOP)->stop_mode, HA_STOP_FAST);
+}
+
+static void
+lose_stream(void)
+{
+	start_follower(HA_HOME_SUPERVISOR);
+	postgres.is_streaming = false;
+	tell_postgres();
+	tick(HA_STREAM_LOST_MS);
+	expect_rule("repair");
+	tick(1);
+}
+
+static void
+stop_for_rewind(void)
+{
+	lose_stream();
+	end_task(HA_TASK_OK, HA_DIVERGENCE_REWIND, 0);
+	assert_int_equal(expect_task(HA_TASK_STOP)->stop_mode, HA_STOP_FAST);
+}
+
+static void
+check_stream(void)
+{
+	lose_stream();
+	assert_string_equal(expect_task(HA_TASK_CHECK_DIVERGENCE)->member, "node2");
+}
+
+/* The bootstrap up to the started server. */
+static void
+bootstrap(bool is_in_recovery)
+{
+	start_empty(HA_HOME_SUPERVISOR);
+	tell_all();
+	expect_rule("claim-bootstrap");
+	reply(HA_CREATE_KEY, HA_OUTCOME_DONE);
+	set_key("initialize", "");
+	tell_view();
+	expect_task(HA_TASK_INITDB);
+	be_stopped(HA_CONTROL_SHUTDOWNED);
+	tell_postgres();
+	end_task(HA_TASK_OK, 0, 0);
+	expect_rule("start-bootstrapped");
+	expect_task(HA_TASK_START_PRIMARY);
+	be_primary();
+	postgres.is_in_recovery = is_in_recovery;
+	tell_postgres();
+	end_task(HA_TASK_OK, 0, 0);
+}
+
+static void
+post_bootstrap(void)
+{
+	bootstrap(false);
+	expect_rule("bootstrap-lease");
+	set_key("leader", "node1");
+	tell_view();
+	reply_to(last(HA_ACQUIRE), HA_OUTCOME_DONE, false, now, revision);
+	expect_task(HA_TASK_POST_BOOTSTRAP);
+	/* the identifier is written only when it is over */
+	assert_null(last_key(HA_PUT_KEY, "initialize"));
+	end_task(HA_TASK_OK, 0, 0);
+	assert_string_equal(last_key(HA_PUT_KEY, "initialize")->text, SYSID_TEXT);
+	assert_string_equal(last_key(HA_PUT_KEY, "config")->text, "{\"ttl\":30}");
+}
+
+static void
+bootstrap_lease(void)
+{
+	bootstrap(false);
+	assert_string_equal(last(HA_ACQUIRE)->value, "node1");
+	assert_int_equal(last(HA_FENCE)->deadline_ms, 0);
+}
+
+static void
+bootstrap_wait(void)
+{
+	bootstrap(true);
+	assert_int_equal(count(HA_ACQUIRE), 0);
+}
+
+static void
+start_too_slow(void)
+{
+	create(HA_HOME_SUPERVISOR);
+	be_stopped(HA_CONTROL_IN_PRODUCTION);
+	settings.primary_start_timeout_ms = 20000;
+	set_member("node2", ",\"tags\":{\"nofailover\":true}");
+	set_member("node3", ",\"tags\":{\"nofailover\":true}");
+	set_key("leader", "node1");
+	tell_all();
+	confirm_lease();
+	expect_task(HA_TASK_START_PRIMARY);
+	postgres.server = HA_SERVER_STARTING;
+	tell_postgres();
+	tick(20000);
+	expect_rule("starting");	/* nobody else can */
+	set_member("node2", "");
+	tell_view();
+	last(HA_CANCEL_TASK);
+	end_task(HA_TASK_CANCELLED, 0, 0);
+	assert_int_equal(expect_task(HA_TASK_STOP)->stop_mode, HA_STOP_IMMEDIATE);
+}
+
+static void
+stop_while_starting(void)
+{
+	create(HA_HOME_SUPERVISOR);
+	be_standby();
+	postgres.server = HA_SERVER_STARTING;
+	set_key("leader", "node2");
+	tell_all();
+	give((HaCommand) {.kind = HA_COMMAND_SHUTDOWN});
+	assert_int_equal(expect_task(HA_TASK_STOP)->stop_mode, HA_STOP_FAST);
+}
+
+static void
+demote_while_starting(void)
+{
+	create(HA_HOME_SUPERVISOR);
+	be_primary();
+	postgres.server = HA_SERVER_STARTING;
+	set_key("leader", "node2");
+	tell_all();
+	assert_int_equal(expect_task(HA_TASK_STOP)->stop_mode, HA_STOP_IMMEDIATE);
+}
+
+static void
+starting(void)
+{
+	create(HA_HOME_SUPERVISOR);
+	be_standby();
+	postgres.server = HA_SERVER_STARTING;
+	set_key("leader", "node2");
+	tell_all();
+	assert_int_equal(count(HA_START_TASK), 0);
+	assert_int_equal(ha_state(node), MEMBER_STARTING);
+}
+
+static void
+stopping(void)
+{
+	create(HA_HOME_SUPERVISOR);
+	be_standby();
+	postgres.server = HA_SERVER_STOPPING;
+	set_key("leader", "node2");
+	tell_all();
+	assert_int_equal(count(HA_START_TASK), 0);
+}
+
+/* The leader's supervisor was told to stop, and the server has stopped. */
+static void
+shut_down_leader(void)
+{
+	start_leader(HA_HOME_SUPERVISOR);
+	give((HaCommand) {.kind = HA_COMMAND_SHUTDOWN});
+	be_stopped(HA_CONTROL_SHUTDOWNED);
+	tell_postgres();
+	end_task(HA_TASK_OK, 0, END_OF_WAL);
+}
+
+static void
+shutdown_confirm(void)
+{
+	shut_down_leader();
+	assert_int_equal(count(HA_ASK_PEER), 2);
+	assert_int_equal(last(HA_FENCE)->deadline_ms, 0);
+	assert_int_equal(count(HA_RELEASE) + count(HA_EXIT), 0);
+}
+
+static void
+shutdown_done(void)
+{
+	shut_down_leader();
+	answers((Answer) {0});
+	assert_int_equal(count(HA_EXIT), 0);
+	/* the position first, then the key, then the end */
+	assert_non_null(strstr(last_key(HA_PUT_KEY, "status")->text, "83886080"));
+	assert_true(last_key(HA_PUT_KEY, "status") < last(HA_RELEASE));
+	reply(HA_RELEASE, HA_OUTCOME_DONE);
+	assert_int_equal(last(HA_EXIT)->exit_code, 0);
+}
+
+static void
+data_unreadable(void)
+{
+	create(HA_HOME_SUPERVISOR);
+	postgres.data = HA_DATA_UNREADABLE;
+	postgres.server = HA_SERVER_STOPPED;
+	tell_all();
+	confirm_lease();
+	assert_string_equal(last(HA_RELEASE)->value, "node1");
+	assert_int_equal(count(HA_START_TASK), 0);
+}
+
+static void
+wait_for_data(void)
+{
+	create(HA_HOME_SUPERVISOR);
+	postgres.data = HA_DATA_UNREADABLE;
+	postgres.server = HA_SERVER_STOPPED;
+	snprintf(postgres.problem, sizeof(postgres.problem), "permission denied");
+	set_key("leader", "node2");
+	tell_all();
+	assert_non_null(strstr(ha_decision(node)->because, "permission denied"));
+	assert_int_equal(count(HA_START_TASK), 0);
+}
+
+static void
+foreign_leader(void)
+{
+	create(HA_HOME_SUPERVISOR);
+	be_stopped(HA_CONTROL_SHUTDOWNED);
+	postgres.system_identifier = FOREIGN_ID;
+	set_key("leader", "node1");
+	tell_all();
+	confirm_lease();
+	last(HA_RELEASE);
+	assert_int_equal(count(HA_START_TASK), 0);
+}
+
+static void
+foreign_cluster(void)
+{
+	create(HA_HOME_SUPERVISOR);
+	be_stopped(HA_CONTROL_SHUTDOWNED);
+	postgres.system_identifier = FOREIGN_ID;
+	set_key("leader", "node2");
+	tell_all();
+	assert_int_equal(last(HA_EXIT)->exit_code, 1);
+	assert_int_equal(count(HA_START_TASK), 0);
+}
+
+static void
+empty_leader(void)
+{
+	start_empty(HA_HOME_SUPERVISOR);
+	set_key("initialize", SYSID_TEXT);
+	tell_all();
+	confirm_lease();
+	last(HA_RELEASE);
+	assert_int_equal(count(HA_START_TASK), 0);
+}
+
+static void
+empty_paused(void)
+{
+	start_empty(HA_HOME_SUPERVISOR);
+	settings.is_paused = true;
+	set_key("initialize", SYSID_TEXT);
+	set_key("leader", "node2");
+	tell_all();
+	assert_int_equal(count(HA_START_TASK), 0);
+}
+
+static void
+empty_outage(void)
+{
+	start_empty(HA_HOME_SUPERVISOR);
+	tell_settings();
+	tell_postgres();
+	tell_reachable(false);
+	expect_rule("first-load");
+	tick(10000);
+	assert_int_equal(count(HA_START_TASK), 0);
+}
+
+static void
+task_pause(void)
+{
+	start_stopped_follower(HA_CONTROL_SHUTDOWNED_IN_RECOVERY);
+	end_task(HA_TASK_FAILED, 0, 0);
+	assert_non_null(strstr(ha_decision(node)->because, "out of luck"));
+	assert_int_equal(last(HA_WAKE_AT)->deadline_ms, now + HA_TASK_RETRY_MIN_MS);
+	tick(HA_TASK_RETRY_MIN_MS);
+	expect_rule("start-standby");
+	/* the pause doubles */
+	end_task(HA_TASK_FAILED, 0, 0);
+	tick(HA_TASK_RETRY_MIN_MS);
+}
+
+static void
+initdb(void)
+{
+	start_empty(HA_HOME_SUPERVISOR);
+	tell_all();
+	reply(HA_CREATE_KEY, HA_OUTCOME_DONE);
+	expect_task(HA_TASK_INITDB);
+}
+
+static void
+clone_leader(void)
+{
+	start_empty(HA_HOME_SUPERVISOR);
+	set_key("initialize", SYSID_TEXT);
+	set_key("leader", "node2");
+	set_member("node3", ",\"tags\":{\"clonefrom\":true}");
+	tell_all();
+	assert_string_equal(expect_task(HA_TASK_BASEBACKUP)->member, "node3");
+	/* every second try goes to the leader */
+	end_task(HA_TASK_FAILED, 0, 0);
+	tick(HA_TASK_RETRY_MIN_MS);
+	assert_string_equal(expect_task(HA_TASK_BASEBACKUP)->member, "node2");
+	assert_string_equal(last(HA_START_TASK)->url, "postgres://10.0.0.2:5432/postgres");
+}
+
+static void
+claim_bootstrap(void)
+{
+	start_empty(HA_HOME_SUPERVISOR);
+	tell_all();
+	assert_string_equal(last(HA_CREATE_KEY)->key, "initialize");
+	assert_string_equal(last(HA_CREATE_KEY)->text, "");
+	/* another one was first */
+	reply(HA_CREATE_KEY, HA_OUTCOME_LOST_RACE);
+	assert_int_equal(count(HA_START_TASK), 0);
+}
+
+static void
+wait_for_leader(void)
+{
+	start_empty(HA_HOME_SUPERVISOR);
+	set_key("initialize", "");
+	tell_all();
+	assert_int_equal(count(HA_CREATE_KEY) + count(HA_START_TASK), 0);
+}
+
+static void
+start_bootstrapped(void)
+{
+	start_empty(HA_HOME_SUPERVISOR);
+	tell_all();
+	reply(HA_CREATE_KEY, HA_OUTCOME_DONE);
+	be_stopped(HA_CONTROL_SHUTDOWNED);
+	tell_postgres();
+	end_task(HA_TASK_OK, 0, 0);
+	expect_task(HA_TASK_START_PRIMARY);
+}
+
+/* A switchover to node2; the server has been stopped in this way. */
+static void
+hand_over_to(HaControlState control_state)
+{
+	start_leader(HA_HOME_SUPERVISOR);
+	ask_for_switchover();
+	answer_from("node2", (Answer) {0});
+	tick(1);
+	expect_task(HA_TASK_STOP);
+	be_stopped(control_state);
+	tell_postgres();
+	forget();
+}
+
+static void
+stop_for_handover(HaControlState control_state)
+{
+	HaInput		input = {.kind = HA_INPUT_TASK};
+
+	hand_over_to(control_state);
+	now += 100;
+	input.task.task = HA_TASK_STOP;
+	input.task.id = node->task_id;	/* the action was forgotten */
+	input.task.lsn = END_OF_WAL;
+	step(&input);
+}
+
+static void
+handover_confirm(void)
+{
+	stop_for_handover(HA_CONTROL_SHUTDOWNED);
+	assert_int_equal(count(HA_ASK_PEER), 1);
+	assert_string_equal(last(HA_ASK_PEER)->member, "node2");
+	/* one byte short: not yet */
+	answer_from("node2", (Answer) {.position = END_OF_WAL - 1});
+	assert_int_equal(count(HA_RELEASE), 0);
+}
+
+static void
+hand_over(void)
+{
+	stop_for_handover(HA_CONTROL_SHUTDOWNED);
+	answer_from("node2", (Answer) {0});
+	assert_true(last_key(HA_PUT_KEY, "status") < last(HA_RELEASE));
+	assert_string_equal(last(HA_RELEASE)->value, "node1");
+	assert_false(ha_has_lease(node));
+}
+
+static void
+handover_failed(void)
+{
+	stop_for_handover(HA_CONTROL_SHUTDOWNED);
+	answer_from("node2", (Answer) {.position = END_OF_WAL - 1});
+	tick(HA_HANDOVER_WAIT_MS);
+	assert_int_equal(count(HA_RELEASE), 0);
+	assert_non_null(strstr(last_key(HA_PUT_KEY, "failover")->text, "would lose writes"));
+	assert_string_equal(ha_goal_name(node), "");
+	/* and it goes on soon, as what it was */
+	assert_true(last(HA_WAKE_AT)->deadline_ms <= now + 100);
+}
+
+static void
+reinitialize(void)
+{
+	start_follower(HA_HOME_SUPERVISOR);
+	give((HaCommand) {.id = 1, .kind = HA_COMMAND_REINITIALIZE});
+	be_stopped(HA_CONTROL_IN_ARCHIVE_RECOVERY);
+	tell_postgres();
+}
+
+static void
+remove_for_reinit(void)
+{
+	reinitialize();
+	end_task(HA_TASK_OK, 0, 0);
+	expect_task(HA_TASK_REMOVE_DATA);
+}
+
+static void
+reinit_wait(void)
+{
+	reinitialize();
+	set_key("leader", NULL);
+	tell_view();
+	end_task(HA_TASK_OK, 0, 0);
+	assert_int_equal(last(HA_START_TASK)->task, HA_TASK_STOP);
+}
+
+static void
+restart_leader(void)
+{
+	start_leader(HA_HOME_SUPERVISOR);
+	give((HaCommand) {.id = 1, .kind = HA_COMMAND_RESTART});
+	be_stopped(HA_CONTROL_SHUTDOWNED);
+	tell_postgres();
+	end_task(HA_TASK_OK, 0, 0);
+	expect_task(HA_TASK_START_PRIMARY);
+	assert_int_equal(count(HA_RELEASE), 0);
+	assert_true(ha_has_lease(node));
+}
+
+static void
+restart_paused_primary(void)
+{
+	create(HA_HOME_SUPERVISOR);
+	be_primary();
+	settings.is_paused = true;
+	set_key("leader", "node2");
+	tell_all();
+	give((HaCommand) {.id = 1, .kind = HA_COMMAND_RESTART});
+	be_stopped(HA_CONTROL_SHUTDOWNED);
+	tell_postgres();
+	end_task(HA_TASK_OK, 0, 0);
+	expect_task(HA_TASK_START_PRIMARY);
+}
+
+static void
+restart_standby(void)
+{
+	start_follower(HA_HOME_SUPERVISOR);
+	give((HaCommand) {.id = 1, .kind = HA_COMMAND_RESTART});
+	be_stopped(HA_CONTROL_SHUTDOWNED_IN_RECOVERY);
+	tell_postgres();
+	end_task(HA_TASK_OK, 0, 0);
+	assert_string_equal(expect_task(HA_TASK_START_STANDBY)->member, "node2");
+}
+
+static void
+paused_leader_stopped(void)
+{
+	create(HA_HOME_SUPERVISOR);
+	be_stopped(HA_CONTROL_SHUTDOWNED);
+	settings.is_paused = true;
+	set_key("leader", "node1");
+	tell_all();
+	confirm_lease();
+	last(HA_RELEASE);
+	assert_int_equal(count(HA_START_TASK), 0);
+}
+
+static void
+paused_stopped(void)
+{
+	create(HA_HOME_SUPERVISOR);
+	be_stopped(HA_CONTROL_SHUTDOWNED_IN_RECOVERY);
+	settings.is_paused = true;
+	set_key("leader", "node2");
+	tell_all();
+	assert_int_equal(count(HA_START_TASK), 0);
+	assert_int_equal(last(HA_FENCE)->deadline_ms, 0);
+}
+
+static void
+confirm_lease_first(void)
+{
+	create(HA_HOME_SUPERVISOR);
+	be_stopped(HA_CONTROL_IN_PRODUCTION);
+	set_key("leader", "node1");
+	tell_all();
+	assert_string_equal(last(HA_RENEW)->value, "node1");
+	assert_int_equal(count(HA_START_TASK), 0);
+}
+
+static void
+start_outage(void)
+{
+	create(HA_HOME_SUPERVISOR);
+	be_stopped(HA_CONTROL_IN_PRODUCTION);
+	tell_settings();
+	tell_postgres();
+	tell_reachable(false);
+	tick(10000);
+	assert_string_equal(expect_task(HA_TASK_START_STANDBY)->member, "");
+}
+
+/* Our server crashed, and the end of its WAL is known. */
+static void
+crash(void)
+{
+	start_stopped_leader(HA_CONTROL_IN_PRODUCTION);
+	expect_rule("crashed-find-end");
+	expect_task(HA_TASK_WAL_END);
+	end_task(HA_TASK_OK, 0, END_OF_WAL + 8);
+}
+
+static void
+start_failed(void)
+{
+	start_stopped_leader(HA_CONTROL_SHUTDOWNED);
+	expect_task(HA_TASK_START_PRIMARY);
+	end_task(HA_TASK_FAILED, 0, 0);
+	assert_int_equal(count(HA_RELEASE), 0);
+	tick(HA_TASK_RETRY_MIN_MS);
+	last(HA_RELEASE);
+}
+
+static void
+crashed_lossless(void)
+{
+	crash();
+	answer_from("node2", (Answer) {.position = END_OF_WAL + 8});
+	answer_from("node3", (Answer) {0});
+	assert_string_equal(last(HA_RELEASE)->value, "node1");
+	assert_true(last_key(HA_PUT_KEY, "status") < last(HA_RELEASE));
+}
+
+static void
+crashed_no_restart(void)
+{
+	create(HA_HOME_SUPERVISOR);
+	be_stopped(HA_CONTROL_IN_PRODUCTION);
+	settings.primary_start_timeout_ms = 0;
+	set_key("leader", "node1");
+	tell_all();
+	confirm_lease();
+	last(HA_RELEASE);
+	assert_int_equal(count(HA_START_TASK), 0);
+}
+
+static void
+crashed_find_end(void)
+{
+	start_stopped_leader(HA_CONTROL_IN_PRODUCTION);
+	expect_task(HA_TASK_WAL_END);
+	assert_int_equal(count(HA_RELEASE), 0);
+}
+
+static void
+crashed_ask(void)
+{
+	crash();
+	assert_int_equal(count(HA_ASK_PEER), 2);
+}
+
+static void
+restart_in_place(void)
+{
+	crash();
+	answers((Answer) {0});
+	assert_int_equal(count(HA_RELEASE), 0);
+	expect_task(HA_TASK_START_PRIMARY);
+}
+
+static void
+start_with_lease(void)
+{
+	start_stopped_leader(HA_CONTROL_SHUTDOWNED_IN_RECOVERY);
+	assert_string_equal(expect_task(HA_TASK_START_STANDBY)->member, "");
+}
+
+/* A former primary, shut down, that has diverged from node2. */
+static void
+diverge(void)
+{
+	start_stopped_follower(HA_CONTROL_SHUTDOWNED);
+	expect_rule("check-former-primary");
+	end_task(HA_TASK_OK, HA_DIVERGENCE_REWIND, 0);
+}
+
+static void
+rewind_after_checkpoint(void)
+{
+	create(HA_HOME_SUPERVISOR);
+	be_stopped(HA_CONTROL_SHUTDOWNED);
+	set_key("leader", "node2");
+	set_member("node2", ",\"checkpoint_after_promote\":false");
+	tell_all();
+	end_task(HA_TASK_OK, HA_DIVERGENCE_REWIND, 0);
+	assert_int_equal(last(HA_START_TASK)->task, HA_TASK_CHECK_DIVERGENCE);
+}
+
+static void
+pg_rewind(void)
+{
+	diverge();
+	assert_string_equal(expect_task(HA_TASK_REWIND)->member, "node2");
+	assert_string_equal(last(HA_START_TASK)->url, "postgres://10.0.0.2:5432/postgres");
+}
+
+static void
+remove_diverged(void)
+{
+	diverge();
+	settings.remove_data_directory_on_rewind_failure = true;
+	tell_settings();
+	end_task(HA_TASK_IMPOSSIBLE, 0, 0);
+	tick(HA_TASK_RETRY_MIN_MS);
+	expect_task(HA_TASK_REMOVE_DATA);
+}
+
+static void
+diverged(void)
+{
+	diverge();
+	end_task(HA_TASK_IMPOSSIBLE, 0, 0);
+	tick(HA_TASK_RETRY_MIN_MS);
+	assert_int_equal(last(HA_START_TASK)->task, HA_TASK_REWIND);
+}
+
+static void
+recover_crashed(void)
+{
+	start_stopped_follower(HA_CONTROL_IN_PRODUCTION);
+	expect_task(HA_TASK_CRASH_RECOVERY);
+}
+
+static void
+check_former_primary(void)
+{
+	start_stopped_follower(HA_CONTROL_SHUTDOWNED);
+	assert_string_equal(expect_task(HA_TASK_CHECK_DIVERGENCE)->member, "node2");
+}
+
+static void
+start_standby(void)
+{
+	start_stopped_follower(HA_CONTROL_SHUTDOWNED_IN_RECOVERY);
+	assert_string_equal(expect_task(HA_TASK_START_STANDBY)->member, "node2");
+}
+
+static void
+nothing_to_do(void)
+{
+	lose_stream();
+	/* inside: a goal and a pause after a failure exclude each other from outside */
+	node->task = HA_TASK_NONE;
+	node->task_retry_ms = now + 1000;
+	forget();
+	tick(1);
+	assert_int_equal(count(HA_START_TASK), 0);
+}
+
+/* --- one case a rule: leader --- */
+
+static void
+confirming_lease(void)
+{
+	create(HA_HOME_WORKER);
+	be_standby();
+	set_key("leader", "node1");
+	tell_all();
+	assert_string_equal(last(HA_RENEW)->value, "node1");
+	assert_int_equal(count(HA_PROMOTE), 0);
+}
+
+static void
+foreign_leader_running(void)
+{
+	create(HA_HOME_WORKER);
+	be_primary();
+	postgres.system_identifier = FOREIGN_ID;
+	set_key("leader", "node1");
+	tell_all();
+	confirm_lease();
+	assert_int_equal(last(HA_FENCE)->deadline_ms, 0);
+	assert_true(position_of(HA_FENCE) < position_of(HA_RELEASE));
+}
+
+static void
+outdated_leader(void)
+{
+	start_leader(HA_HOME_WORKER);
+	set_key("history", "[[1,83886080,\"no recovery target specified\"]]");
+	tell_view();
+	assert_int_equal(last(HA_FENCE)->deadline_ms, 0);
+	assert_true(position_of(HA_FENCE) < position_of(HA_RELEASE));
+}
+
+static void
+switchover(void)
+{
+	start_leader(HA_HOME_WORKER);
+	ask_for_switchover();
+	assert_int_equal(count(HA_ASK_PEER), 1);
+	assert_string_equal(last(HA_ASK_PEER)->member, "node2");
+	answer_from("node2", (Answer) {0});
+	/* the checkpoint first, then the supervisor's turn */
+	assert_int_equal(count(HA_CHECKPOINT), 1);
+}
+
+static void
+lead(void)
+{
+	start_leader(HA_HOME_WORKER);
+	set_key("initialize", NULL);
+	tell_view();
+	assert_string_equal(last_key(HA_PUT_KEY, "initialize")->text, SYSID_TEXT);
+}
+
+static void
+paused_not_primary(void)
+{
+	create(HA_HOME_WORKER);
+	be_standby();
+	settings.is_paused = true;
+	set_key("leader", "node1");
+	tell_all();
+	confirm_lease();
+	last(HA_RELEASE);
+	assert_int_equal(count(HA_PROMOTE), 0);
+}
+
+/* The lease is ours, the server a standby: up to the claimed timeline. */
+static void
+win_race(void)
+{
+	start_race();
+	answers((Answer) {0});
+	expect_rule("race-for-lease");
+	set_key("leader", "node1");
+	reply_to(last(HA_ACQUIRE), HA_OUTCOME_DONE, false, now, revision);
+	tell_view();
+}
+
+static void
+claim(void)
+{
+	win_race();
+	expect_rule("claim-timeline");
+	set_key("promotions", last_key(HA_CREATE_KEY, "promotions")->text);
+	reply(HA_CREATE_KEY, HA_OUTCOME_DONE);
+}
+
+static void
+promoting(void)
+{
+	claim();
+	tell_view();
+	last(HA_PROMOTE);
+	forget();
+	tick(100);
+	assert_int_equal(count(HA_PROMOTE), 0);
+	assert_int_equal(ha_role(node), ROLE_PROMOTED);
+}
+
+static void
+claim_timeline(void)
+{
+	win_race();
+	assert_string_equal(last(HA_CREATE_KEY)->key, "promotions");
+	assert_non_null(strstr(last(HA_CREATE_KEY)->text, "\"2\""));
+	assert_int_equal(count(HA_PROMOTE), 0);
+}
+
+static void
+promote(void)
+{
+	claim();
+	assert_int_equal(count(HA_PROMOTE), 0);	/* the reply alone is not enough */
+	tell_view();
+	assert_int_equal(last(HA_PROMOTE)->timeline, 2);
+}
+
+/* --- one case a rule: race --- */
+
+static void
+foreign_running(void)
+{
+	create(HA_HOME_WORKER);
+	be_standby();
+	postgres.system_identifier = FOREIGN_ID;
+	tell_all();
+	last(HA_YIELD);
+	assert_int_equal(count(HA_ACQUIRE), 0);
+}
+
+static void
+demote_outdated(void)
+{
+	create(HA_HOME_WORKER);
+	be_primary();
+	set_key("history", "[[1,83886080,\"no recovery target specified\"]]");
+	tell_all();
+	last(HA_YIELD);
+	assert_string_equal(ha_goal_name(node), "demote");
+	assert_int_equal(count(HA_ACQUIRE), 0);
+}
+
+static void
+retake_lease(void)
+{
+	create(HA_HOME_WORKER);
+	be_primary();
+	tell_all();
+	assert_string_equal(last(HA_ACQUIRE)->value, "node1");
+	assert_int_equal(count(HA_ASK_PEER), 0);
+	assert_int_equal(last(HA_FENCE)->deadline_ms, 0);
+}
+
+static void
+promoting_without_lease(void)
+{
+	claim();
+	tell_view();
+	last(HA_PROMOTE);
+	set_key("leader", NULL);
+	forget();
+	tell_view();
+	assert_int_equal(last(HA_FENCE)->deadline_ms, 0);
+	last(HA_ACQUIRE);
+}
+
+static void
+unseen(void)
+{
+	create(HA_HOME_SUPERVISOR);
+	be_standby();
+	postgres.is_observed = false;
+	tell_all();
+	assert_int_equal(count(HA_ACQUIRE) + count(HA_ASK_PEER), 0);
+}
+
+static void
+named(void)
+{
+	start_follower(HA_HOME_WORKER);
+	postgres.received_lsn = postgres.replayed_lsn = 16;	/* lagging does not matter */
+	tell_postgres();
+	set_key("leader", NULL);
+	request_failover("{\"member\":\"node1\"}");
+	last(HA_ACQUIRE);
+	assert_int_equal(count(HA_ASK_PEER), 0);
+}
+
+static void
+paused_race(void)
+{
+	start_follower(HA_HOME_WORKER);
+	pause_cluster(true);
+	set_key("leader", NULL);
+	tell_view();
+	assert_int_equal(count(HA_ACQUIRE) + count(HA_ASK_PEER), 0);
+}
+
+static void
+nofailover(void)
+{
+	start_follower(HA_HOME_WORKER);
+	settings.tags.nofailover = true;
+	tell_settings();
+	set_key("leader", NULL);
+	request_failover("{\"member\":\"node1\"}");	/* also when named */
+	assert_int_equal(count(HA_ACQUIRE) + count(HA_ASK_PEER), 0);
+}
+
+static void
+lagging(void)
+{
+	start_follower(HA_HOME_WORKER);
+	set_key("status", "{\"optime\":84934657}");	/* END_OF_WAL + 1 MB + 1 */
+	set_key("leader", NULL);
+	tell_view();
+	assert_int_equal(count(HA_ACQUIRE) + count(HA_ASK_PEER), 0);
+}
+
+static void
+outdated(void)
+{
+	start_follower(HA_HOME_WORKER);
+	set_key("history", "[[1,83886080,\"no recovery target specified\"]]");
+	set_key("leader", NULL);
+	tell_view();
+	assert_int_equal(count(HA_ACQUIRE) + count(HA_ASK_PEER), 0);
+}
+
+static void
+asking(void)
+{
+	start_race();
+	forget();
+	tick(10);
+	assert_int_equal(count(HA_ASK_PEER) + count(HA_ACQUIRE), 0);
+	assert_int_equal(last(HA_WAKE_AT)->deadline_ms, now + 290);
+}
+
+static void
+ask(void)
+{
+	start_race();
+	assert_int_equal(count(HA_ASK_PEER), 2);
+	assert_string_equal(last(HA_ASK_PEER)->url, "http://10.0.0.3:8008/patroni");
+	assert_int_equal(last(HA_ASK_PEER)->timeout_ms, 300);
+	assert_int_equal(count(HA_ACQUIRE), 0);
+}
+
+static void
+primary_alive(void)
+{
+	start_race();
+	answers((Answer) {.is_primary = true});
+	assert_int_equal(count(HA_ACQUIRE), 0);
+}
+
+static void
+candidate_first(void)
+{
+	start_follower(HA_HOME_WORKER);
+	set_key("leader", NULL);
+	request_failover("{\"leader\":\"node2\",\"member\":\"node3\"}");
+	answer_from("node2", (Answer) {.is_silent = true});
+	answer_from("node3", (Answer) {.position = END_OF_WAL - 100});
+	assert_int_equal(count(HA_ACQUIRE), 0);
+}
+
+static void
+race_for_lease(void)
+{
+	start_race();
+	answers((Answer) {0});
+	assert_string_equal(last(HA_ACQUIRE)->value, "node1");
+}
+
+static void
+better_placed(void)
+{
+	start_race();
+	answers((Answer) {.position = END_OF_WAL + 1});
+	assert_int_equal(count(HA_ACQUIRE), 0);
+	assert_non_null(strstr(ha_decision(node)->because, "node2"));
+}
+
+/* --- one case a rule: follower --- */
+
+static void
+foreign_follower(void)
+{
+	create(HA_HOME_WORKER);
+	be_standby();
+	postgres.system_identifier = FOREIGN_ID;
+	set_key("leader", "node2");
+	tell_all();
+	assert_string_equal(ha_goal_name(node), "refuse");
+	last(HA_YIELD);
+}
+
+static void
+primary_without_lease_paused(void)
+{
+	create(HA_HOME_WORKER);
+	be_primary();
+	settings.is_paused = true;
+	set_key("leader", "node2");
+	tell_all();
+	assert_int_equal(count(HA_YIELD) + count(HA_START_TASK), 0);
+}
+
+static void
+demote(void)
+{
+	create(HA_HOME_WORKER);
+	be_primary();
+	set_key("leader", "node2");
+	tell_all();
+	assert_int_equal(last(HA_FENCE)->deadline_ms, 0);
+	last(HA_YIELD);
+	assert_string_equal(ha_goal_name(node), "demote");
+}
+
+static void
+promotion_lost(void)
+{
+	claim();
+	tell_view();
+	last(HA_PROMOTE);
+	set_key("leader", "node3");
+	forget();
+	tell_view();
+	assert_int_equal(last(HA_FENCE)->deadline_ms, 0);
+	last(HA_YIELD);
+}
+
+static void
+follow(void)
+{
+	start_follower(HA_HOME_WORKER);
+	set_key("leader", "node3");
+	tell_view();
+	assert_string_equal(last(HA_FOLLOW)->member, "node3");
+	assert_string_equal(last(HA_FOLLOW)->url, "postgres://10.0.0.3:5432/postgres");
+}
+
+static void
+resume_replay(void)
+{
+	start_follower(HA_HOME_WORKER);
+	postgres.is_replay_paused = true;
+	tell_postgres();
+	last(HA_RESUME_REPLAY);
+}
+
+static void
+repair(void)
+{
+	start_follower(HA_HOME_WORKER);
+	postgres.is_streaming = false;
+	tell_postgres();
+	expect_rule("following");
+	assert_int_equal(last(HA_WAKE_AT)->deadline_ms, now + HA_STREAM_LOST_MS);
+	tick(HA_STREAM_LOST_MS);
+	assert_string_equal(ha_goal_name(node), "repair");
+	last(HA_YIELD);
+}
+
+static void
+following(void)
+{
+	start_follower(HA_HOME_WORKER);
+	tick(1);
+	assert_non_null(strstr(ha_decision(node)->because, "node2"));
+}
+
+/* --- one case a rule: outage --- */
+
+static void
+outage_paused(void)
+{
+	start_leader(HA_HOME_WORKER);
+	pause_cluster(true);
+	tell_reachable(false);
+	tick(100000);
+	assert_int_equal(last(HA_FENCE)->deadline_ms, HA_DEADLINE_NEVER);
+	assert_int_equal(count(HA_YIELD), 0);
+}
+
+static void
+outage_standby(void)
+{
+	start_follower(HA_HOME_WORKER);
+	tell_reachable(false);
+	tick(100000);
+	assert_int_equal(count(HA_YIELD) + count(HA_ACQUIRE), 0);
+}
+
+static void
+outage_lease_runs(void)
+{
+	start_leader(HA_HOME_WORKER);
+	tell_reachable(false);
+	tick(28499);
+	assert_int_equal(count(HA_YIELD), 0);
+}
+
+static void
+outage_fenced(void)
+{
+	start_leader(HA_HOME_WORKER);
+	tell_reachable(false);
+	tick(28500);
+	assert_int_equal(count(HA_YIELD), 0);
+	assert_int_equal(last(HA_WAKE_AT)->deadline_ms, now + settings.retry_timeout_ms);
+}
+
+static void
+demote_offline(void)
+{
+	start_leader(HA_HOME_WORKER);
+	tell_reachable(false);
+	tick(38500);
+	last(HA_YIELD);
+	assert_string_equal(ha_goal_name(node), "demote");
+}
+
+static const struct
+{
+	const char *rule;
+	void		(*play) (void);
+}			cases[] = {
+	{"look-first", look_first},
+	{"refuse", refuse},
+	{"task-running", task_running},
+	{"stop-for-shutdown", stop_for_shutdown},
+	{"leave-running", leave_running},
+	{"stop-for-switchover", stop_for_switchover},
+	{"stop-for-restart", stop_for_restart},
+	{"stop-for-reinit", stop_for_reinit},
+	{"stop-for-demotion", stop_for_demotion},
+	{"stop-fenced", stop_fenced},
+	{"stop-for-rewind", stop_for_rewind},
+	{"check-stream", check_stream},
+	{"post-bootstrap", post_bootstrap},
+	{"bootstrap-lease", bootstrap_lease},
+	{"bootstrap-wait", bootstrap_wait},
+	{"start-too-slow", start_too_slow},
+	{"stop-while-starting", stop_while_starting},
+	{"demote-while-starting", demote_while_starting},
+	{"starting", starting},
+	{"stopping", stopping},
+	{"shutdown-confirm", shutdown_confirm},
+	{"shutdown-done", shutdown_done},
+	{"data-unreadable", data_unreadable},
+	{"wait-for-data", wait_for_data},
+	{"foreign-leader", foreign_leader},
+	{"foreign-cluster", foreign_cluster},
+	{"empty-leader", empty_leader},
+	{"empty-paused", empty_paused},
+	{"empty-outage", empty_outage},
+	{"task-pause", task_pause},
+	{"initdb", initdb},
+	{"clone", clone_leader},
+	{"claim-bootstrap", claim_bootstrap},
+	{"wait-for-leader", wait_for_leader},
+	{"start-bootstrapped", start_bootstrapped},
+	{"handover-confirm", handover_confirm},
+	{"hand-over", hand_over},
+	{"handover-failed", handover_failed},
+	{"remove-for-reinit", remove_for_reinit},
+	{"reinit-wait", reinit_wait},
+	{"restart-leader", restart_leader},
+	{"restart-paused-primary", restart_paused_primary},
+	{"restart-standby", restart_standby},
+	{"paused-leader-stopped", paused_leader_stopped},
+	{"paused-stopped", paused_stopped},
+	{"confirm-lease", confirm_lease_first},
+	{"start-outage", start_outage},
+	{"start-failed", start_failed},
+	{"crashed-lossless", crashed_lossless},
+	{"crashed-no-restart", crashed_no_restart},
+	{"crashed-find-end", crashed_find_end},
+	{"crashed-ask", crashed_ask},
+	{"restart-in-place", restart_in_place},
+	{"start-with-lease", start_with_lease},
+	{"rewind-after-checkpoint", rewind_after_checkpoint},
+	{"rewind", pg_rewind},
+	{"remove-diverged", remove_diverged},
+	{"diverged", diverged},
+	{"recover-crashed", recover_crashed},
+	{"check-former-primary", check_former_primary},
+	{"start-standby", start_standby},
+	{"nothing-to-do", nothing_to_do},
+	{"confirming-lease", confirming_lease},
+	{"foreign-leader-running", foreign_leader_running},
+	{"outdated-leader", outdated_leader},
+	{"switchover", switchover},
+	{"lead", lead},
+	{"paused-not-primary", paused_not_primary},
+	{"promoting", promoting},
+	{"claim-timeline", claim_timeline},
+	{"promote", promote},
+	{"foreign-running", foreign_running},
+	{"demote-outdated", demote_outdated},
+	{"retake-lease", retake_lease},
+	{"promoting-without-lease", promoting_without_lease},
+	{"unseen", unseen},
+	{"named", named},
+	{"paused", paused_race},
+	{"nofailover", nofailover},
+	{"lagging", lagging},
+	{"outdated", outdated},
+	{"asking", asking},
+	{"ask", ask},
+	{"primary-alive", primary_alive},
+	{"candidate-first", candidate_first},
+	{"race-for-lease", race_for_lease},
+	{"better-placed", better_placed},
+	{"foreign-follower", foreign_follower},
+	{"primary-without-lease-paused", primary_without_lease_paused},
+	{"demote", demote},
+	{"promotion-lost", promotion_lost},
+	{"follow", follow},
+	{"resume-replay", resume_replay},
+	{"repair", repair},
+	{"following", following},
+	{"outage-paused", outage_paused},
+	{"outage-standby", outage_standby},
+	{"outage-lease-runs", outage_lease_runs},
+	{"outage-fenced", outage_fenced},
+	{"demote-offline", demote_offline},
+};
+
+static void
+every_rule_decides(void **state)
+{
+	HaRuleRow	row;
+
+	(void) state;
+	for (int i = 0; ha_rule_row(i, &row); i++)
+	{
+		size_t		k = 0;
+
+		while (k < sizeof(cases) / sizeof(cases[0]) && strcmp(cases[k].rule, row.name) != 0)
+			k++;
+		if (k == sizeof(cases) / sizeof(cases[0]))
+			fail_msg("rule \"%s\" of table \"%s\" has no case", row.name, row.table);
+		print_message("  %s\n", row.name);
+		cases[k].play();
+		expect_rule(row.name);
+	}
+}
+
+/* --- the lease --- */
+
+static void
+deadline_counts_from_before_the_request(void **state)
+{
+	int64_t		sent;
+
+	(void) state;
+	start_leader(HA_HOME_WORKER);
+	sent = now;
+	assert_int_equal(ha_lease_deadline_ms(node), sent + 30000 - 1500);
+	tick(10000);
+	assert_string_equal(last(HA_RENEW)->value, "node1");
+	assert_true(last(HA_RENEW)->timeout_ms <= 5000);
+	now += 4000;
+	reply_to(last(HA_RENEW), HA_OUTCOME_DONE, false, now - 3990, 0);
+	assert_int_equal(last(HA_FENCE)->deadline_ms, sent + 10010 + 30000 - 1500);
+	/* an older answer does not move it back */
+	forget();
+	tick(10000);
+	reply_to(last(HA_RENEW), HA_OUTCOME_DONE, false, sent + 5, 0);
+	assert_int_equal(count(HA_FENCE), 0);
+	/* the margin of a short lease */
+	create(HA_HOME_WORKER);
+	settings.ttl_ms = 1000;
+	be_primary();
+	set_key("leader", "node1");
+	tell_all();
+	confirm_lease();
+	assert_int_equal(last(HA_FENCE)->deadline_ms, now + 900);
+}
+
+static void
+ttl_changes(void **state)
+{
+	int64_t		start;
+
+	(void) state;
+	start_leader(HA_HOME_WORKER);
+	start = now;
+	/* up: the lease in the store has the old ttl until a new renewal is done */
+	tick(10000);
+	settings.ttl_ms = 60000;
+	tell_settings();
+	reply_to(last(HA_RENEW), HA_OUTCOME_DONE, false, start + 10000, 0);
+	assert_int_equal(last(HA_FENCE)->deadline_ms, start + 10000 + 28500);
+	tick(10000);
+	reply_to(last(HA_RENEW), HA_OUTCOME_DONE, false, start + 20000, 0);
+	assert_int_equal(last(HA_FENCE)->deadline_ms, start + 20000 + 57000);
+	/* down: the store may have shortened it, even if we never hear of it */
+	settings.ttl_ms = 9000;
+	tell_settings();
+	assert_int_equal(ha_lease_deadline_ms(node), start + 20000 + 57000);
+	forget();
+	tick(10000);
+	last(HA_RENEW);
+	assert_true(last(HA_FENCE)->deadline_ms <= start + 30000 + 9000 - 450);
+	reply(HA_RENEW, HA_OUTCOME_UNKNOWN);
+	assert_true(ha_lease_deadline_ms(node) <= start + 30000 + 9000 - 450);
+	tick(100);
+	reply_to(last(HA_RENEW), HA_OUTCOME_DONE, false, now, 0);
+	assert_int_equal(last(HA_FENCE)->deadline_ms, now + 9000 - 450);
+}
+
+static void
+old_views_say_nothing(void **state)
+{
+	uint64_t	version;
+
+	(void) state;
+	create(HA_HOME_WORKER);
+	be_primary();
+	tell_all();
+	expect_rule("retake-lease");
+	version = revision + 5;
+	reply_to(last(HA_ACQUIRE), HA_OUTCOME_DONE, false, now, version);
+	assert_true(ha_has_lease(node));
+	tell_view_at(version - 1);
+	assert_true(ha_has_lease(node));
+	tell_view_at(version);
+	assert_false(ha_has_lease(node));
+	assert_int_equal(last(HA_FENCE)->deadline_ms, 0);
+}
+
+static void
+answers_of_the_store_end_the_lease(void **state)
+{
+	(void) state;
+	/* somebody else has it */
+	start_leader(HA_HOME_WORKER);
+	tick(10000);
+	reply(HA_RENEW, HA_OUTCOME_LOST_RACE);
+	assert_int_equal(last(HA_FENCE)->deadline_ms, 0);
+	assert_false(ha_has_lease(node));
+	/* the session is gone, and with it the key, whatever the view says */
+	start_leader(HA_HOME_WORKER);
+	tick(10000);
+	reply_to(last(HA_RENEW), HA_OUTCOME_LOST_RACE, true, now, 0);
+	assert_int_equal(last(HA_FENCE)->deadline_ms, 0);
+	expect_rule("retake-lease");
+	last(HA_ACQUIRE);
+}
+
+static void
+silence_is_no_answer(void **state)
+{
+	int64_t		deadline;
+
+	(void) state;
+	start_leader(HA_HOME_WORKER);
+	deadline = ha_lease_deadline_ms(node);
+	tick(10000);
+	reply(HA_RENEW, HA_OUTCOME_UNKNOWN);
+	assert_true(ha_has_lease(node));
+	tick(100);
+	reply(HA_RENEW, HA_OUTCOME_NOT_SENT);
+	assert_true(ha_has_lease(node));
+	assert_int_equal(ha_lease_deadline_ms(node), deadline);
+	assert_int_equal(count(HA_FENCE), 0);
+	/* an acquisition without an answer is none */
+	create(HA_HOME_WORKER);
+	be_primary();
+	tell_all();
+	reply(HA_ACQUIRE, HA_OUTCOME_UNKNOWN);
+	assert_false(ha_has_lease(node));
+	assert_int_equal(last(HA_FENCE)->deadline_ms, 0);
+	/* until the view shows the key and the store confirms it */
+	confirm_lease();
+	assert_true(ha_has_lease(node));
+}
+
+static void
+release_closes_the_fence_first(void **state)
+{
+	uint64_t	renewal;
+
+	(void) state;
+	start_leader(HA_HOME_WORKER);
+	tick(10000);
+	renewal = last(HA_RENEW)->request_id;
+	set_key("history", "[[1,83886080,\"no recovery target specified\"]]");
+	tell_view();
+	expect_rule("outdated-leader");
+	assert_int_equal(last(HA_FENCE)->deadline_ms, 0);
+	assert_true(position_of(HA_FENCE) < position_of(HA_RELEASE));
+	assert_false(ha_has_lease(node));
+	/* a renewal that was under way says nothing of the time after */
+	reply_to(&(HaAction) {.request_id = renewal}, HA_OUTCOME_DONE, false, now, 0);
+	assert_false(ha_has_lease(node));
+	assert_int_equal(last(HA_FENCE)->deadline_ms, 0);
+	reply(HA_RELEASE, HA_OUTCOME_DONE);
+	assert_false(ha_has_lease(node));
+	assert_int_equal(last(HA_FENCE)->deadline_ms, 0);
+}
+
+static void
+release_without_an_answer_is_repeated(void **state)
+{
+	(void) state;
+	start_leader(HA_HOME_WORKER);
+	set_key("history", "[[1,83886080,\"no recovery target specified\"]]");
+	tell_view();
+	reply(HA_RELEASE, HA_OUTCOME_UNKNOWN);
+	assert_false(ha_has_lease(node));
+	forget();
+	/* the key still names us: it may vanish at any moment, so it is not confirmed */
+	tick(100);
+	assert_int_equal(count(HA_RELEASE), 1);
+	assert_int_equal(count(HA_FENCE), 0);
+	reply(HA_RELEASE, HA_OUTCOME_UNKNOWN);
+	/* the other home knows */
+	swap_home(HA_HOME_SUPERVISOR);
+	forget();
+	tick(1000);
+	assert_int_equal(count(HA_RELEASE), 0);	/* under way */
+	assert_false(ha_has_lease(node));
+	for (int i = 0; i < n_seen; i++)
+		assert_true(seen[i].kind != HA_RENEW || seen[i].value[0] == '\0');
+	set_key("leader", NULL);
+	tell_view();
+	assert_false(node->is_giving_away && !ha_is_pending(node, FOR_RELEASE));
+}
+
+static void
+late_answers_do_not_bring_the_lease_back(void **state)
+{
+	(void) state;
+	/* a renewal that was done before another one took the key */
+	start_leader(HA_HOME_WORKER);
+	tick(10000);
+	set_key("leader", "node2");
+	tell_view();
+	assert_false(ha_has_lease(node));
+	reply(HA_RENEW, HA_OUTCOME_DONE);
+	assert_false(ha_has_lease(node));
+	assert_int_equal(last(HA_FENCE)->deadline_ms, 0);
+	/* an acquisition whose key is gone again */
+	create(HA_HOME_WORKER);
+	be_primary();
+	tell_all();
+	last(HA_ACQUIRE);
+	set_key("leader", "node2");
+	tell_view();
+	reply_to(last(HA_ACQUIRE), HA_OUTCOME_DONE, false, now, revision - 1);
+	assert_false(ha_has_lease(node));
+	assert_int_equal(last(HA_FENCE)->deadline_ms, 0);
+}
+
+static void
+fence_is_closed_without_a_view(void **state)
+{
+	(void) state;
+	/* paused, then not any more, and the store is silent: nobody knows who leads */
+	create(HA_HOME_WORKER);
+	be_primary();
+	settings.is_paused = true;
+	tell_settings();
+	tell_postgres();
+	assert_int_equal(last(HA_FENCE)->deadline_ms, HA_DEADLINE_NEVER);
+	pause_cluster(false);
+	assert_int_equal(last(HA_FENCE)->deadline_ms, 0);
+	/* a server that nobody managed, taken over in an outage */
+	create(HA_HOME_WORKER);
+	be_primary();
+	tell_settings();
+	tell_postgres();
+	assert_int_equal(count(HA_FENCE), 0);
+	tell_reachable(false);
+	assert_int_equal(last(HA_FENCE)->deadline_ms, 0);
+}
+
+/* --- the baton --- */
+
+static void
+saves_and_loads(void **state)
+{
+	int64_t		deadline;
+	char	   *saved;
+
+	(void) state;
+	start_leader(HA_HOME_WORKER);
+	deadline = ha_lease_deadline_ms(node);
+	ask_for_switchover();
+	answer_from("node2", (Answer) {0});
+	postgres.checkpoint_redo = END_OF_WAL;
+	tell_postgres();
+	assert_string_equal(ha_goal_name(node), "switchover");
+	saved = ha_node_save(node);
+	ha_node_free(node);
+	node = ha_node_create(HA_HOME_SUPERVISOR);
+	assert_true(ha_node_load(node, saved, now + 5));
+	free(saved);
+	assert_true(ha_has_lease(node));
+	assert_int_equal(node->lease_sent_ms + 28500, deadline);
+	assert_string_equal(ha_goal_name(node), "switchover");
+	assert_string_equal(node->goal_candidate, "node2");
+	forget();
+	now += 5;
+	tell_all();
+	/* the fence stands where it stood, before anything is renewed */
+	assert_int_equal(last(HA_FENCE)->deadline_ms, deadline);
+	expect_task(HA_TASK_STOP);
+	/* and it does not say what it said already */
+	assert_int_equal(count(HA_CALLBACK), 0);
+}
+
+static void
+hostile_batons(void **state)
+{
+	static const char *const texts[] = {
+		"", "null", "[]", "{", "\"\"", "{}", "7",
+		"{\"has_lease\":true}",
+		"{\"has_lease\":true,\"lease_sent_ms\":900000,\"lease_ttl_ms\":-5}",
+		"{\"has_lease\":true,\"lease_sent_ms\":900000,\"lease_ttl_ms\":9223372036854775807}",
+		"{\"has_lease\":true,\"lease_sent_ms\":9223372036854775807,\"lease_ttl_ms\":30000}",
+		"{\"has_lease\":true,\"lease_sent_ms\":-9223372036854775807,\"lease_ttl_ms\":30000}",
+		"{\"has_lease\":\"yes\",\"lease_sent_ms\":900000,\"lease_ttl_ms\":30000}",
+		"{\"goal\":99}", "{\"goal\":-1}", "{\"goal\":\"restart\"}", "{\"goal\":1e300}",
+		"{\"goal_candidate\":7,\"goal_because\":null,\"successor\":[],\"member_text\":{}}",
+		"{\"goal_candidate\":\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+		"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"}",
+		"{\"is_promoting\":true,\"promote_ms\":9223372036854775807}",
+		"{\"repair_next_ms\":9223372036854775807,\"repair_failures\":-2147483648}",
+		"{\"announced_role\":77,\"next_id\":-1,\"renewed_ms\":9223372036854775807}",
+		"{\"goal\":6,\"goal_since_ms\":9223372036854775807}",
+		"{\"handover_lsn\":-1,\"lease_version\":-1,\"is_giving_away\":true,\"has_lease\":true}",
+	};
+
+	(void) state;
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+	{
+		create(HA_HOME_SUPERVISOR);
+		be_primary();
+		set_key("leader", "node2");
+		(void) ha_node_load(node, texts[i], now);
+		assert_false(ha_has_lease(node));
+		tell_all();
+		tick(1);
+		tick(HA_PROMOTE_TIMEOUT_MS);
+		assert_false(ha_has_lease(node));
+		assert_int_equal(last(HA_FENCE)->deadline_ms, 0);
+		assert_true(last(HA_WAKE_AT)->deadline_ms > now);
+		assert_true(last(HA_WAKE_AT)->deadline_ms <= now + settings.loop_wait_ms);
+		free(ha_node_save(node));
+	}
+	/* nothing at all is fine, nonsense is said so */
+	assert_true(ha_node_load(node, NULL, now));
+	assert_false(ha_node_load(node, "{", now));
+}
+
+static void
+never_spins(void **state)
+{
+	(void) state;
+	create(HA_HOME_WORKER);
+	be_standby();
+	tell_settings();
+	tell_postgres();
+	assert_true(last(HA_WAKE_AT)->deadline_ms > now + 1000);
+	tick(20000);
+	assert_true(last(HA_WAKE_AT)->deadline_ms > now + 1000);
+	start_follower(HA_HOME_WORKER);
+	postgres.is_streaming = false;
+	tell_postgres();
+	assert_int_equal(last(HA_WAKE_AT)->deadline_ms, now + HA_STREAM_LOST_MS);
+}
+
+/* --- commands --- */
+
+static void
+seventeenth_command_is_refused(void **state)
+{
+	(void) state;
+	start_follower(HA_HOME_WORKER);
+	for (int i = 0; i < HA_COMMANDS_MAX; i++)
+	{
+		give((HaCommand) {.id = (uint64_t) i + 1, .kind = HA_COMMAND_RESTART, .member = "node2", .wait = true});
+		set_key("requests/node2", last(HA_CREATE_KEY)->text);
+		reply(HA_CREATE_KEY, HA_OUTCOME_DONE);
+		assert_int_equal(count(HA_ANSWER), 0);
+	}
+	give((HaCommand) {.id = 17, .kind = HA_COMMAND_RESTART, .member = "node2", .wait = true});
+	assert_false(last(HA_ANSWER)->ok);
+	assert_int_equal(last(HA_ANSWER)->command_id, 17);
+	assert_string_equal(last(HA_ANSWER)->sqlstate, "53400");
+	/* each of them ends, by time alone */
+	tick(HA_COMMAND_TIMEOUT_MS);
+	assert_int_equal(count(HA_ANSWER), HA_COMMANDS_MAX + 1);
+	assert_string_equal(last(HA_ANSWER)->sqlstate, "57014");
+}
+
+static void
+refused_commands(void **state)
+{
+	static const struct
+	{
+		HaCommand	command;
+		const char *detail;
+	}			bad[] = {
+		{{.kind = HA_COMMAND_SWITCHOVER, .candidate = "node9"}, "no member \"node9\""},
+		{{.kind = HA_COMMAND_SWITCHOVER, .candidate = "node2"}, "is the leader already"},
+		{{.kind = HA_COMMAND_SWITCHOVER, .leader = "node3"}, "does not lead"},
+		{{.kind = HA_COMMAND_SWITCHOVER, .candidate = "node3"}, "nofailover"},
+		{{.kind = HA_COMMAND_SWITCHOVER, .is_scheduled = true, .scheduled_at_ms = 1}, "in the past"},
+		{{.kind = HA_COMMAND_FAILOVER}, "needs a candidate"},
+		{{.kind = HA_COMMAND_RESTART, .role = "primary"}, "role is another one"},
+		{{.kind = HA_COMMAND_RESTART, .only_pending = true}, "No restart is pending"},
+		{{.kind = HA_COMMAND_RESTART, .member = "node9"}, "no member \"node9\""},
+		{{.kind = HA_COMMAND_FLUSH_SWITCHOVER}, NULL},
+	};
+
+	(void) state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+	{
+		HaCommand	command = bad[i].command;
+
+		start_follower(HA_HOME_WORKER);
+		set_member("node3", ",\"tags\":{\"nofailover\":true}");
+		tell_view();
+		command.id = 5;
+		forget();
+		give(command);
+		assert_int_equal(count(HA_ANSWER), 1);
+		assert_false(last(HA_ANSWER)->ok);
+		assert_non_null(last(HA_ANSWER)->sqlstate);
+		if (bad[i].detail != NULL && strstr(last(HA_ANSWER)->detail, bad[i].detail) == NULL)
+			fail_msg("\"%s\" does not say \"%s\"", last(HA_ANSWER)->detail, bad[i].detail);
+		assert_int_equal(count(HA_CREATE_KEY) + count(HA_PUT_KEY), 0);
+	}
+	/* the leader is not cloned from anyone */
+	start_leader(HA_HOME_WORKER);
+	give((HaCommand) {.id = 6, .kind = HA_COMMAND_REINITIALIZE});
+	assert_non_null(strstr(last(HA_ANSWER)->detail, "is the leader"));
+	/* without the store */
+	tell_reachable(false);
+	give((HaCommand) {.id = 7, .kind = HA_COMMAND_SWITCHOVER});
+	assert_non_null(strstr(last(HA_ANSWER)->detail, "does not answer"));
+}
+
+static void
+answer_waits_for_the_view(void **state)
+{
+	(void) state;
+	start_follower(HA_HOME_WORKER);
+	give((HaCommand) {.id = 3, .kind = HA_COMMAND_SWITCHOVER, .candidate = "node3", .wait = true});
+	/* the store's answer overtakes its own news */
+	reply_to(last(HA_CREATE_KEY), HA_OUTCOME_DONE, false, now, revision + 1);
+	assert_int_equal(count(HA_ANSWER), 0);
+	set_key("failover", last(HA_CREATE_KEY)->text);
+	tell_view();
+	assert_int_equal(count(HA_ANSWER), 0);
+	set_key("failover", "{\"refused\":\"node3 lags\"}");
+	tell_view();
+	assert_non_null(strstr(last(HA_ANSWER)->detail, "node3 lags"));
+}
+
+static void
+flush_needs_the_store(void **state)
+{
+	(void) state;
+	start_leader(HA_HOME_WORKER);
+	request_failover("{\"leader\":\"node1\",\"scheduled_at\":\"2033-01-01T00:00:00+00:00\"}");
+	tell_reachable(false);
+	give((HaCommand) {.id = 3, .kind = HA_COMMAND_FLUSH_SWITCHOVER});
+	assert_false(last(HA_ANSWER)->ok);
+	tell_reachable(true);
+	give((HaCommand) {.id = 4, .kind = HA_COMMAND_FLUSH_SWITCHOVER});
+	assert_true(last(HA_ANSWER)->ok);
+	assert_string_equal(last_key(HA_PUT_KEY, "failover")->text, "{}");
+	give((HaCommand) {.id = 5, .kind = HA_COMMAND_FLUSH_SWITCHOVER});
+	assert_false(last(HA_ANSWER)->ok);	/* one is under way */
+}
+
+/* --- requests to the store --- */
+
+static void
+requests_are_tried_again(void **state)
+{
+	static const int pauses[] = {100, 200, 400, 800, 1000, 1000, 1000};
+	int			sent;
+
+	(void) state;
+	start_leader(HA_HOME_WORKER);
+	tick(10000);
+	for (size_t i = 0; i < sizeof(pauses) / sizeof(pauses[0]); i++)
+	{
+		forget();
+		node->pending[FOR_RENEW].id = 77;	/* inside: the action has just been forgotten */
+		reply_to(&(HaAction) {.request_id = 77}, i % 2 ? HA_OUTCOME_UNKNOWN : HA_OUTCOME_NOT_SENT, false, now, 0);
+		assert_int_equal(count(HA_RENEW), 0);
+		assert_int_equal(last(HA_WAKE_AT)->deadline_ms, now + pauses[i]);
+		tick(pauses[i] - 1);
+		assert_int_equal(count(HA_RENEW), 0);
+		tick(1);
+		assert_int_equal(count(HA_RENEW), 1);
+	}
+	reply(HA_RENEW, HA_OUTCOME_DONE);
+	/* a reply that never comes */
+	tick(10000);
+	sent = count(HA_RENEW);
+	tick(21000);
+	assert_int_equal(count(HA_RENEW), sent);
+	tick(1);
+	assert_int_equal(count(HA_RENEW), sent + 1);
+}
+
+/* --- races --- */
+
+static void
+races(void **state)
+{
+	static const struct
+	{
+		const char *what;
+		Answer		answer;
+		uint32_t	own_timeline;
+		int			own_priority;
+		bool		wins;
+	}			table[] = {
+		{"equal: the store decides", {0}, 1, 1, true},
+		{"one byte more there", {.position = END_OF_WAL + 1}, 1, 1, false},
+		{"one byte more here", {.position = END_OF_WAL - 1}, 1, 1, true},
+		{"more WAL of an older timeline", {.position = END_OF_WAL + 100}, 2, 1, true},
+		{"less WAL of a newer timeline", {.position = 16, .timeline = 2}, 1, 1, false},
+		{"higher priority there", {.priority = 2}, 1, 1, false},
+		{"higher priority here", {.priority = 1}, 1, 2, true},
+		{"priority does not beat WAL", {.priority = 9, .position = END_OF_WAL - 1}, 1, 1, true},
+		{"nofailover there", {.position = END_OF_WAL + 1, .nofailover = true}, 1, 1, true},
+		{"a broken watchdog there", {.position = END_OF_WAL + 1, .watchdog_failed = true}, 1, 1, true},
+		{"it cannot reach the store", {.position = END_OF_WAL + 1, .cannot_lead = true}, 1, 1, true},
+		{"a primary", {.is_primary = true, .position = 16}, 1, 1, false},
+		{"a primary without the store", {.is_primary = true, .cannot_lead = true}, 1, 1, true},
+		{"silence", {.is_silent = true, .position = END_OF_WAL + 1}, 1, 1, true},
+	};
+
+	(void) state;
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
+	{
+		start_follower(HA_HOME_WORKER);
+		postgres.timeline = postgres.newest_timeline = table[i].own_timeline;
+		settings.tags.failover_priority = table[i].own_priority;
+		tell_settings();
+		tell_postgres();
+		set_key("leader", NULL);
+		tell_view();
+		answer_from("node2", table[i].answer);
+		assert_int_equal(count(HA_ACQUIRE), 0);	/* node3 has not answered */
+		answer_from("node3", (Answer) {.position = 16});
+		if ((count(HA_ACQUIRE) == 1) != table[i].wins)
+			fail_msg("%s: the rule is \"%s\"", table[i].what, ha_decision(node)->rule);
+	}
+}
+
+static void
+silent_peer_costs_little(void **state)
+{
+	(void) state;
+	start_race();
+	answer_from("node2", (Answer) {0});
+	tick(299);
+	assert_int_equal(count(HA_ACQUIRE), 0);
+	assert_int_equal(last(HA_WAKE_AT)->deadline_ms, now + 1);
+	tick(1);
+	assert_int_equal(count(HA_ACQUIRE), 1);
+	/* answers of an earlier round and of strangers count for nothing */
+	start_race();
+	{
+		HaInput		input = {.kind = HA_INPUT_PEER};
+		HaPeer		peer = {.name = "node2", .is_reachable = true, .is_in_recovery = true, .can_lead = true};
+
+		peer.round = last(HA_ASK_PEER)->round - 1;
+		input.peer = &peer;
+		step(&input);
+		snprintf(peer.name, sizeof(peer.name), "node9");
+		peer.round++;
+		step(&input);
+	}
+	expect_rule("asking");
+	/* old answers are not used for long */
+	answers((Answer) {.position = END_OF_WAL + 1});
+	expect_rule("better-placed");
+	forget();
+	tick(HA_RACE_VALID_MS + 1);
+	assert_int_equal(count(HA_ASK_PEER), 2);
+}
+
+static void
+candidate_is_not_waited_for_for_ever(void **state)
+{
+	(void) state;
+	candidate_first();
+	expect_rule("candidate-first");
+	tick(settings.ttl_ms + settings.loop_wait_ms);
+	answer_from("node2", (Answer) {.is_silent = true});
+	answer_from("node3", (Answer) {.position = END_OF_WAL - 100});
+	expect_rule("race-for-lease");
+}
+
+/* --- switchover --- */
+
+static void
+refused_switchovers(void **state)
+{
+	static const struct
+	{
+		const char *request;
+		Answer		answer;
+		bool		is_paused;
+		const char *refused;
+	}			table[] = {
+		{"{\"leader\":\"node1\",\"member\":\"node2\"}", {.is_silent = true}, false, "did not answer"},
+		{"{\"leader\":\"node1\",\"member\":\"node2\"}", {.nofailover = true}, false, "nofailover"},
+		{"{\"leader\":\"node1\",\"member\":\"node2\"}", {.watchdog_failed = true}, false, "watchdog"},
+		{"{\"leader\":\"node1\",\"member\":\"node2\"}", {.cannot_lead = true}, false, "cannot reach the store"},
+		{"{\"leader\":\"node1\",\"member\":\"node2\"}", {.is_primary = true}, false, "not a standby"},
+		{"{\"leader\":\"node1\",\"member\":\"node2\"}", {.position = END_OF_WAL - 1048577}, false, "lags"},
+		{"{\"leader\":\"node1\",\"member\":\"node9\"}", {0}, false, "no member"},
+		{"{\"member\":\"node2\"}", {.is_silent = true}, false, "did not answer"},
+		{"{\"leader\":\"node3\",\"member\":\"node2\"}", {0}, false, "as the leader"},
+		{"{\"leader\":\"node1\",\"member\":\"node1\"}", {0}, false, "leader already"},
+		{"{\"leader\":\"node1\"}", {0}, true, "candidate must be named"},
+		{"{\"leader\":\"node1\",\"scheduled_at\":\"2026-01-01T00:00:00\"}", {0}, false, "time zone"},
+		{"{\"leader\":\"node1\",\"scheduled_at\":\"2001-01-01T00:00:00+00:00\"}", {0}, false, "long passed"},
+	};
+
+	(void) state;
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
+	{
+		const HaAction *clear;
+
+		start_leader(HA_HOME_WORKER);
+		pause_cluster(table[i].is_paused);
+		request_failover(table[i].request);
+		if (count(HA_ASK_PEER) > 0)
+			answer_from("node2", table[i].answer);
+		tick(1);
+		clear = last_key(HA_PUT_KEY, "failover");
+		if (clear == NULL || strstr(clear->text, table[i].refused) == NULL)
+			fail_msg("%s: not refused because of \"%s\", but %s", table[i].request, table[i].refused,
+					 clear ? clear->text : "not at all");
+		assert_true(clear->version != 0);
+		assert_string_equal(ha_goal_name(node), "");
+	}
+	/* an older timeline */
+	start_leader(HA_HOME_WORKER);
+	postgres.timeline = postgres.newest_timeline = postgres.checkpoint_timeline = 2;
+	tell_postgres();
+	ask_for_switchover();
+	answer_from("node2", (Answer) {0});
+	assert_non_null(strstr(last_key(HA_PUT_KEY, "failover")->text, "still on timeline 1"));
+	/* a schedule that has not come is left alone, and due in time */
+	start_leader(HA_HOME_WORKER);
+	request_failover("{\"leader\":\"node1\",\"member\":\"node2\",\"scheduled_at\":\"2033-01-01T00:00:00+00:00\"}");
+	assert_null(last_key(HA_PUT_KEY, "failover"));
+	expect_rule("lead");
+}
+
+static void
+done_switchovers_are_forgotten(void **state)
+{
+	(void) state;
+	/* we are the one that was switched over to */
+	start_leader(HA_HOME_WORKER);
+	request_failover("{\"leader\":\"node2\",\"member\":\"node1\"}");
+	assert_string_equal(last_key(HA_PUT_KEY, "failover")->text, "{}");
+	assert_string_equal(ha_goal_name(node), "");
+}
+
+static void
+each_request_is_checked_anew(void **state)
+{
+	(void) state;
+	/* the first waits for its checkpoint and is taken back */
+	start_leader(HA_HOME_WORKER);
+	postgres.flush_lsn = postgres.write_lsn = END_OF_WAL + 4096;
+	tell_postgres();
+	ask_for_switchover();
+	answer_from("node2", (Answer) {0});
+	assert_int_equal(count(HA_CHECKPOINT), 1);
+	assert_string_equal(ha_goal_name(node), "");
+	request_failover("{}");
+	tick(10000);
+	/* the second one's candidate does not answer */
+	forget();
+	ask_for_switchover();
+	answer_from("node2", (Answer) {.is_silent = true});
+	assert_string_equal(ha_goal_name(node), "");
+	assert_non_null(strstr(last_key(HA_PUT_KEY, "failover")->text, "did not answer"));
+}
+
+static void
+handover_needs_our_timeline(void **state)
+{
+	(void) state;
+	stop_for_handover(HA_CONTROL_SHUTDOWNED);
+	postgres.timeline = postgres.checkpoint_timeline = 3;
+	tell_postgres();
+	tick(30);
+	answer_from("node2", (Answer) {.position = END_OF_WAL + 4096, .timeline = 2});
+	assert_int_equal(count(HA_RELEASE), 0);
+	tick(30);
+	answer_from("node2", (Answer) {.timeline = 3});
+	assert_int_equal(count(HA_RELEASE), 1);
+}
+
+/* --- timelines --- */
+
+static void
+claims_skip_taken_ids(void **state)
+{
+	const HaAction *claimed;
+
+	(void) state;
+	start_follower(HA_HOME_WORKER);
+	set_key("promotions", "{\"2\":{\"name\":\"node2\",\"from\":1,\"lsn\":100},"
+			"\"3\":{\"name\":\"node3\",\"from\":1,\"lsn\":100}}");
+	set_key("leader", NULL);
+	tell_view();
+	answers((Answer) {0});
+	set_key("leader", "node1");
+	reply_to(last(HA_ACQUIRE), HA_OUTCOME_DONE, false, now, revision);
+	tell_view();
+	claimed = last_key(HA_PUT_KEY, "promotions");
+	assert_non_null(strstr(claimed->text, "\"4\""));
+	assert_non_null(strstr(claimed->text, "\"2\""));
+	assert_true(claimed->version != 0);
+	/* somebody else was faster: not ours, so no promotion */
+	reply_to(claimed, HA_OUTCOME_LOST_RACE, false, now, 0);
+	set_key("promotions", "{\"4\":{\"name\":\"node3\",\"from\":1,\"lsn\":100}}");
+	tell_view();
+	tick(100);
+	assert_int_equal(count(HA_PROMOTE), 0);
+	claimed = last_key(HA_PUT_KEY, "promotions");
+	assert_non_null(strstr(claimed->text, "\"5\""));
+	/* ours, but not the newest */
+	set_key("promotions", "{\"5\":{\"name\":\"node1\",\"from\":1,\"lsn\":100},"
+			"\"6\":{\"name\":\"node2\",\"from\":1,\"lsn\":100}}");
+	reply_to(claimed, HA_OUTCOME_UNKNOWN, false, now, 0);
+	tell_view();
+	tick(200);
+	assert_int_equal(count(HA_PROMOTE), 0);
+	claimed = last_key(HA_PUT_KEY, "promotions");
+	assert_non_null(strstr(claimed->text, "\"7\""));
+	set_key("promotions", claimed->text);
+	reply_to(claimed, HA_OUTCOME_DONE, false, now, 0);
+	tell_view();
+	/* each id that is taken gets its history file first */
+	assert_int_equal(count(HA_PLACE_HISTORY), 5);
+	assert_true(position_of(HA_PLACE_HISTORY) < position_of(HA_PROMOTE));
+	assert_int_equal(last(HA_PLACE_HISTORY)->timeline, 6);
+	assert_int_equal(last(HA_PROMOTE)->timeline, 7);
+}
+
+static void
+old_claims_do_not_count(void **state)
+{
+	(void) state;
+	/* of another parent, of ours from long ago: a new one is made */
+	start_follower(HA_HOME_WORKER);
+	postgres.timeline = postgres.newest_timeline = 3;
+	tell_postgres();
+	set_key("promotions", "{\"4\":{\"name\":\"node1\",\"from\":2,\"lsn\":100}}");
+	set_key("leader", NULL);
+	tell_view();
+	answers((Answer) {.timeline = 3});
+	answer_from("node3", (Answer) {.timeline = 3});
+	set_key("leader", "node1");
+	reply_to(last(HA_ACQUIRE), HA_OUTCOME_DONE, false, now, revision);
+	tell_view();
+	assert_int_equal(count(HA_PROMOTE), 0);
+	assert_non_null(strstr(last_key(HA_PUT_KEY, "promotions")->text, "\"5\""));
+	/* a promotion that does not come is asked for again */
+	set_key("promotions", last_key(HA_PUT_KEY, "promotions")->text);
+	tell_view();
+	assert_int_equal(count(HA_PROMOTE), 1);
+	tick(HA_PROMOTE_TIMEOUT_MS);
+	reply(HA_RENEW, HA_OUTCOME_DONE);
+	tell_postgres();
+	tick(1);
+	assert_int_equal(count(HA_PROMOTE), 2);
+}
+
+static void
+gaps_of_timelines_are_bounded(void **state)
+{
+	(void) state;
+	start_follower(HA_HOME_WORKER);
+	set_key("promotions", "{\"4294967294\":{\"name\":\"node2\",\"from\":1,\"lsn\":100}}");
+	set_key("leader", NULL);
+	tell_view();
+	answers((Answer) {0});
+	set_key("leader", "node1");
+	reply_to(last(HA_ACQUIRE), HA_OUTCOME_DONE, false, now, revision);
+	tell_view();
+	tick(1000);
+	assert_int_equal(count(HA_PROMOTE), 0);
+	/* a gap larger than a list of actions */
+	start_follower(HA_HOME_WORKER);
+	set_key("promotions", "{\"1000\":{\"name\":\"node1\",\"from\":1,\"lsn\":100}}");
+	set_key("leader", "node1");
+	tell_view();
+	confirm_lease();
+	assert_int_equal(count(HA_PROMOTE), 0);
+	assert_int_equal(count(HA_PLACE_HISTORY), 256);
+	postgres.newest_timeline = 257;
+	tell_postgres();
+	postgres.newest_timeline = 999;
+	forget();
+	tell_postgres();
+	assert_int_equal(last(HA_PROMOTE)->timeline, 1000);
+}
+
+/* --- pause --- */
+
+static void
+pause_rules(void **state)
+{
+	(void) state;
+	/* a running primary keeps and renews the lease, its fence is open */
+	start_leader(HA_HOME_WORKER);
+	pause_cluster(true);
+	assert_int_equal(last(HA_FENCE)->deadline_ms, HA_DEADLINE_NEVER);
+	assert_int_equal(ha_lease_deadline_ms(node), HA_DEADLINE_NEVER);
+	tick(10000);
+	assert_string_equal(last(HA_RENEW)->value, "node1");
+	/* it goes on without it */
+	reply(HA_RENEW, HA_OUTCOME_LOST_RACE);
+	set_key("leader", "node2");
+	tell_view();
+	expect_rule("primary-without-lease-paused");
+	assert_int_equal(last(HA_FENCE)->deadline_ms, HA_DEADLINE_NEVER);
+	/* at the end of the pause it must not */
+	pause_cluster(false);
+	assert_int_equal(last(HA_FENCE)->deadline_ms, 0);
+	expect_rule("demote");
+
+	/* a free lease is taken by a primary only */
+	start_leader(HA_HOME_WORKER);
+	pause_cluster(true);
+	set_key("leader", NULL);
+	tell_view();
+	expect_rule("retake-lease");
+
+	/* of two primaries only the one whose identifier is the cluster's */
+	create(HA_HOME_WORKER);
+	be_primary();
+	settings.is_paused = true;
+	postgres.system_identifier = FOREIGN_ID;
+	tell_all();
+	assert_int_equal(count(HA_ACQUIRE), 0);
+
+	/* a failover to a named candidate works: claim, promotion, lead */
+	start_follower(HA_HOME_WORKER);
+	pause_cluster(true);
+	set_key("leader", NULL);
+	request_failover("{\"member\":\"node1\"}");
+	expect_rule("named");
+	set_key("leader", "node1");
+	reply_to(last(HA_ACQUIRE), HA_OUTCOME_DONE, false, now, revision);
+	tell_view();
+	expect_rule("claim-timeline");
+	set_key("promotions", last_key(HA_CREATE_KEY, "promotions")->text);
+	tell_view();
+	last(HA_PROMOTE);
+
+	/* schedules rest */
+	start_leader(HA_HOME_WORKER);
+	pause_cluster(true);
+	request_failover("{\"leader\":\"node1\",\"member\":\"node2\",\"scheduled_at\":\"2023-11-14T22:30:00+00:00\"}");
+	expect_rule("lead");
+	assert_int_equal(count(HA_ASK_PEER), 0);
+
+	/* a standby still follows a new leader, but repairs nothing */
+	start_follower(HA_HOME_WORKER);
+	pause_cluster(true);
+	set_key("leader", "node3");
+	tell_view();
+	assert_string_equal(last(HA_FOLLOW)->member, "node3");
+	start_follower(HA_HOME_WORKER);
+	pause_cluster(true);
+	postgres.is_streaming = false;
+	tell_postgres();
+	tick(HA_STREAM_LOST_MS);
+	assert_int_equal(count(HA_YIELD), 0);
+
+	/* a stopped server is not started; an immediate restart works */
+	start_stopped_follower(HA_CONTROL_SHUTDOWNED_IN_RECOVERY);
+	create(HA_HOME_SUPERVISOR);
+	be_stopped(HA_CONTROL_IN_PRODUCTION);
+	settings.is_paused = true;
+	tell_all();
+	assert_int_equal(count(HA_START_TASK), 0);
+	start_leader(HA_HOME_SUPERVISOR);
+	pause_cluster(true);
+	give((HaCommand) {.id = 1, .kind = HA_COMMAND_RESTART});
+	expect_task(HA_TASK_STOP);
+}
+
+/* --- requests of other members --- */
+
+static void
+member_requests(void **state)
+{
+	(void) state;
+	/* a restart, answered when it is over */
+	start_follower(HA_HOME_SUPERVISOR);
+	set_key("requests/node1", "{\"id\":\"a-1\",\"command\":\"restart\",\"arguments\":{\"role\":\"replica\"}}");
+	tell_view();
+	expect_rule("stop-for-restart");
+	assert_null(last_key(HA_PUT_KEY, "requests/node1"));
+	be_stopped(HA_CONTROL_SHUTDOWNED_IN_RECOVERY);
+	tell_postgres();
+	end_task(HA_TASK_OK, 0, 0);
+	be_standby();
+	tell_postgres();
+	end_task(HA_TASK_OK, 0, 0);
+	assert_non_null(strstr(last_key(HA_PUT_KEY, "requests/node1")->text, "\"done\":true"));
+	assert_null(strstr(last_key(HA_PUT_KEY, "requests/node1")->text, "\"refused\""));
+	assert_true(last_key(HA_PUT_KEY, "requests/node1")->version != 0);
+	/* not twice, also not while the view lags */
+	tell_view();
+	assert_string_equal(ha_goal_name(node), "");
+
+	/* a reload */
+	start_follower(HA_HOME_WORKER);
+	set_key("requests/node1", "{\"id\":\"a-2\",\"command\":\"reload\"}");
+	tell_view();
+	assert_int_equal(count(HA_RELOAD), 1);
+	assert_non_null(strstr(last_key(HA_PUT_KEY, "requests/node1")->text, "reloaded"));
+
+	/* a refusal stays one, even if it has to be written again */
+	start_leader(HA_HOME_WORKER);
+	set_key("requests/node1", "{\"id\":\"a-3\",\"command\":\"reinitialize\",\"arguments\":{}}");
+	tell_view();
+	assert_non_null(strstr(last_key(HA_PUT_KEY, "requests/node1")->text, "\"refused\":true"));
+	reply_to(last_key(HA_PUT_KEY, "requests/node1"), HA_OUTCOME_NOT_SENT, false, now, 0);
+	forget();
+	tick(100);
+	assert_non_null(strstr(last_key(HA_PUT_KEY, "requests/node1")->text, "\"refused\":true"));
+	assert_non_null(strstr(last_key(HA_PUT_KEY, "requests/node1")->text, "is the leader"));
+
+	/* what nobody knows */
+	start_follower(HA_HOME_WORKER);
+	set_key("requests/node1", "{\"id\":\"a-4\",\"command\":\"format\",\"arguments\":[1,2]}");
+	tell_view();
+	assert_non_null(strstr(last_key(HA_PUT_KEY, "requests/node1")->text, "does not know"));
+	/* and what is for others, or done */
+	forget();
+	set_key("requests/node2", "{\"id\":\"a-5\",\"command\":\"restart\"}");
+	set_key("requests/node1", "{\"id\":\"a-6\",\"command\":\"restart\",\"done\":true}");
+	tell_view();
+	assert_string_equal(ha_goal_name(node), "");
+}
+
+static void
+failed_restart_is_said(void **state)
+{
+	(void) state;
+	start_follower(HA_HOME_SUPERVISOR);
+	set_key("requests/node1", "{\"id\":\"b-1\",\"command\":\"restart\"}");
+	tell_view();
+	be_stopped(HA_CONTROL_SHUTDOWNED_IN_RECOVERY);
+	tell_postgres();
+	end_task(HA_TASK_OK, 0, 0);
+	expect_task(HA_TASK_START_STANDBY);
+	end_task(HA_TASK_FAILED, 0, 0);
+	assert_non_null(strstr(last_key(HA_PUT_KEY, "requests/node1")->text, "\"refused\":true"));
+	assert_non_null(strstr(last_key(HA_PUT_KEY, "requests/node1")->text, "out of luck"));
+	/* the member is started all the same */
+	tick(HA_TASK_RETRY_MIN_MS);
+	expect_task(HA_TASK_START_STANDBY);
+}
+
+static void
+names_of_other_scripts(void **state)
+{
+	(void) state;
+	create(HA_HOME_WORKER);
+	be_standby();
+	set_key("leader", "node2");
+	snprintf(settings.name, sizeof(settings.name), "x\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9");
+	tell_all();
+	give((HaCommand) {.id = 1, .kind = HA_COMMAND_RESTART, .member = "node2"});
+	assert_non_null(last_key(HA_CREATE_KEY, "requests/node2")->text);
+}
+
+/* --- no state without a way out --- */
+
+static void
+repair_ends_without_a_leader(void **state)
+{
+	(void) state;
+	start_follower(HA_HOME_WORKER);
+	postgres.is_streaming = false;
+	tell_postgres();
+	tick(HA_STREAM_LOST_MS);
+	last(HA_YIELD);
+	/* the leader key expires while the baton moves */
+	set_key("leader", NULL);
+	set_key("members/node2", NULL);
+	swap_home(HA_HOME_SUPERVISOR);
+	tick(1);
+	assert_string_equal(ha_goal_name(node), "");
+	assert_false(ha_wants_supervisor(node));
+	/* in pause nothing is repaired */
+	lose_stream();
+	pause_cluster(true);
+	end_task(HA_TASK_OK, HA_DIVERGENCE_REWIND, 0);
+	tick(1);
+	assert_string_equal(ha_goal_name(node), "");
+}
+
+static void
+reinit_ends_without_a_leader(void **state)
+{
+	(void) state;
+	reinit_wait();
+	expect_rule("reinit-wait");
+	tick(settings.ttl_ms + settings.loop_wait_ms);
+	tick(1);
+	assert_string_equal(ha_goal_name(node), "");
+	expect_task(HA_TASK_START_STANDBY);
+}
+
+static void
+switchover_ends_when_the_lease_ran_out(void **state)
+{
+	HaInput		input = {.kind = HA_INPUT_TASK};
+
+	(void) state;
+	hand_over_to(HA_CONTROL_SHUTDOWNED);
+	now += 100;
+	reply_to(&(HaAction) {.request_id = node->pending[FOR_RENEW].id}, HA_OUTCOME_LOST_RACE, true, now, 0);
+	set_key("leader", NULL);
+	tell_view();
+	input.task.task = HA_TASK_STOP;
+	input.task.id = node->task_id;
+	input.task.lsn = END_OF_WAL;
+	step(&input);
+	expect_task(HA_TASK_START_STANDBY);
+	be_standby();
+	tell_postgres();
+	end_task(HA_TASK_OK, 0, 0);
+	tick(1);
+	assert_int_equal(last(HA_START_TASK)->task, HA_TASK_START_STANDBY);
+	assert_string_equal(ha_goal_name(node), "");
+}
+
+static void
+failing_start_gives_the_lease_away(void **state)
+{
+	(void) state;
+	/* a restart of the leader, and the new configuration does not work */
+	restart_leader();
+	end_task(HA_TASK_FAILED, 0, 0);
+	forget();
+	tick(HA_TASK_RETRY_MIN_MS);
+	assert_int_equal(count(HA_RELEASE), 1);
+	assert_int_equal(count(HA_START_TASK), 0);
+	/* nobody else can: it goes on trying */
+	start_stopped_leader(HA_CONTROL_SHUTDOWNED);
+	set_key("members/node2", NULL);
+	set_key("members/node3", NULL);
+	tell_view();
+	end_task(HA_TASK_FAILED, 0, 0);
+	forget();
+	tick(HA_TASK_RETRY_MIN_MS);
+	assert_int_equal(count(HA_RELEASE), 0);
+	expect_task(HA_TASK_START_PRIMARY);
+}
+
+static void
+failed_bootstrap_lets_others_try(void **state)
+{
+	(void) state;
+	initdb();
+	set_key("initialize", "");
+	tell_view();
+	forget();
+	node->pending[FOR_INITIALIZE].failures = 0;
+	{
+		HaInput		input = {.kind = HA_INPUT_TASK};
+
+		input.task.task = HA_TASK_INITDB;
+		input.task.id = node->task_id;
+		input.task.outcome = HA_TASK_FAILED;
+		step(&input);
+	}
+	assert_string_equal(last(HA_DELETE_KEY)->key, "initialize");
+	/* until it is gone */
+	reply(HA_DELETE_KEY, HA_OUTCOME_UNKNOWN);
+	forget();
+	tick(100);
+	assert_string_equal(last(HA_DELETE_KEY)->key, "initialize");
+	reply(HA_DELETE_KEY, HA_OUTCOME_DONE);
+	set_key("initialize", NULL);
+	forget();
+	tell_view();
+	assert_int_equal(count(HA_DELETE_KEY), 0);
+}
+
+static void
+old_positions_are_not_trusted(void **state)
+{
+	(void) state;
+	/* a second crash within the life of the first one's answers */
+	crash();
+	answers((Answer) {0});
+	expect_task(HA_TASK_START_PRIMARY);
+	be_primary();
+	tell_postgres();
+	end_task(HA_TASK_OK, 0, 0);
+	node->handover_lsn = END_OF_WAL - 100;	/* inside: as left by an earlier crash */
+	be_stopped(HA_CONTROL_IN_PRODUCTION);
+	tell_postgres();
+	assert_int_equal(count(HA_RELEASE), 0);
+	expect_task(HA_TASK_WAL_END);
+}
+
+
+
+
+static int
+teardown(void **state)
+{
+	(void) state;
+	ha_node_free(node);
+	node = NULL;
+	forget();
+	return 0;
+}
+
+#define TEST(f) cmocka_unit_test_teardown(f, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(every_rule_decides),
+		TEST(deadline_counts_from_before_the_request),
+		TEST(ttl_changes),
+		TEST(old_views_say_nothing),
+		TEST(answers_of_the_store_end_the_lease),
+		TEST(silence_is_no_answer),
+		TEST(release_closes_the_fence_first),
+		TEST(release_without_an_answer_is_repeated),
+		TEST(late_answers_do_not_bring_the_lease_back),
+		TEST(fence_is_closed_without_a_view),
+		TEST(saves_and_loads),
+		TEST(hostile_batons),
+		TEST(never_spins),
+		TEST(seventeenth_command_is_refused),
+		TEST(refused_commands),
+		TEST(answer_waits_for_the_view),
+		TEST(flush_needs_the_store),
+		TEST(requests_are_tried_again),
+		TEST(races),
+		TEST(silent_peer_costs_little),
+		TEST(candidate_is_not_waited_for_for_ever),
+		TEST(refused_switchovers),
+		TEST(done_switchovers_are_forgotten),
+		TEST(each_request_is_checked_anew),
+		TEST(handover_needs_our_timeline),
+		TEST(claims_skip_taken_ids),
+		TEST(old_claims_do_not_count),
+		TEST(gaps_of_timelines_are_bounded),
+		TEST(pause_rules),
+		TEST(member_requests),
+		TEST(failed_restart_is_said),
+		TEST(names_of_other_scripts),
+		TEST(repair_ends_without_a_leader),
+		TEST(reinit_ends_without_a_leader),
+		TEST(switchover_ends_when_the_lease_ran_out),
+		TEST(failing_start_gives_the_lease_away),
+		TEST(failed_bootstrap_lets_others_try),
+		TEST(old_positions_are_not_trusted),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
