@@ -2142,8 +2142,8 @@ hostile_batons(void **state)
 		"{\"has_lease\":\"yes\",\"lease_sent_ms\":900000,\"lease_ttl_ms\":30000}",
 		"{\"goal\":99}", "{\"goal\":-1}", "{\"goal\":\"restart\"}", "{\"goal\":1e300}",
 		"{\"goal_candidate\":7,\"goal_because\":null,\"successor\":[],\"member_text\":{}}",
-		"{\"goal_candidate\":\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-		"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"}",
+		("{\"goal_candidate\":\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+		"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"}"),
 		"{\"is_promoting\":true,\"promote_ms\":9223372036854775807}",
 		"{\"repair_next_ms\":9223372036854775807,\"repair_failures\":-2147483648}",
 		"{\"announced_role\":77,\"next_id\":-1,\"renewed_ms\":9223372036854775807}",
