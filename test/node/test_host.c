@@ -34,6 +34,7 @@ typedef struct Answer
 	bool ok;
 	char text[4096];
 	char sqlstate[8];
+	uint64_t version;
 } Answer;
 
 typedef struct Node
@@ -63,6 +64,7 @@ act(void *context, const HaAction *action)
 		return;
 	answer->id = action->command_id;
 	answer->ok = action->ok;
+	answer->version = action->version;
 	snprintf(answer->text, sizeof(answer->text), "%s", action->text == NULL ? "" : action->text);
 	snprintf(answer->sqlstate, sizeof(answer->sqlstate), "%s",
 	         action->sqlstate == NULL ? "" : action->sqlstate);
@@ -296,6 +298,78 @@ test_lost_race(void **state)
 	                    host_settings(node->host)->retry_timeout_ms == 6000);
 }
 
+/* What REST writes: a change that changes nothing is fine, a whole one replaces. */
+static void
+test_put_config(void **state)
+{
+	Node *node = *state;
+
+	need_etcd();
+	assert_true(host_put_config(node->host, 1, "{\"ttl\":20}", true));
+	run_until(node, node->n_answers == 1);
+	assert_false(node->answers[0].ok);
+	assert_true(host_put_config(node->host, 2, "{\"ttl\":20,\"loop_wait\":5}", false));
+	run_until(node, node->n_answers == 2);
+	assert_true(node->answers[1].ok);
+	run_until(node, host_settings(node->host)->ttl_ms == 20000);
+	assert_true(host_put_config(node->host, 3, "{\"pause\":null}", true));
+	assert_true(host_put_config(node->host, 4, "{\"ttl\":\"soup\"}", false));
+	run_until(node, node->n_answers == 4);
+	assert_true(node->answers[2].ok);
+	assert_string_equal(node->answers[3].sqlstate, "22023");
+	assert_true(host_put_config(node->host, 5, "{\"loop_wait\":4}", false));
+	run_until(node, node->n_answers == 5);
+	run_until(node, json_text_equal(host_view(node->host)->config_json, "{\"loop_wait\":4}"));
+}
+
+static void
+test_put_failover(void **state)
+{
+	Node *node = *state;
+	FailoverRequest request;
+	Error error;
+
+	need_etcd();
+	memset(&request, 0, sizeof(request));
+	request.exists = true;
+	strcpy(request.leader, "node1");
+	strcpy(request.candidate, "node2");
+	assert_true(host_put_failover(node->host, 9, &request));
+	assert_int_equal(node->n_answers, 0);
+	run_until(node, node->n_answers == 1);
+	assert_int_equal(node->answers[0].id, 9);
+	assert_true(node->answers[0].ok);
+	run_until(node, host_view(node->host)->failover.exists);
+	assert_string_equal(host_view(node->host)->failover.candidate, "node2");
+	assert_int_equal(host_view(node->host)->failover.version, node->answers[0].version);
+	assert_true(host_view(node->host)->revision >= node->answers[0].version);
+
+	/* Somebody else wrote it since we looked. */
+	assert_true(host_put_failover(node->host, 10, &request));
+	run_until(node, node->n_answers == 2);
+	assert_false(node->answers[1].ok);
+	assert_string_equal(node->answers[1].sqlstate, "40001");
+
+	request.version = node->answers[0].version;
+	request.exists = false;
+	assert_true(host_put_failover(node->host, 11, &request));
+	run_until(node, node->n_answers == 3);
+	assert_true(node->answers[2].ok);
+	run_until(node, !host_view(node->host)->failover.exists);
+
+	/* The end of one whose answer nobody will hear is said to be unknown. */
+	put_config(node, "{\"ttl\":20,\"loop_wait\":5,\"retry_timeout\":5}");
+	assert_true(host_drive(node->host, 5, NULL, &error));
+	request.version = node->answers[2].version;
+	assert_true(host_put_failover(node->host, 12, &request));
+	free(host_rest(node->host));
+	assert_int_equal(node->n_answers, 4);
+	assert_string_equal(node->answers[3].sqlstate, "08007");
+	for (int i = 0; i < 10; i++)
+		run_once(node);
+	assert_int_equal(node->n_answers, 4);
+}
+
 static void
 test_pause(void **state)
 {
@@ -515,6 +589,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_dynamic_configuration, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_edit_config, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_lost_race, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_put_config, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_put_failover, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pause, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_baton, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_snapshot, setup, teardown),

@@ -2,7 +2,8 @@
  *
  * test_rest.c
  *      The REST API over a real socket: which state of a node gives which
- *      code, what the documents say, and what clients cannot do to it.
+ *      code, what the documents say, who may change what, and what clients cannot
+ *      do to it.
  *-------------------------------------------------------------------------
  */
 #include "rest/rest.h"
@@ -37,6 +38,14 @@ typedef struct Node
 	bool is_slow; /* do not answer: keep done and arg */
 	RestDone done;
 	void *arg;
+	/* calls that change something */
+	RestResult result;
+	bool is_call_slow; /* do not answer: keep call_done and call_arg */
+	RestCallDone call_done;
+	void *call_arg;
+	RestCall call;
+	int n_calls;
+	char *call_body; /* malloc'ed; NULL = none */
 	char answer[65536];
 	int code;
 } Node;
@@ -53,6 +62,32 @@ give_status(void *context, RestDone done, void *arg)
 	}
 	else
 		done(arg, &node->status);
+}
+
+static const Settings *
+give_settings(void *context)
+{
+	Node *node = context;
+
+	return &node->settings;
+}
+
+static void
+take_call(void *context, RestCall call, const json_t *body, RestCallDone done, void *arg)
+{
+	Node *node = context;
+
+	node->n_calls++;
+	node->call = call;
+	free(node->call_body);
+	node->call_body = body == NULL ? NULL : json_dumps(body, JSON_COMPACT);
+	if (node->is_call_slow)
+	{
+		node->call_done = done;
+		node->call_arg = arg;
+	}
+	else
+		done(arg, &node->result);
 }
 
 static void
@@ -294,7 +329,10 @@ static int
 setup(void **state)
 {
 	Node *node = calloc(1, sizeof(Node));
-	RestOps ops = { .context = node, .status = give_status };
+	RestOps ops = { .context = node,
+		            .status = give_status,
+		            .settings = give_settings,
+		            .call = take_call };
 	RestListen listen = { .host = "", .port = 0 };
 	Error error;
 
@@ -346,6 +384,7 @@ teardown(void **state)
 	event_base_free(node->base);
 	settings_free(&node->settings);
 	cluster_view_free(&node->view);
+	free(node->call_body);
 	free(node);
 	return 0;
 }
@@ -841,6 +880,337 @@ test_half_closed_client(void **state)
 	assert_int_equal(node->code, 200);
 }
 
+/* ------------------------------------------------------------------------
+ * Calls that change something
+ * ------------------------------------------------------------------------
+ */
+
+#define AUTHORIZED "Authorization: Basic YWRtaW46YWRtMW4=\r\n" /* admin:adm1n */
+
+static void
+set_authentication(Node *node, const char *json)
+{
+	json_t *document = json_pack("{s:{s:o}}", "restapi", "authentication",
+	                             json_loads(json, JSON_DECODE_ANY, NULL));
+
+	assert_non_null(document);
+	json_decref(node->settings.document);
+	node->settings.document = document;
+	node->result.status = 200;
+	node->result.text = "all is well";
+}
+
+static void
+open_access(Node *node)
+{
+	set_authentication(node, "{\"username\":\"admin\",\"password\":\"adm1n\"}");
+}
+
+static int
+call(Node *node, const char *line, const char *headers, const char *body)
+{
+	char text[4096];
+
+	if (body == NULL)
+		snprintf(text, sizeof(text), "%s HTTP/1.1\r\n%s\r\n", line, headers);
+	else
+		snprintf(text, sizeof(text), "%s HTTP/1.1\r\n%sContent-Length: %zu\r\n\r\n%s", line,
+		         headers, strlen(body), body);
+	ask_raw(node, text);
+	return node->code;
+}
+
+static const struct
+{
+	const char *line;
+	RestCall call;
+	bool has_body;
+} call_rows[] = {
+	{ "PATCH /config", REST_PATCH_CONFIG, true },
+	{ "PUT /config", REST_PUT_CONFIG, true },
+	{ "POST /reload", REST_RELOAD, false },
+	{ "POST /switchover", REST_SWITCHOVER, true },
+	{ "POST /failover", REST_FAILOVER, true },
+	{ "DELETE /switchover", REST_DELETE_SWITCHOVER, false },
+};
+
+#define N_CALLS (sizeof(call_rows) / sizeof(call_rows[0]))
+
+/* Without a configured user nobody may, whatever he sends. */
+static void
+test_closed_by_default(void **state)
+{
+	static const char *const settings[] = {
+		"null",
+		"{}",
+		"{\"username\":\"admin\"}",
+		"{\"username\":\"admin\",\"password\":\"\"}",
+		"{\"username\":\"\",\"password\":\"\"}",
+		"{\"password\":\"adm1n\"}",
+		"\"admin:adm1n\"",
+	};
+	Node *node = *state;
+
+	for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++)
+	{
+		set_authentication(node, settings[i]);
+		for (size_t row = 0; row < N_CALLS; row++)
+		{
+			assert_int_equal(call(node, call_rows[row].line, "", "{\"a\":1}"), 403);
+			assert_non_null(strstr(node->answer, "restapi.authentication"));
+			assert_non_null(strstr(node->answer, "\r\nContent-Type: text/html\r\n"));
+			assert_int_equal(call(node, call_rows[row].line, AUTHORIZED, "{\"a\":1}"), 403);
+			/* "Og==" is ":" */
+			assert_int_equal(
+			    call(node, call_rows[row].line, "Authorization: Basic Og==\r\n", "{\"a\":1}"), 403);
+		}
+	}
+	assert_int_equal(node->n_calls, 0);
+	json_decref(node->settings.document);
+	node->settings.document = NULL;
+	assert_int_equal(call(node, "POST /reload", AUTHORIZED, NULL), 403);
+	assert_int_equal(node->n_calls, 0);
+}
+
+static void
+test_authentication(void **state)
+{
+	static const char *const wrong[] = {
+		"Authorization: \r\n",
+		"Authorization: Basic\r\n",
+		"Authorization: Basic \r\n",
+		"Authorization: Basic YWRtaW46YWRtMW4\r\n",
+		"Authorization: Basic YWRtaW46YWRtMW4=A\r\n",
+		"Authorization: Basic YWRtaW46YWRtMW4=YWRtaW46YWRtMW4=\r\n",
+		"Authorization: Basic yWRtaW46YWRtMW4=\r\n",
+		"Authorization: Bearer YWRtaW46YWRtMW4=\r\n",
+		"Authorization: YWRtaW46YWRtMW4=\r\n",
+		/* the first one counts */
+		"Authorization: Basic nonsense\r\n" AUTHORIZED,
+	};
+	Node *node = *state;
+	char long_header[3000];
+
+	open_access(node);
+	for (size_t row = 0; row < N_CALLS; row++)
+	{
+		assert_int_equal(call(node, call_rows[row].line, "", "{\"a\":1}"), 401);
+		assert_non_null(strstr(node->answer, "\r\nWWW-Authenticate: Basic realm=\"Patroni\"\r\n"));
+		assert_non_null(strstr(node->answer, "\r\n\r\nno auth header received"));
+	}
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+	{
+		if (call(node, "POST /reload", wrong[i], NULL) != 401)
+			fail_msg("%s gave %d", wrong[i], node->code);
+		assert_non_null(strstr(node->answer, "\r\n\r\nnot authenticated"));
+	}
+	memset(long_header, 'a', sizeof(long_header));
+	memcpy(long_header, "Authorization: Basic ", 21);
+	strcpy(long_header + 2900, "\r\n");
+	assert_int_equal(call(node, "POST /reload", long_header, NULL), 401);
+	assert_int_equal(node->n_calls, 0);
+	/* nobody but those who may learns what is wrong with the body */
+	assert_int_equal(call(node, "PATCH /config", "", NULL), 401);
+	assert_int_equal(call(node, "POST /reload", "authorization:basic YWRtaW46YWRtMW4= \r\n", NULL),
+	                 200);
+	/* what is no such call needs no password and is not done */
+	assert_int_equal(call(node, "POST /restart", "", NULL), 501);
+	assert_int_equal(call(node, "POST /config", AUTHORIZED, "{\"a\":1}"), 501);
+	assert_int_equal(node->n_calls, 1);
+}
+
+static void
+test_calls(void **state)
+{
+	Node *node = *state;
+
+	open_access(node);
+	for (size_t row = 0; row < N_CALLS; row++)
+	{
+		node->result.is_json = row % 2 == 0;
+		assert_int_equal(call(node, call_rows[row].line, AUTHORIZED, "{\"a\": {\"b\": null}}"), 200);
+		assert_non_null(strstr(node->answer, "\r\n\r\nall is well"));
+		assert_non_null(strstr(node->answer, row % 2 == 0 ? "\r\nContent-Type: application/json\r\n"
+		                                                  : "\r\nContent-Type: text/html\r\n"));
+		assert_int_equal(node->call, call_rows[row].call);
+		if (call_rows[row].has_body)
+			assert_string_equal(node->call_body, "{\"a\":{\"b\":null}}");
+		else
+			assert_null(node->call_body);
+	}
+	assert_int_equal(node->n_calls, N_CALLS);
+
+	node->result = (RestResult){ .status = 409 };
+	assert_int_equal(call(node, "DELETE /switchover", AUTHORIZED, NULL), 409);
+	assert_non_null(strstr(node->answer, "HTTP/1.0 409 Conflict\r\n"));
+	assert_non_null(strstr(node->answer, "Error code: 409"));
+	node->result = (RestResult){ .status = 202, .text = "Switchover scheduled" };
+	assert_int_equal(call(node, "POST /switchover", AUTHORIZED, "{\"a\":1}"), 202);
+	assert_non_null(strstr(node->answer, "HTTP/1.0 202 Accepted\r\n"));
+}
+
+static void
+test_bodies(void **state)
+{
+	Node *node = *state;
+	char headers[256];
+
+	open_access(node);
+	assert_int_equal(call(node, "PATCH /config", AUTHORIZED, NULL), 411);
+	assert_int_equal(
+	    call(node, "PATCH /config", AUTHORIZED "Transfer-Encoding: chunked\r\n", NULL), 411);
+	assert_int_equal(call(node, "PATCH /config", AUTHORIZED, ""), 400);
+	assert_int_equal(call(node, "PATCH /config", AUTHORIZED, "{}"), 400);
+	assert_int_equal(call(node, "PATCH /config", AUTHORIZED, "[1]"), 400);
+	assert_int_equal(call(node, "PATCH /config", AUTHORIZED, "{\"a\":1} x"), 400);
+	assert_int_equal(call(node, "PATCH /config", AUTHORIZED, "{\"a\":"), 400);
+	assert_int_equal(call(node, "PATCH /config", AUTHORIZED, "{\"a\":\"\xff\"}"), 400);
+	for (int i = 0; i < 5; i++)
+	{
+		static const char *const lengths[] = { "-1", "0x10", "5, 5", "9999999999999999", "" };
+
+		snprintf(headers, sizeof(headers), AUTHORIZED "Content-Length: %s\r\n", lengths[i]);
+		assert_int_equal(call(node, "PATCH /config", headers, NULL), 400);
+	}
+	assert_int_equal(
+	    call(node, "PATCH /config", AUTHORIZED "Content-Length: 9\r\n", "{\"a\":1}"), 400);
+	assert_int_equal(call(node, "PATCH /config", AUTHORIZED "Content-Length: 1048577\r\n", NULL),
+	                 413);
+	assert_int_equal(node->n_calls, 0);
+}
+
+/* A whole megabyte, in pieces that come when they like. */
+static void
+test_large_body(void **state)
+{
+	Node *node = *state;
+	const size_t size = 1024 * 1024;
+	char *body = malloc(size);
+	int fd = client_connect(node);
+	size_t sent = 0;
+
+	open_access(node);
+	memset(body, 'x', size);
+	memcpy(body, "{\"a\":\"", 6);
+	memcpy(body + size - 2, "\"}", 2);
+	assert_true(dprintf(fd, "PUT /config HTTP/1.1\r\n" AUTHORIZED "Content-Length: %zu\r\n\r\n",
+	                    size) > 0);
+	while (sent < size)
+	{
+		size_t piece = size - sent < 50001 ? size - sent : 50001;
+		ssize_t n = send(fd, body + sent, piece, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		if (n > 0)
+			sent += (size_t) n;
+		assert_int_equal(node->n_calls, 0);
+		event_base_loop(node->base, EVLOOP_NONBLOCK);
+	}
+	client_read(node, fd);
+	assert_int_equal(node->code, 200);
+	assert_int_equal(strlen(node->call_body), size);
+	free(body);
+}
+
+/* A body that never comes: the client is hung up on, nothing is called. */
+static void
+test_body_takes_too_long(void **state)
+{
+	Node *node = *state;
+	int64_t start_ms = clock_now_ms();
+
+	open_access(node);
+	ask_raw(node, "PATCH /config HTTP/1.1\r\n" AUTHORIZED "Content-Length: 9\r\n\r\n{\"a\"");
+	assert_string_equal(node->answer, "");
+	assert_true(clock_now_ms() - start_ms >= 4500);
+	assert_int_equal(node->n_calls, 0);
+}
+
+/* The client leaves in the middle of its body, or the server stops. */
+static void
+test_body_is_cut_off(void **state)
+{
+	Node *node = *state;
+	const char *text = "PATCH /config HTTP/1.1\r\n" AUTHORIZED "Content-Length: 9\r\n\r\n{";
+
+	open_access(node);
+	for (int round = 0; round < 3; round++)
+	{
+		int fd = client_connect(node);
+		struct linger linger = { 1, 0 };
+
+		assert_true(send(fd, text, strlen(text), 0) > 0);
+		run_for(node, 20);
+		if (round == 0)
+			setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+		if (round < 2)
+		{
+			close(fd);
+			run_for(node, 20);
+			continue;
+		}
+		rest_stop(node->rest);
+		node->rest = NULL;
+		close(fd);
+	}
+	assert_int_equal(node->n_calls, 0);
+}
+
+/* A switchover takes its time: longer than a question may. */
+static void
+test_call_takes_long(void **state)
+{
+	Node *node = *state;
+	const char *text = "POST /switchover HTTP/1.1\r\n" AUTHORIZED "Content-Length: 7\r\n\r\n{\"a\":1}";
+	int fd = client_connect(node);
+
+	open_access(node);
+	assert_int_equal(rest_call_seconds(&node->settings), 20);
+	node->settings.loop_wait_ms = 15000;
+	assert_int_equal(rest_call_seconds(&node->settings), 30);
+	node->is_call_slow = true;
+	assert_true(send(fd, text, strlen(text), 0) > 0);
+	run_for(node, 5500);
+	assert_non_null(node->call_done);
+	node->call_done(node->call_arg, &node->result);
+	client_read(node, fd);
+	assert_int_equal(node->code, 200);
+}
+
+/* The client leaves, or the server stops, before the call is done. */
+static void
+test_call_ends_late(void **state)
+{
+	Node *node = *state;
+	const char *text = "POST /switchover HTTP/1.1\r\n" AUTHORIZED "Content-Length: 7\r\n\r\n{\"a\":1}";
+
+	open_access(node);
+	node->is_call_slow = true;
+	for (int round = 0; round < 3; round++)
+	{
+		int fd = client_connect(node);
+		struct linger linger = { 1, 0 };
+
+		node->call_done = NULL;
+		assert_true(send(fd, text, strlen(text), 0) > 0);
+		while (node->call_done == NULL)
+			event_base_loop(node->base, EVLOOP_NONBLOCK);
+		if (round == 0)
+			setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+		if (round == 2)
+		{
+			rest_stop(node->rest);
+			node->rest = NULL;
+		}
+		close(fd);
+		if (round < 2)
+			run_for(node, 20);
+		node->call_done(node->call_arg, &node->result);
+		if (round < 2)
+			run_for(node, 20);
+	}
+	assert_int_equal(node->n_calls, 3);
+}
+
 static void
 test_reconfigure(void **state)
 {
@@ -885,6 +1255,15 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_too_many_connections, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_status_comes_late, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_half_closed_client, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_closed_by_default, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_authentication, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_calls, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_bodies, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_large_body, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_body_takes_too_long, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_body_is_cut_off, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_call_takes_long, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_call_ends_late, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_reconfigure, setup, teardown),
 	};
 
