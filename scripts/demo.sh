@@ -131,7 +131,10 @@ configure() {
 	cat << END_OF_CONFIGURATION
 scope: demo
 name: $name
-restapi: {listen: "127.0.0.1:$rest", connect_address: "127.0.0.1:$rest"}
+restapi:
+  listen: 127.0.0.1:$rest
+  connect_address: 127.0.0.1:$rest
+  authentication: {username: demo, password: $password}
 etcd3: {host: "127.0.0.1:$etcd_port"}
 bootstrap:
   dcs:

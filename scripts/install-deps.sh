@@ -24,7 +24,8 @@ fi
 if [ "$(id -u)" -eq 0 ]; then
 	root=
 elif command -v sudo > /dev/null; then
-	root="sudo -n"
+	root=sudo
+	[ -t 0 ] || root="sudo -n"		# nobody is there to type a password
 else
 	echo "please install as root:$missing" >&2
 	exit 1
