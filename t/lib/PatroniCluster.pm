@@ -556,6 +556,27 @@ sub patronictl
 	return run_command([ @as_user, 'patronictl', '-c', $node->{yaml}, @arguments ], timeout => 60);
 }
 
+# patroni_supervisor in the foreground; for runs that end by themselves.
+sub run_supervisor
+{
+	my ($self, @arguments) = @_;
+
+	return run_command([ @as_user, $ENV{PATRONI_SUPERVISOR} // 'patroni_supervisor', @arguments ], timeout => 30);
+}
+
+# --- a small file system; root only ---
+
+sub mount_tmpfs
+{
+	my ($self, $directory, $size) = @_;
+
+	make_directory($directory);
+	system('mount', '-t', 'tmpfs', '-o', "size=$size,mode=0700,uid=$user_id,gid=$group_id", 'none', $directory) == 0
+	  or return 0;
+	push @{ $self->{mounts} }, $directory;
+	return 1;
+}
+
 # --- network namespaces; root only ---
 #
 # Every member and the store have a namespace with one link to a hub, which is
@@ -692,7 +713,7 @@ sub new
 		name => $name,
 		number => $number,
 		directory => $directory,
-		data_directory => $option{data_directory} // "$directory/data",
+		data_directory => "$directory/" . ($option{data_directory} // 'data'),
 		host => $cluster->{is_namespaced} ? "$cluster->{subnet}.$number.2" : '127.0.0.1',
 		port => PatroniCluster::free_port(),
 		rest_port => PatroniCluster::free_port(),
@@ -876,6 +897,16 @@ sub freeze
 	push @{ $self->{frozen} }, @pids;
 }
 
+# From now on nobody gets its WAL, however much may still be in buffers.
+sub freeze_senders
+{
+	my ($self) = @_;
+	my @pids = split /\n/, $self->sql('SELECT pid FROM pg_stat_replication');
+
+	kill 'STOP', @pids;
+	push @{ $self->{frozen} }, @pids;
+}
+
 sub thaw
 {
 	my ($self) = @_;
@@ -1022,6 +1053,14 @@ sub rest
 
 	$response->{json} = eval { JSON::PP::decode_json($response->{content}) };
 	return $response;
+}
+
+# All that it has logged contains none of its passwords.
+sub passwords_in
+{
+	my ($self, $text) = @_;
+
+	return grep { index($text, $self->{passwords}{$_}) >= 0 } sort keys %{ $self->{passwords} };
 }
 
 sub log_size { my ($self) = @_; return -s $self->{log} // 0; }
