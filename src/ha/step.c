@@ -106,7 +106,8 @@ take_view(HaNode *node, const ClusterView *view)
 	cluster_view_free(&node->view);
 	node->view = copy;
 	remember_peers(node);
-	ha_lease_from_view(node);
+	if (node->has_settings)		/* else it is not known who we are */
+		ha_lease_from_view(node);
 	if (node->view.has_leader && node->race.purpose == RACE_LEADER)
 		node->race.purpose = RACE_NONE;
 	if (node->view.has_leader)
@@ -296,6 +297,8 @@ take_input(HaNode *node, const HaInput *input)
 		case HA_INPUT_SETTINGS:
 			node->settings = *input->settings;
 			node->has_settings = true;
+			if (node->view.is_loaded)
+				ha_lease_from_view(node);
 			break;
 		case HA_INPUT_CLUSTER:
 			take_view(node, input->view);

@@ -41,6 +41,7 @@ typedef struct Node
 	HaNode	   *home[2];
 	int			driving;		/* HaHome */
 	bool		is_dead;		/* whole node */
+	bool		is_cut;			/* off from the store, not from the others */
 	bool		worker_may_drive;
 	HaPostgres	postgres;
 	HaSettings	settings;
@@ -70,6 +71,7 @@ static uint64_t revision;
 static bool store_is_down;
 static Lsn	end_of_wal;
 static bool is_traced;
+static uint64_t chaos;			/* 0: nothing gets lost; else the state of the dice */
 
 static void run_actions(int n, HaActions *actions);
 
@@ -108,6 +110,16 @@ tell_postgres(int n)
 	HaInput		input = {.kind = HA_INPUT_POSTGRES};
 
 	later(n, 1, &input, NULL);
+}
+
+/* One of n, the same each time for the same seed. */
+static unsigned
+dice(unsigned n)
+{
+	chaos ^= chaos << 13;
+	chaos ^= chaos >> 7;
+	chaos ^= chaos << 17;
+	return (unsigned) ((chaos >> 11) % n);
 }
 
 /* --- the store --- */
@@ -205,6 +217,20 @@ reply(int n, const HaAction *action, HaOutcome outcome, bool session_lost, uint6
 	input.reply.session_lost = session_lost;
 	input.reply.sent_at_ms = now;
 	input.reply.version = version;
+	if (chaos != 0 && dice(12) == 0)
+	{
+		/* done, but nobody hears of it */
+		input.reply.outcome = HA_OUTCOME_UNKNOWN;
+		input.reply.session_lost = false;
+		input.reply.version = 0;
+		later(n, 100 + dice(2900), &input, NULL);
+		return;
+	}
+	if (chaos != 0)
+	{
+		later(n, outcome == HA_OUTCOME_UNKNOWN ? 100 + dice(2900) : 1 + dice(40), &input, NULL);
+		return;
+	}
 	later(n, outcome == HA_OUTCOME_UNKNOWN ? 300 : 2, &input, NULL);
 }
 
@@ -216,7 +242,7 @@ act_on_store(int n, const HaAction *action)
 	Key		   *key;
 	char		name[200];
 
-	if (store_is_down)
+	if (store_is_down || node->is_cut || (chaos != 0 && dice(20) == 0))
 	{
 		reply(n, action, HA_OUTCOME_UNKNOWN, false, 0);
 		return;
@@ -411,7 +437,7 @@ swap_home(int n, int to)
 	input.kind = HA_INPUT_CLUSTER;
 	later(n, 1, &input, NULL);
 	input.kind = HA_INPUT_REACHABLE;
-	input.reachable.is_reachable = !store_is_down;
+	input.reachable.is_reachable = !store_is_down && !node->is_cut;
 	later(n, 0, &input, NULL);
 }
 
@@ -533,6 +559,10 @@ run(int64_t duration_ms)
 			if (event.at_ms > now)
 				continue;
 			events[i--] = events[--n_events];
+			if (event.input.kind == HA_INPUT_CLUSTER && (nodes[event.node].is_cut || store_is_down))
+				continue;
+			if (event.input.kind == HA_INPUT_REACHABLE)
+				event.input.reachable.is_reachable = !store_is_down && !nodes[event.node].is_cut;
 			if (event.input.kind == HA_INPUT_CLUSTER)
 			{
 				build_view(&view);
@@ -590,6 +620,7 @@ setup(void **state)
 	revision = 10;
 	n_events = 0;
 	store_is_down = false;
+	chaos = 0;
 	end_of_wal = 0x3000000;
 	is_traced = getenv("TRACE") != NULL;
 	for (int i = 0; i < KEYS; i++)
@@ -881,6 +912,140 @@ shuts_down_and_hands_over(void **state)
 	check_healthy();
 }
 
+/* --- faults, then peace --- */
+
+static void
+crash_server(int n)
+{
+	nodes[n].postgres.server = HA_SERVER_STOPPED;
+	nodes[n].postgres.is_observed = false;
+	nodes[n].postgres.is_streaming = false;
+}
+
+static void
+cut_off(int n, bool is_cut)
+{
+	HaInput		input = {.kind = HA_INPUT_REACHABLE};
+
+	nodes[n].is_cut = is_cut;
+	input.reachable.is_reachable = !is_cut && !store_is_down;
+	later(n, 1, &input, NULL);
+	input.kind = HA_INPUT_CLUSTER;
+	later(n, 2, &input, NULL);
+}
+
+static void
+revive(int n)
+{
+	HaInput		input = {.kind = HA_INPUT_SETTINGS};
+	Node	   *node = &nodes[n];
+
+	if (!node->is_dead)
+		return;
+	node->is_dead = false;
+	node->fence_ms = 0;
+	crash_server(n);
+	node->driving = HA_HOME_SUPERVISOR;
+	for (int home = 0; home < 2; home++)
+	{
+		ha_node_free(node->home[home]);
+		node->home[home] = ha_node_create((HaHome) home);
+	}
+	input.settings = &node->settings;
+	later(n, 1, &input, NULL);
+	tell_postgres(n);
+	cut_off(n, node->is_cut);
+}
+
+static void
+strike(void)
+{
+	HaInput		input = {.kind = HA_INPUT_COMMAND};
+	HaCommand	command = {.wait = true};
+	int			n = (int) dice(NODES);
+	Node	   *node = &nodes[n];
+
+	command.id = 1 + dice(1000);
+	input.command = &command;
+	switch (dice(9))
+	{
+		case 0:
+			node->is_dead = true;
+			break;
+		case 1:
+			revive(n);
+			break;
+		case 2:
+			cut_off(n, true);
+			break;
+		case 3:
+			cut_off(n, false);
+			break;
+		case 4:
+			set_reachable(store_is_down);
+			break;
+		case 5:
+			if (node->is_dead || node->postgres.data != HA_DATA_PRESENT)
+				break;
+			crash_server(n);
+			if (node->driving == HA_HOME_WORKER)
+				swap_home(n, HA_HOME_SUPERVISOR);
+			tell_postgres(n);
+			break;
+		case 6:
+			if (!node->is_dead && node->driving == HA_HOME_WORKER)
+				swap_home(n, HA_HOME_SUPERVISOR);
+			break;
+		case 7:
+			command.kind = HA_COMMAND_SWITCHOVER;
+			if (dice(2))
+				snprintf(command.candidate, sizeof(command.candidate), "node%u", 1 + dice(NODES));
+			step(n, &input);
+			break;
+		default:
+			command.kind = dice(3) ? HA_COMMAND_RESTART : HA_COMMAND_REINITIALIZE;
+			snprintf(command.member, sizeof(command.member), "node%u", 1 + dice(NODES));
+			step(n, &input);
+			break;
+	}
+}
+
+static void
+recovers_from_chaos(void **state)
+{
+	const char *first = getenv("SEED");
+	uint64_t	seed = first ? strtoull(first, NULL, 10) : 1;
+	uint64_t	last = first ? seed : 12;
+
+	if (getenv("SEEDS"))
+		last = strtoull(getenv("SEEDS"), NULL, 10);
+	for (; seed <= last; seed++)
+	{
+		print_message("  seed %llu\n", (unsigned long long) seed);
+		chaos = seed * UINT64_C(0x9e3779b97f4a7c15);
+		for (int i = 0; i < 40; i++)
+		{
+			strike();
+			run(1 + dice(dice(3) ? 3000 : 15000));
+		}
+		/* peace: everybody is back, nothing gets lost */
+		chaos = 0;
+		for (int n = 0; n < NODES; n++)
+		{
+			revive(n);
+			cut_off(n, false);
+		}
+		set_reachable(true);
+		run(17000);				/* ttl + loop_wait + 2 s */
+		assert_true(leader_index() >= 0 && fence_is_open(&nodes[leader_index()]));
+		assert_false(nodes[leader_index()].postgres.is_in_recovery);
+		run(60000);
+		check_healthy();
+		teardown(state);
+		setup(state);
+	}
+}
+
 static void
 explains(void **state)
 {
@@ -912,6 +1077,7 @@ main(void)
 		STORY(pauses),
 		STORY(never_promotes_nofailover),
 		STORY(shuts_down_and_hands_over),
+		STORY(recovers_from_chaos),
 		STORY(explains),
 	};
 

@@ -2130,6 +2130,26 @@ saves_and_loads(void **state)
 }
 
 static void
+settings_may_come_last(void **state)
+{
+	char	   *saved;
+
+	(void) state;
+	start_leader(HA_HOME_WORKER);
+	saved = ha_node_save(node);
+	ha_node_free(node);
+	node = ha_node_create(HA_HOME_SUPERVISOR);
+	assert_true(ha_node_load(node, saved, now));
+	free(saved);
+	tell_view();
+	tell_postgres();
+	assert_true(ha_has_lease(node));
+	tell_settings();
+	assert_true(ha_has_lease(node));
+	expect_rule("lead");
+}
+
+static void
 hostile_batons(void **state)
 {
 	static const char *const texts[] = {
@@ -2972,6 +2992,7 @@ main(void)
 		TEST(late_answers_do_not_bring_the_lease_back),
 		TEST(fence_is_closed_without_a_view),
 		TEST(saves_and_loads),
+		TEST(settings_may_come_last),
 		TEST(hostile_batons),
 		TEST(never_spins),
 		TEST(seventeenth_command_is_refused),
