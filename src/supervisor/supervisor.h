@@ -11,7 +11,7 @@
 /* How the program ends.  X(name, code, may trying again help?, explanation) */
 #define SUPERVISOR_EXITS(X) \
 	X(OK, 0, false, "the supervisor was told to stop, and did") \
-	X(TROUBLE, 1, true, "something failed that may work when tried again") \
+	X(TROUBLE, 1, true, "something failed; the log says what") \
 	X(USAGE, 2, false, "the command line is wrong") \
 	X(CONFIGURATION, 3, false, "the configuration cannot be used") \
 	X(WRONG_USER, 4, false, "started as root, or as a user who does not own the data") \
