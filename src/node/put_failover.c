@@ -60,15 +60,15 @@ put_reply(Host *host, const DcsReply *reply)
 				break;
 			case DCS_LOST_RACE:
 				put_refuse(host, put, "somebody else wrote the request at the same time", NULL,
-				           "40001");
+						   "40001");
 				break;
 			case DCS_NOT_SENT:
 				put_refuse(host, put, "could not write the request to the store",
-				           reply->error.message, "55000");
+						   reply->error.message, "55000");
 				break;
 			case DCS_UNKNOWN:
 				put_refuse(host, put, "it is not known whether the request was written",
-				           reply->error.message, "08007");
+						   reply->error.message, "08007");
 				break;
 		}
 		return;
@@ -83,7 +83,7 @@ put_give_up(Host *host, const char *reason)
 	{
 		if (host->puts[i].request_id != 0)
 			put_refuse(host, &host->puts[i], "it is not known whether the request was written",
-			           reason, "08007");
+					   reason, "08007");
 	}
 }
 

@@ -23,7 +23,7 @@ static char *
 wanted_credentials(const Settings *settings, bool *is_configured)
 {
 	const json_t *authentication =
-	    json_object_get(json_object_get(settings->document, "restapi"), "authentication");
+		json_object_get(json_object_get(settings->document, "restapi"), "authentication");
 	const char *username = json_string_value(json_object_get(authentication, "username"));
 	const char *password = json_string_value(json_object_get(authentication, "password"));
 	size_t size;
@@ -31,7 +31,7 @@ wanted_credentials(const Settings *settings, bool *is_configured)
 	char *text;
 
 	*is_configured =
-	    username != NULL && password != NULL && username[0] != '\0' && password[0] != '\0';
+		username != NULL && password != NULL && username[0] != '\0' && password[0] != '\0';
 	if (!*is_configured)
 		return NULL;
 	size = strlen(username) + strlen(password) + 2;
@@ -54,7 +54,8 @@ is_equal(const char *given, const char *wanted)
 	volatile unsigned char difference = given_length != wanted_length;
 
 	for (size_t i = 0; i < given_length; i++)
-		difference |= (unsigned char) (given[i] ^ wanted[wanted_length == 0 ? 0 : i % wanted_length]);
+		difference |=
+			(unsigned char) (given[i] ^ wanted[wanted_length == 0 ? 0 : i % wanted_length]);
 	return difference == 0;
 }
 
@@ -72,7 +73,7 @@ access_code(const Settings *settings, const char *authorization, const char **te
 	if (!is_configured)
 	{
 		*text = "access is denied: calls that change something need restapi.authentication "
-		        "(username and password) in the configuration of this member";
+				"(username and password) in the configuration of this member";
 		return 403;
 	}
 	if (authorization == NULL)
@@ -81,7 +82,7 @@ access_code(const Settings *settings, const char *authorization, const char **te
 	{
 		*text = "not authenticated";
 		is_allowed = wanted != NULL && strncasecmp(authorization, SCHEME, strlen(SCHEME)) == 0 &&
-		             is_equal(authorization + strlen(SCHEME), wanted);
+					 is_equal(authorization + strlen(SCHEME), wanted);
 	}
 	if (wanted != NULL)
 		explicit_bzero(wanted, strlen(wanted));

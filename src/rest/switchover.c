@@ -24,8 +24,8 @@ refuse(RestResult *result, int status, const char *text)
 	return false;
 }
 
-static void
-answer(RestMove *move, RestResult *result, int status, const char *format, ...) PRINTF_LIKE(4, 5);
+static void answer(RestMove *move, RestResult *result, int status, const char *format, ...)
+	PRINTF_LIKE(4, 5);
 
 static void
 answer(RestMove *move, RestResult *result, int status, const char *format, ...)
@@ -48,7 +48,7 @@ read_text(const json_t *body, const char *key, char *text, size_t size)
 	if (value == NULL || json_is_null(value))
 		return true;
 	if (!json_is_string(value) || json_string_length(value) >= size ||
-	    strlen(json_string_value(value)) != json_string_length(value))
+		strlen(json_string_value(value)) != json_string_length(value))
 		return false;
 	strcpy(text, json_string_value(value));
 	return true;
@@ -58,15 +58,15 @@ static bool
 read_body(FailoverRequest *request, const json_t *body)
 {
 	const char *candidate_key = json_object_get(body, "candidate") != NULL &&
-	                                    !json_is_null(json_object_get(body, "candidate"))
-	                                ? "candidate"
-	                                : "member";
+										!json_is_null(json_object_get(body, "candidate"))
+									? "candidate"
+									: "member";
 
 	memset(request, 0, sizeof(*request));
 	request->exists = true;
 	if (!read_text(body, "leader", request->leader, sizeof(request->leader)) ||
-	    !read_text(body, candidate_key, request->candidate, sizeof(request->candidate)) ||
-	    !read_text(body, "scheduled_at", request->scheduled_at, sizeof(request->scheduled_at)))
+		!read_text(body, candidate_key, request->candidate, sizeof(request->candidate)) ||
+		!read_text(body, "scheduled_at", request->scheduled_at, sizeof(request->scheduled_at)))
 		return false;
 	request->is_scheduled = request->scheduled_at[0] != '\0';
 	return true;
@@ -74,7 +74,7 @@ read_body(FailoverRequest *request, const json_t *body)
 
 static bool
 check_schedule(FailoverRequest *request, bool is_switchover, bool is_paused, int64_t wall_ms,
-               RestResult *result)
+			   RestResult *result)
 {
 	bool has_zone = false;
 
@@ -84,11 +84,11 @@ check_schedule(FailoverRequest *request, bool is_switchover, bool is_paused, int
 		return refuse(result, 400, "Can't schedule switchover in the paused state");
 	if (!timestamp_from_text(request->scheduled_at, &request->scheduled_at_ms, &has_zone))
 		return refuse(result, 422,
-		              "Unable to parse scheduled timestamp. It should be in an unambiguous "
-		              "format, e.g. ISO 8601");
+					  "Unable to parse scheduled timestamp. It should be in an unambiguous "
+					  "format, e.g. ISO 8601");
 	if (!has_zone)
 		return refuse(result, 400,
-		              "Timezone information is mandatory for the scheduled switchover");
+					  "Timezone information is mandatory for the scheduled switchover");
 	if (request->scheduled_at_ms < wall_ms)
 		return refuse(result, 422, "Cannot schedule switchover in the past");
 	timestamp_to_text(request->scheduled_at_ms, request->scheduled_at);
@@ -119,12 +119,12 @@ static bool
 may_lead(const Member *member)
 {
 	return !member->tags.nofailover && member->state == MEMBER_RUNNING &&
-	       member->api_url[0] != '\0';
+		   member->api_url[0] != '\0';
 }
 
 static bool
 check_candidates(RestMove *move, const Settings *settings, const ClusterView *view,
-                 RestResult *result)
+				 RestResult *result)
 {
 	const FailoverRequest *request = &move->request;
 	bool must_be_sync = move->is_switchover && settings->synchronous_mode == SYNC_MODE_ON;
@@ -141,23 +141,23 @@ check_candidates(RestMove *move, const Settings *settings, const ClusterView *vi
 	{
 		const Member *member = &view->members[i];
 		bool is_named = request->candidate[0] != '\0'
-		                    ? strcmp(member->name, request->candidate) == 0
-		                    : !cluster_is_leader(view, member->name) &&
-		                          (!must_be_sync || is_sync_standby(view, member->name));
+							? strcmp(member->name, request->candidate) == 0
+							: !cluster_is_leader(view, member->name) &&
+								  (!must_be_sync || is_sync_standby(view, member->name));
 
 		n_named += is_named;
 		n_good += is_named && may_lead(member);
 	}
 	if (n_named == 0)
 		return refuse(result, 412,
-		              must_be_sync ? "switchover is not possible: can not find sync_standby"
-		                           : "switchover is not possible: cluster does not have members "
-		                             "except leader");
+					  must_be_sync ? "switchover is not possible: can not find sync_standby"
+								   : "switchover is not possible: cluster does not have members "
+									 "except leader");
 	if (n_good == 0)
 		return refuse(result, 412,
-		              move->is_switchover
-		                  ? "switchover is not possible: no good candidates have been found"
-		                  : "failover is not possible: no good candidates have been found");
+					  move->is_switchover
+						  ? "switchover is not possible: no good candidates have been found"
+						  : "failover is not possible: no good candidates have been found");
 	return true;
 }
 
@@ -167,7 +167,7 @@ check_candidates(RestMove *move, const Settings *settings, const ClusterView *vi
  */
 bool
 move_check(RestMove *move, bool is_switchover, const json_t *body, const Settings *settings,
-           const ClusterView *view, int64_t wall_ms, RestResult *result)
+		   const ClusterView *view, int64_t wall_ms, RestResult *result)
 {
 	FailoverRequest *request = &move->request;
 
@@ -179,11 +179,11 @@ move_check(RestMove *move, bool is_switchover, const json_t *body, const Setting
 	if (is_switchover && request->leader[0] == '\0')
 		return refuse(result, 400, "Switchover could be performed only from a specific leader");
 	if (request->is_scheduled &&
-	    !check_schedule(request, is_switchover, settings->is_paused, wall_ms, result))
+		!check_schedule(request, is_switchover, settings->is_paused, wall_ms, result))
 		return false;
 	if (settings->is_paused && request->candidate[0] == '\0')
 		return refuse(result, 400,
-		              "Switchover is possible only to a specific candidate in a paused state");
+					  "Switchover is possible only to a specific candidate in a paused state");
 	/* patronictl failover names the leader */
 	move->is_switchover = is_switchover || request->leader[0] != '\0';
 	if (strcmp(request->leader, request->candidate) == 0)
@@ -220,13 +220,13 @@ move_look(RestMove *move, const ClusterView *view, RestResult *result)
 			answer(move, result, 200, "Successfully %s over to \"%s\"", done, view->leader);
 		else
 			answer(move, result, 200, "%s over to \"%s\" instead of \"%s\"",
-			       move->is_switchover ? "Switched" : "Failed", view->leader, wanted);
+				   move->is_switchover ? "Switched" : "Failed", view->leader, wanted);
 		return true;
 	}
 	if (view->failover.exists)
 		return false;
 	answer(move, result, 503, "%s failed%s%s", move->is_switchover ? "Switchover" : "Failover",
-	       reason[0] != '\0' ? ": " : "", reason);
+		   reason[0] != '\0' ? ": " : "", reason);
 	return true;
 }
 
@@ -235,6 +235,6 @@ void
 move_time_out(RestMove *move, int seconds, RestResult *result)
 {
 	answer(move, result, 503,
-	       "%s status unknown after %d seconds; operation may still be in progress",
-	       move->is_switchover ? "Switchover" : "Failover", seconds);
+		   "%s status unknown after %d seconds; operation may still be in progress",
+		   move->is_switchover ? "Switchover" : "Failover", seconds);
 }

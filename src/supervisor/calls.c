@@ -30,8 +30,8 @@
 typedef enum CallState
 {
 	CALL_FREE,
-	CALL_WRITING,	/* the host has it, under "id" */
-	CALL_WATCHING,	/* written; the view shows how it ends */
+	CALL_WRITING,  /* the host has it, under "id" */
+	CALL_WATCHING, /* written; the view shows how it ends */
 } CallState;
 
 typedef struct Call
@@ -80,11 +80,12 @@ call_watch(Supervisor *supervisor, Call *call)
 {
 	RestResult result;
 
-	if (call->state == CALL_WATCHING && move_look(&call->move, host_view(supervisor->host), &result))
+	if (call->state == CALL_WATCHING &&
+		move_look(&call->move, host_view(supervisor->host), &result))
 		call_end(call, &result);
 }
 
-/* The host is done with a configuration.  Keys in the order of Patroni's JSON. */
+/* The host is done with a configuration. */
 static void
 config_answered(Call *call, const HaAction *answer)
 {
@@ -99,7 +100,9 @@ config_answered(Call *call, const HaAction *answer)
 		result.is_json = false;
 		result.text = answer->text != NULL ? answer->text : answer->because;
 		/* 40001: others were faster each time; 22023: the new configuration is wrong */
-		result.status = strcmp(sqlstate, "40001") == 0 ? 409 : strcmp(sqlstate, "22023") == 0 ? 400 : 503;
+		result.status = strcmp(sqlstate, "40001") == 0	 ? 409
+						: strcmp(sqlstate, "22023") == 0 ? 400
+														 : 503;
 		if (result.status == 409)
 			result.text = NULL;
 	}

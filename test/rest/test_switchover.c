@@ -84,7 +84,7 @@ check(Scene *scene, bool is_switchover, const char *text)
 
 	assert_non_null(body);
 	ok = move_check(&scene->move, is_switchover, body, &scene->settings, &scene->view, NOW_MS,
-	                &scene->result);
+					&scene->result);
 	json_decref(body);
 	return ok;
 }
@@ -117,31 +117,31 @@ test_refusals(void **state)
 	expect(scene, SWITCHOVER, "{\"leader\":null,\"member\":\"node2\"}", 400, no_leader);
 	expect(scene, FAILOVER, "{\"leader\":\"node1\"}", 400, no_candidate);
 	expect(scene, FAILOVER, "{\"candidate\":\"node2\",\"scheduled_at\":\"2030-01-01T00:00Z\"}", 400,
-	       "Failover can't be scheduled");
+		   "Failover can't be scheduled");
 	expect(scene, SWITCHOVER, "{\"leader\":\"node1\",\"scheduled_at\":\"2030-01-01T00:00\"}", 400,
-	       "Timezone information is mandatory for the scheduled switchover");
+		   "Timezone information is mandatory for the scheduled switchover");
 	expect(scene, SWITCHOVER, "{\"leader\":\"node1\",\"scheduled_at\":\"2020-01-01T00:00Z\"}", 422,
-	       "Cannot schedule switchover in the past");
+		   "Cannot schedule switchover in the past");
 	expect(scene, SWITCHOVER, "{\"leader\":\"node1\",\"scheduled_at\":\"soon\"}", 422,
-	       "Unable to parse scheduled timestamp. It should be in an unambiguous format, e.g. "
-	       "ISO 8601");
+		   "Unable to parse scheduled timestamp. It should be in an unambiguous format, e.g. "
+		   "ISO 8601");
 	expect(scene, SWITCHOVER, "{\"leader\":\"node1\",\"candidate\":\"node1\"}", 400,
-	       "Switchover target and source are the same");
+		   "Switchover target and source are the same");
 	expect(scene, SWITCHOVER, "{\"leader\":\"node2\"}", 412, "leader name does not match");
 	expect(scene, FAILOVER, "{\"leader\":\"node2\",\"candidate\":\"node3\"}", 412,
-	       "leader name does not match");
+		   "leader name does not match");
 	expect(scene, FAILOVER, "{\"candidate\":\"node9\"}", 412, "candidate does not exists");
 	expect(scene, SWITCHOVER, "{\"leader\":\"node1\",\"candidate\":\"shy\"}", 412, none_good);
 	expect(scene, SWITCHOVER, "{\"leader\":\"node1\",\"candidate\":\"dead\"}", 412, none_good);
 	expect(scene, FAILOVER, "{\"candidate\":\"shy\"}", 412,
-	       "failover is not possible: no good candidates have been found");
+		   "failover is not possible: no good candidates have been found");
 	put_key(scene, "members/node2", NULL);
 	put_key(scene, "members/node3", NULL);
 	expect(scene, SWITCHOVER, "{\"leader\":\"node1\"}", 412, none_good);
 	put_key(scene, "members/shy", NULL);
 	put_key(scene, "members/dead", NULL);
 	expect(scene, SWITCHOVER, "{\"leader\":\"node1\"}", 412,
-	       "switchover is not possible: cluster does not have members except leader");
+		   "switchover is not possible: cluster does not have members except leader");
 
 	/* what is no name at all */
 	expect(scene, SWITCHOVER, "{\"leader\":1}", 400, NULL);
@@ -157,10 +157,10 @@ test_paused(void **state)
 
 	scene->settings.is_paused = true;
 	expect(scene, SWITCHOVER, "{\"leader\":\"node1\"}", 400,
-	       "Switchover is possible only to a specific candidate in a paused state");
+		   "Switchover is possible only to a specific candidate in a paused state");
 	expect(scene, SWITCHOVER,
-	       "{\"leader\":\"node1\",\"candidate\":\"node2\",\"scheduled_at\":\"2030-01-01T00:00Z\"}",
-	       400, "Can't schedule switchover in the paused state");
+		   "{\"leader\":\"node1\",\"candidate\":\"node2\",\"scheduled_at\":\"2030-01-01T00:00Z\"}",
+		   400, "Can't schedule switchover in the paused state");
 	assert_true(check(scene, SWITCHOVER, "{\"leader\":\"node1\",\"candidate\":\"node2\"}"));
 }
 
@@ -171,10 +171,10 @@ test_synchronous(void **state)
 
 	scene->settings.synchronous_mode = SYNC_MODE_ON;
 	expect(scene, SWITCHOVER, "{\"leader\":\"node1\"}", 412,
-	       "switchover is not possible: can not find sync_standby");
+		   "switchover is not possible: can not find sync_standby");
 	put_key(scene, "sync", "{\"leader\":\"node1\",\"sync_standby\":\"node9,NODE2\"}");
 	expect(scene, SWITCHOVER, "{\"leader\":\"node1\",\"candidate\":\"node3\"}", 412,
-	       "candidate name does not match with sync_standby");
+		   "candidate name does not match with sync_standby");
 	assert_true(check(scene, SWITCHOVER, "{\"leader\":\"node1\",\"candidate\":\"node2\"}"));
 	assert_true(check(scene, SWITCHOVER, "{\"leader\":\"node1\"}"));
 	/* a failover may go to any member, and quorum mode leaves it to the leader */
@@ -191,11 +191,11 @@ test_schedule(void **state)
 
 	/* the candidate need not be there yet */
 	assert_true(check(scene, SWITCHOVER,
-	                  "{\"leader\":\"node1\",\"candidate\":\"node9\","
-	                  "\"scheduled_at\":\"2030-01-14T12:00:00+02:00\"}"));
+					  "{\"leader\":\"node1\",\"candidate\":\"node9\","
+					  "\"scheduled_at\":\"2030-01-14T12:00:00+02:00\"}"));
 	text = failover_to_text(&scene->move.request);
 	assert_true(json_text_equal(text, "{\"leader\":\"node1\",\"member\":\"node9\","
-	                                  "\"scheduled_at\":\"2030-01-14T10:00:00.000000+00:00\"}"));
+									  "\"scheduled_at\":\"2030-01-14T10:00:00.000000+00:00\"}"));
 	free(text);
 	assert_true(move_look(&scene->move, &scene->view, &scene->result));
 	assert_int_equal(scene->result.status, 202);
@@ -279,8 +279,8 @@ test_failure(void **state)
 	move_time_out(&scene->move, 20, &scene->result);
 	assert_int_equal(scene->result.status, 503);
 	assert_string_equal(
-	    scene->result.text,
-	    "Failover status unknown after 20 seconds; operation may still be in progress");
+		scene->result.text,
+		"Failover status unknown after 20 seconds; operation may still be in progress");
 }
 
 int
