@@ -32,6 +32,7 @@
 #define HA_COMMANDS_MAX		16
 #define HA_PROTOCOL			1		/* of the saved state */
 #define HA_DEADLINE_NEVER	INT64_MAX
+#define HA_EXIT_FOREIGN		6		/* HA_EXIT: the data directory belongs to another cluster */
 
 typedef enum HaHome
 {

@@ -521,7 +521,7 @@ note_decision(HaNode *node, const HaRule *rule)
 		node->decision.since_ms = node->now_ms;
 	node->decision.rule = rule->name;
 	memcpy(node->decision.because, because, sizeof(because));
-	ha_log(node, rule == &yielded ? 0 : 1, rule->name, "%s", because);
+	ha_log(node, rule == &yielded || rule == &first_load ? 0 : 1, rule->name, "%s", because);
 }
 
 /*

@@ -516,7 +516,7 @@ refuse(HaNode *node, const HaRule *rule)
 		ha_add(node, HA_EXIT, rule->name,
 			   "system identifier mismatch: \"%s\" has %llu, the cluster has %s",
 			   node->settings.name, (unsigned long long) node->postgres.system_identifier,
-			   node->view.system_identifier)->exit_code = 1;
+			   node->view.system_identifier)->exit_code = HA_EXIT_FOREIGN;
 }
 
 /* Carry out one decision. */

@@ -8,6 +8,8 @@
 #ifndef PATRONI_SUPERVISOR_SUPERVISOR_H
 #define PATRONI_SUPERVISOR_SUPERVISOR_H
 
+#include "ha/ha.h"
+
 /* How the program ends.  X(name, code, may trying again help?, explanation) */
 #define SUPERVISOR_EXITS(X) \
 	X(OK, 0, false, "the supervisor was told to stop, and did") \
@@ -15,7 +17,8 @@
 	X(USAGE, 2, false, "the command line is wrong") \
 	X(CONFIGURATION, 3, false, "the configuration cannot be used") \
 	X(WRONG_USER, 4, false, "started as root, or as a user who does not own the data") \
-	X(ANOTHER_RUNS, 5, true, "another supervisor runs this data directory")
+	X(ANOTHER_RUNS, 5, true, "another supervisor runs this data directory") \
+	X(FOREIGN, HA_EXIT_FOREIGN, false, "the data directory belongs to another cluster")
 
 typedef enum SupervisorExit
 {

@@ -31,6 +31,8 @@
 #define CLEAN_LIMIT_MS			30000
 #define CANCEL_KILL_MS			5000
 #define IMMEDIATE_KILL_MS		8000	/* the postmaster kills its children after 5 s itself */
+#define STOP_LIMIT_MS		60000	/* of a fast stop, without its checkpoint */
+#define STOP_CHECKPOINT_LIMIT_MS	600000
 #define STOP_POLL_MS			200
 
 typedef enum TaskPhase
@@ -537,6 +539,17 @@ begin_stop(TaskRunner *runner)
 		signal_stop(runner);
 }
 
+/* A shutdown checkpoint is progress, if it does not take for ever. */
+static bool
+is_checkpointing(const TaskRunner *runner, int64_t waited_ms)
+{
+	ControlFile control;
+
+	return runner->harshness == 0 && waited_ms < STOP_CHECKPOINT_LIMIT_MS &&
+		control_file_load(postmaster_data_directory(runner->postmaster), &control, NULL) &&
+		control.state == HA_CONTROL_SHUTDOWNING;
+}
+
 static void
 continue_stop(TaskRunner *runner)
 {
@@ -552,7 +565,8 @@ continue_stop(TaskRunner *runner)
 			schedule(runner, CLEAN_POLL_MS);
 		return;
 	}
-	if (runner->escalate_after_ms > 0 && waited_ms > runner->escalate_after_ms && runner->harshness < 2)
+	if (runner->escalate_after_ms > 0 && waited_ms > runner->escalate_after_ms &&
+		runner->harshness < 2 && !is_checkpointing(runner, waited_ms))
 	{
 		runner->harshness++;
 		signal_stop(runner);
@@ -728,8 +742,13 @@ task_start(TaskRunner *runner, const TaskRequest *request, const Settings *setti
 	runner->last_progress_ms = 0;
 	runner->progress_limit_ms = progress_limit_ms(runner, request->task);
 	runner->report_start_ms = settings->pg_ctl_timeout_ms;
+	/*
+	 * A stop must end: an archive_command or a process that hangs would keep
+	 * the lease and refuse every write.
+	 */
 	runner->escalate_after_ms = request->stop_mode == HA_STOP_FAST &&
-		settings->synchronous_mode != SYNC_MODE_OFF ? settings->primary_stop_timeout_ms : 0;
+		settings->synchronous_mode != SYNC_MODE_OFF && settings->primary_stop_timeout_ms > 0 ?
+		settings->primary_stop_timeout_ms : STOP_LIMIT_MS;
 	switch (request->task)
 	{
 		case HA_TASK_STOP:

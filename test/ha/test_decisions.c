@@ -547,7 +547,7 @@ refuse(void)
 	tell_all();
 	expect_rule("foreign-running");
 	swap_home(HA_HOME_SUPERVISOR);
-	assert_int_equal(last(HA_EXIT)->exit_code, 1);
+	assert_int_equal(last(HA_EXIT)->exit_code, HA_EXIT_FOREIGN);
 	assert_int_equal(count(HA_START_TASK), 0);
 }
 
@@ -864,7 +864,7 @@ foreign_cluster(void)
 	postgres.system_identifier = FOREIGN_ID;
 	set_key("leader", "node2");
 	tell_all();
-	assert_int_equal(last(HA_EXIT)->exit_code, 1);
+	assert_int_equal(last(HA_EXIT)->exit_code, HA_EXIT_FOREIGN);
 	assert_int_equal(count(HA_START_TASK), 0);
 }
 
