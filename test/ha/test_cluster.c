@@ -25,6 +25,7 @@
 #define NODES		3
 #define KEYS		64
 #define EVENTS		512
+#define LATE		64
 #define SYSID		UINT64_C(7277694203142172922)
 
 typedef struct Key
@@ -62,6 +63,15 @@ typedef struct Event
 	char		message[64];
 } Event;
 
+typedef struct Late
+{
+	int64_t		at_ms;			/* 0 = free */
+	int			node;
+	uint64_t	leader_version;
+	HaAction	action;
+} Late;
+
+static Late late[LATE];
 static Node nodes[NODES];
 static Key keys[KEYS];
 static Event events[EVENTS];
@@ -212,6 +222,8 @@ reply(int n, const HaAction *action, HaOutcome outcome, bool session_lost, uint6
 {
 	HaInput		input = {.kind = HA_INPUT_REPLY};
 
+	if (action->request_id == 0)
+		return;					/* nobody waits any more */
 	input.reply.id = action->request_id;
 	input.reply.outcome = outcome;
 	input.reply.session_lost = session_lost;
@@ -234,6 +246,26 @@ reply(int n, const HaAction *action, HaOutcome outcome, bool session_lost, uint6
 	later(n, outcome == HA_OUTCOME_UNKNOWN ? 300 : 2, &input, NULL);
 }
 
+/* A request that the store will carry out later, when its sender waits no more. */
+static void
+delay(int n, const HaAction *action)
+{
+	Late	   *request = NULL;
+	Key		   *leader = find_key("leader");
+
+	for (int i = 0; i < LATE && request == NULL; i++)
+		if (late[i].at_ms == 0)
+			request = &late[i];
+	if (request == NULL)
+		return;
+	request->at_ms = now + 1 + dice(3000);
+	request->node = n;
+	request->action = *action;
+	request->action.request_id = 0;
+	request->action.text = action->text ? strdup(action->text) : NULL;
+	request->leader_version = leader ? leader->version : 0;
+}
+
 static void
 act_on_store(int n, const HaAction *action)
 {
@@ -242,8 +274,10 @@ act_on_store(int n, const HaAction *action)
 	Key		   *key;
 	char		name[200];
 
-	if (store_is_down || node->is_cut || (chaos != 0 && dice(20) == 0))
+	if (store_is_down || node->is_cut || (chaos != 0 && action->request_id != 0 && dice(16) == 0))
 	{
+		if (chaos != 0 && dice(2))
+			delay(n, action);
 		reply(n, action, HA_OUTCOME_UNKNOWN, false, 0);
 		return;
 	}
@@ -301,6 +335,27 @@ act_on_store(int n, const HaAction *action)
 			delete_key(action->key);
 			reply(n, action, HA_OUTCOME_DONE, false, 0);
 			break;
+	}
+}
+
+/* What was delayed happens; a release only to the key it was meant for. */
+static void
+act_late(void)
+{
+	for (int i = 0; i < LATE; i++)
+	{
+		Key		   *leader;
+
+		if (late[i].at_ms == 0 || late[i].at_ms > now || store_is_down)
+			continue;
+		late[i].at_ms = 0;
+		leader = find_key("leader");
+		if (!nodes[late[i].node].is_cut &&
+			(late[i].action.kind != HA_RELEASE ||
+			 (leader != NULL && leader->version == late[i].leader_version)))
+			act_on_store(late[i].node, &late[i].action);
+		free(late[i].action.text);
+		late[i].action.text = NULL;
 	}
 }
 
@@ -539,6 +594,7 @@ run(int64_t duration_ms)
 		int			n_open = 0;
 
 		expire_leases();
+		act_late();
 		for (int n = 0; n < NODES; n++)
 		{
 			Node	   *node = &nodes[n];
@@ -623,6 +679,11 @@ setup(void **state)
 	chaos = 0;
 	end_of_wal = 0x3000000;
 	is_traced = getenv("TRACE") != NULL;
+	for (int i = 0; i < LATE; i++)
+	{
+		free(late[i].action.text);
+		memset(&late[i], 0, sizeof(late[i]));
+	}
 	for (int i = 0; i < KEYS; i++)
 	{
 		free(keys[i].value);
