@@ -246,7 +246,8 @@ take_reply(HaNode *node, const HaInput *input)
 				node->has_lease = false;
 				node->is_giving_away = false;
 				ha_log(node, 1, "lease-released", "released the leader lease");
-				if (node->goal == HA_GOAL_SWITCHOVER)
+				/* paused, it is what starts the server again: "follow-successor" */
+				if (node->goal == HA_GOAL_SWITCHOVER && !node->settings.is_paused)
 					ha_clear_goal(node);
 			}
 			break;

@@ -1036,6 +1036,17 @@ handover_failed(void)
 }
 
 static void
+follow_successor(void)
+{
+	stop_for_handover(HA_CONTROL_SHUTDOWNED);
+	settings.is_paused = true;
+	tell_settings();
+	answer_from("node2", (Answer) {0});
+	reply(HA_RELEASE, HA_OUTCOME_DONE);
+	assert_int_equal(last(HA_START_TASK)->task, HA_TASK_START_STANDBY);
+}
+
+static void
 reinitialize(void)
 {
 	start_follower(HA_HOME_SUPERVISOR);
@@ -1779,6 +1790,7 @@ static const struct
 	{"handover-confirm", handover_confirm},
 	{"hand-over", hand_over},
 	{"handover-failed", handover_failed},
+	{"follow-successor", follow_successor},
 	{"remove-for-reinit", remove_for_reinit},
 	{"reinit-wait", reinit_wait},
 	{"restart-leader", restart_leader},
