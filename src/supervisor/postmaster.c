@@ -393,9 +393,14 @@ postmaster_observe(Postmaster *postmaster, HaPostgres *postgres)
 			postgres->server = HA_SERVER_RUNNING;
 		if (has_file)
 			postgres->start_time_ms = file.start_time_s * 1000;
+
+		/*
+		 * "ready" is said by a primary and by a hot standby alike; pg_control
+		 * tells which: it is written before either begins to accept.
+		 */
 		postgres->is_in_recovery = postgres->is_standby_configured;
-		if (postgres->server == HA_SERVER_RUNNING)
-			postgres->is_in_recovery = strcmp(file.status, "standby") == 0;
+		if (postgres->server == HA_SERVER_RUNNING && postgres->data == HA_DATA_PRESENT)
+			postgres->is_in_recovery = postgres->control_state != HA_CONTROL_IN_PRODUCTION;
 	}
 	if (postgres->data != HA_DATA_PRESENT)
 		return;
