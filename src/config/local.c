@@ -249,6 +249,19 @@ local_config_read(LocalConfig **config, const char *path, char **environment,
 	return true;
 }
 
+/*
+ * Put another dynamic configuration in the place of bootstrap.dcs.  A member
+ * without a bootstrap section may not bootstrap, and shall not begin to.
+ */
+void
+local_config_set_initial(LocalConfig *config, json_t *dynamic)
+{
+	json_t *bootstrap = json_object_get(config->document, "bootstrap");
+
+	if (json_is_object(bootstrap))
+		json_object_set(bootstrap, "dcs", dynamic);
+}
+
 /* The configuration as one JSON text for local_config_from_json(); it holds
  * secrets.  malloc'ed. */
 char *

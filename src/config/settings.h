@@ -55,6 +55,9 @@ extern bool local_config_read(LocalConfig **config, const char *path, char **env
 extern void local_config_free(LocalConfig *config);
 /* Borrowed: the merged document (environment included). */
 extern const json_t *local_config_document(const LocalConfig *config);
+/* Put another dynamic configuration in the place of bootstrap.dcs; nothing
+ * happens when there is no bootstrap section. */
+extern void local_config_set_initial(LocalConfig *config, json_t *dynamic);
 /* The names of the recognised PATRONI_* variables are removed by this. */
 extern void local_config_scrub_environment(void);
 

@@ -23,47 +23,19 @@
 
 /*
  * Put the cached configuration, if there is one, in the place of
- * bootstrap.dcs.  Takes "local" over and returns it or what replaces it.
+ * bootstrap.dcs.  Everything else stays as it was read, with its places.
  */
-LocalConfig *
+void
 cache_apply(LocalConfig *local, const char *data_directory)
 {
 	char path[CACHE_PATH_MAX];
 	json_t *cached;
-	json_t *document;
-	json_t *bootstrap;
-	LocalConfig *replaced = NULL;
-	char *text;
 
 	snprintf(path, sizeof(path), "%s/" CACHE_FILE, data_directory);
 	cached = json_load_file(path, JSON_REJECT_DUPLICATES, NULL);
-	if (!json_is_object(cached) || json_object_size(cached) == 0)
-	{
-		json_decref(cached);
-		return local;
-	}
-	document = json_deep_copy(local_config_document(local));
-	bootstrap = json_object_get(document, "bootstrap");
-	if (bootstrap == NULL)
-	{
-		/* no section: this member may not bootstrap, and shall not begin to */
-		json_decref(document);
-		json_decref(cached);
-		return local;
-	}
-	json_object_set_new(bootstrap, "dcs", cached);
-	text = json_dumps(document, JSON_COMPACT);
-	json_decref(document);
-	if (text != NULL)
-	{
-		replaced = local_config_from_json(text);
-		explicit_bzero(text, strlen(text));
-		free(text);
-	}
-	if (replaced == NULL)
-		return local;
-	local_config_free(local);
-	return replaced;
+	if (json_is_object(cached) && json_object_size(cached) > 0)
+		local_config_set_initial(local, cached);
+	json_decref(cached);
 }
 
 static bool

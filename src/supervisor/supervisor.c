@@ -208,7 +208,7 @@ supervisor_reload(Supervisor *supervisor)
 	{
 		json_t *old = json_incref(supervisor->local_document);
 
-		local = cache_apply(local, host_settings(supervisor->host)->data_dir);
+		cache_apply(local, host_settings(supervisor->host)->data_dir);
 		keep_document(supervisor, local);
 		if (!host_configure(supervisor->host, local, &problems))
 		{
@@ -747,7 +747,7 @@ supervisor_run(const char *config_path)
 		log_format(LOG_LEVEL_LOG,
 				   "starting patroni_supervisor %s for member \"%s\" of cluster \"%s\"",
 				   PATRONI_BGW_VERSION, settings.name, settings.scope);
-		local = cache_apply(local, settings.data_dir);
+		cache_apply(local, settings.data_dir);
 		exit_code = start_and_run(supervisor, local, &settings);
 	}
 	else

@@ -173,7 +173,7 @@ extern void supervisor_end(Supervisor *supervisor, int exit_code);
 extern void supervisor_reload(Supervisor *supervisor);
 
 /* cache.c */
-extern LocalConfig *cache_apply(LocalConfig *local, const char *data_directory);
+extern void cache_apply(LocalConfig *local, const char *data_directory);
 extern bool cache_write(const char *data_directory, const char *config_json,
 						Error *error) MUST_CHECK;
 
