@@ -26,6 +26,8 @@ for test in "$@"; do
 	if [ $result -ne 0 ]; then
 		status=1
 		echo "--- $test failed (exit status $result):"
+		grep -A 8 '^not ok ' "$stage/output" | head -n 60
+		echo "---"
 		tail -n 80 "$stage/output"
 	fi
 	grep '^# measured: ' "$stage/output"

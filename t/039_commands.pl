@@ -51,7 +51,8 @@ $leader->sql(q{SELECT patroni.edit_config('{"postgresql": {"parameters": {"max_c
 $cluster->wait_for('all members wait for a restart', sub {
 	$leader->sql('SELECT count(*) FROM patroni.member WHERE pending_restart') eq '3' });
 is($leader->sql("SHOW max_connections"), '100', 'a setting that needs a restart waits for it');
-for my $node ($leader, $two, $three)
+# The standbys first: a standby with less than its primary stops replaying.
+for my $node ($two, $three, $leader)
 {
 	$before = $node->sql('SELECT pg_postmaster_start_time()');
 	($node == $two ? $three : $two)->sql("SELECT patroni.restart('$node->{name}', pending => true)");
@@ -89,8 +90,13 @@ $three->try_sql("SELECT patroni.reinitialize('$three->{name}')");
 $cluster->wait_for("the old data of $three->{name} is gone", sub { !-e "$three->{data_directory}/old" });
 $cluster->wait_until_streaming;
 ok(1, 'also when it asks for that itself');
-($status, undef, $err) = $two->try_sql("SELECT patroni.reinitialize('$leader->{name}')");
-isnt($status, 0, 'the leader is not reinitialized') or diag($err);
+($status, undef, $err) = $leader->try_sql("SELECT patroni.reinitialize('$leader->{name}')");
+like($err, qr/the member is the leader/i, 'the leader is not reinitialized');
+my $postmaster = $leader->postmaster_pid;
+($status, my $out, $err) = $two->try_sql("SELECT patroni.reinitialize('$leader->{name}')");
+note("asked by another: $status, $out, $err");
+$cluster->wait_for('the leader has answered', sub { ($cluster->key_json("requests/$leader->{name}") // { done => 1 })->{done} });
+is($leader->postmaster_pid, $postmaster, 'nor when another member asks for it');
 is($cluster->leader, $leader, 'it leads');
 
 $writer->stop;
