@@ -28,8 +28,6 @@ $cluster->wait_for('all know of it', sub {
 # Taken away.
 is($three->stop, 0, 'a member that is told to stop does so');
 $cluster->wait_for('the store has forgotten it', sub { !defined $cluster->key('members/node3') });
-$one->wait_for_sql("SELECT count(*) = 0 FROM pg_replication_slots WHERE slot_name = 'node3'");
-ok(1, 'nothing keeps WAL for it');
 is($one->sql('SELECT count(*) FROM patroni.member'), '2', 'the members are two');
 
 # Back with its old data, and as a new one with none.
@@ -54,6 +52,11 @@ $cluster->wait_for_leader->sql("SELECT patroni.switchover('node5', wait => false
 $cluster->wait_for_leader(is => $more[1]);
 $cluster->wait_until_streaming;
 ok(1, 'a new member can lead, and the other four follow it');
+
+# Nothing keeps WAL for one that is gone for longer than member_slots_ttl.
+$more[0]->stop;
+ok($more[1]->wait_for_sql("SELECT count(*) = 0 FROM pg_replication_slots WHERE slot_name = 'node4'",
+		timeout => 10, or_undef => 1), 'the slot of a member that is gone is dropped');
 
 $writer->stop;
 is($cluster->lost_writes, 0, 'no acknowledged write is lost');
