@@ -139,6 +139,28 @@ stream_is_lost(HaNode *node)
 	return true;
 }
 
+/*
+ * Is the cluster on a newer timeline?  The history alone does not tell when
+ * ids were skipped; for a primary, the promotion of another member to a higher
+ * id is reason enough, even if it was claimed only.
+ */
+static bool
+timeline_is_old(const HaNode *node)
+{
+	const ClusterView *view = &node->view;
+	uint32_t	own = ha_own_timeline(node);
+
+	if (own == 0 || (!ha_is_primary(node) && !node->settings.check_timeline))
+		return false;
+	if (cluster_timeline(view) > own)
+		return true;
+	for (int i = 0; i < view->n_taken && ha_is_primary(node); i++)
+		if (view->taken[i].timeline > own &&
+			strcmp(view->taken[i].name, node->settings.name) != 0)
+			return true;
+	return false;
+}
+
 static HaFacts
 store_facts(HaNode *node)
 {
@@ -187,8 +209,7 @@ store_facts(HaNode *node)
 		facts |= HA_FACT(INITIALIZE_TAKEN);
 	if (node->is_bootstrapping)
 		facts |= HA_FACT(BOOTSTRAPPING);
-	if (cluster_timeline(view) > ha_own_timeline(node) && ha_own_timeline(node) != 0 &&
-		(ha_is_primary(node) || settings->check_timeline))
+	if (timeline_is_old(node))
 		facts |= HA_FACT(TIMELINE_OLD);
 	if (ha_clone_source(node) != NULL)
 		facts |= HA_FACT(CLONE_SOURCE);

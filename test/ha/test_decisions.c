@@ -1461,6 +1461,17 @@ demote_outdated(void)
 	last(HA_YIELD);
 	assert_string_equal(ha_goal_name(node), "demote");
 	assert_int_equal(count(HA_ACQUIRE), 0);
+
+	/* ids were skipped: the history says 2, but node3 promoted to 4 since */
+	create(HA_HOME_WORKER);
+	be_primary();
+	postgres.timeline = postgres.newest_timeline = postgres.checkpoint_timeline = 2;
+	set_key("history", "[[1,83886080,\"no recovery target specified\"]]");
+	set_key("promotions", "{\"2\":{\"name\":\"node1\",\"from\":1,\"lsn\":83886080},"
+			"\"4\":{\"name\":\"node3\",\"from\":1,\"lsn\":83886090}}");
+	tell_all();
+	assert_string_equal(ha_goal_name(node), "demote");
+	assert_int_equal(count(HA_ACQUIRE), 0);
 }
 
 static void
@@ -1536,6 +1547,10 @@ lagging(void)
 	start_follower(HA_HOME_WORKER);
 	set_key("status", "{\"optime\":84934657}");	/* END_OF_WAL + 1 MB + 1 */
 	set_key("leader", NULL);
+	tell_view();
+	assert_int_equal(count(HA_ACQUIRE) + count(HA_ASK_PEER), 0);
+	/* a switchover that is scheduled for tomorrow changes nothing */
+	set_key("failover", "{\"leader\":\"node2\",\"scheduled_at\":\"2099-01-01T00:00:00+00:00\"}");
 	tell_view();
 	assert_int_equal(count(HA_ACQUIRE) + count(HA_ASK_PEER), 0);
 }

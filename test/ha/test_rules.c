@@ -118,7 +118,7 @@ forbidden_decisions(void **state)
 	forbid(ha_race_rules, HA_DO_ACQUIRE, F(NO_FAILOVER), F(PRIMARY) | F(PROMOTING), "a nofailover member races");
 	forbid(ha_race_rules, HA_DO_ACQUIRE, F(PAUSED), F(PRIMARY) | F(PROMOTING) | F(REQUEST_FOR_ME), "a race in pause");
 	forbid(ha_race_rules, HA_DO_ACQUIRE, F(FOREIGN), 0, "a member of another cluster races");
-	forbid(ha_race_rules, HA_DO_ACQUIRE, F(LAGS), F(PRIMARY) | F(PROMOTING) | F(REQUEST) | F(REQUEST_FOR_ME), "a lagging member races");
+	forbid(ha_race_rules, HA_DO_ACQUIRE, F(LAGS), F(PRIMARY) | F(PROMOTING) | F(REQUEST_DUE) | F(REQUEST_FOR_ME), "a lagging member races");
 	forbid(ha_race_rules, HA_DO_ACQUIRE, 0, F(MOST_WAL) | F(PRIMARY) | F(PROMOTING) | F(REQUEST_FOR_ME),
 		   "a race without having the most WAL");
 	forbid(ha_life_rules, HA_DO_FINISH_HANDOVER, 0, F(HANDED_OVER), "a release that would lose writes");
