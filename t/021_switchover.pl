@@ -33,7 +33,7 @@ sub switch_over
 	{
 		my ($before, $gap_us) = (undef, 0);
 
-		for my $ack (grep { $_->{acked_us} > $begin_us - 1e6 } $writers{$mode}->acks)
+		for my $ack (grep { $_->{acked_us} > $begin_us - 50_000 } $writers{$mode}->acks)
 		{
 			$gap_us = $ack->{acked_us} - $before if defined $before && $ack->{acked_us} - $before > $gap_us;
 			$before = $ack->{acked_us};

@@ -18,7 +18,7 @@ sub gap_since
 	my ($begin_us) = @_;
 	my ($before, $gap_us) = (undef, 0);
 
-	for my $ack (grep { $_->{acked_us} > $begin_us - 1e6 } $writer->acks)
+	for my $ack (grep { $_->{acked_us} > $begin_us - 50_000 } $writer->acks)
 	{
 		$gap_us = $ack->{acked_us} - $before if defined $before && $ack->{acked_us} - $before > $gap_us;
 		$before = $ack->{acked_us};
