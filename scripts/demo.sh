@@ -11,6 +11,8 @@
 set -u
 cd "$(dirname "$0")/.." || exit 1
 as_user=$PWD/scripts/as-user.sh
+# first: the packages bring the user along
+[ "${1:-start}" = stop ] || scripts/install-deps.sh || exit 1
 user=$("$as_user" id -un) || exit 1
 demo=${DEMO_DIR:-/tmp/patroni_bgw-demo-$user}
 members="node1 node2 node3"
@@ -255,7 +257,6 @@ start() {
 	local member stage etcd_peer output old standby first
 
 	trap 'echo; exit 130' INT TERM
-	scripts/install-deps.sh || exit 1
 	if stop; then say 'ended the demo that was running'; fi
 	say 'building'
 	output=$(make -s -j"$(nproc)" all 2>&1) || {
