@@ -17,16 +17,18 @@ sub exhaust
 	my ($node) = @_;
 	my ($status, $err) = (0, '');
 
-	for (1 .. 30)
-	{
+	my $connect = sub {
 		push @clients, PatroniCluster::spawn(
 			[ 'psql', '-XAtq', '-d', "host=$cluster->{sockets} port=$node->{port} user=postgres dbname=postgres",
 				'-c', 'SELECT pg_sleep(600)' ], "$cluster->{base}/clients.log");
-	}
+	};
+	$connect->() for 1 .. 25;
 	$cluster->wait_for("$node->{name} has no connection left", sub {
 		($status, undef, $err) = $node->try_sql('SELECT 1');
-		return $err =~ /too many clients already|remaining connection slots/;
-	});
+		return 1 if $err =~ /too many clients already|remaining connection slots/;
+		$connect->();
+		return 0;
+	}, every_ms => 100);
 }
 
 sub collect { waitpid $_, 0 for @clients; @clients = (); }

@@ -28,7 +28,8 @@ $cluster->wait_for('all know of it', sub {
 # Taken away.
 is($three->stop, 0, 'a member that is told to stop does so');
 $cluster->wait_for('the store has forgotten it', sub { !defined $cluster->key('members/node3') });
-is($one->sql('SELECT count(*) FROM patroni.member'), '2', 'the members are two');
+$one->wait_for_sql('SELECT count(*) = 2 FROM patroni.member');
+ok(1, 'the members are two');
 
 # Back with its old data, and as a new one with none.
 $three->start;
@@ -46,7 +47,8 @@ my @more = map { $cluster->add_node($_) } qw(node4 node5);
 $_->start for @more;
 $cluster->wait_until_streaming;
 $cluster->wait_until_replayed;
-is($one->sql('SELECT count(*) FROM patroni.member'), '5', 'two more at the same time');
+$one->wait_for_sql('SELECT count(*) = 5 FROM patroni.member');
+ok(1, 'two more at the same time');
 my $old = $cluster->leader;
 $cluster->wait_for_leader->sql("SELECT patroni.switchover('node5', wait => false)");
 $cluster->wait_for_leader(is => $more[1]);
