@@ -87,6 +87,13 @@ typedef struct HaKnownPeer
 	char		api_url[CLUSTER_URL_MAX];
 } HaKnownPeer;
 
+/* When a member that has a slot here was last seen in the store. */
+typedef struct HaSeenSlot
+{
+	char		slot[64];
+	int64_t		seen_ms;
+} HaSeenSlot;
+
 typedef struct HaRace
 {
 	HaRacePurpose purpose;
@@ -199,6 +206,8 @@ struct HaNode
 	int64_t		status_put_ms;
 	Lsn			status_sent;
 	MemberRole	announced_role;	/* to callbacks */
+	HaSeenSlot	seen_slots[CLUSTER_MEMBERS_MAX];	/* members' slots, to drop those of members gone */
+	int			n_seen_slots;
 	int64_t		slots_asked_ms;	/* when slots were last made or dropped */
 	char		handled_request[40];	/* id of the requests/<me> under way or done */
 	char		request_problem[HA_REASON_MAX];	/* why it was refused; "" = it was not */

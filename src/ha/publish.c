@@ -241,6 +241,57 @@ ha_lead(HaNode *node)
 	}
 }
 
+static void
+see_slot(HaNode *node, const char *slot)
+{
+	HaSeenSlot *seen = NULL;
+
+	for (int i = 0; i < node->n_seen_slots; i++)
+		if (strcmp(node->seen_slots[i].slot, slot) == 0)
+			seen = &node->seen_slots[i];
+	if (seen == NULL && node->n_seen_slots < CLUSTER_MEMBERS_MAX)
+		seen = &node->seen_slots[node->n_seen_slots++];
+	if (seen == NULL)
+		return;
+	ha_name_copy(seen->slot, sizeof(seen->slot), slot);
+	seen->seen_ms = node->now_ms;
+}
+
+/*
+ * The slot of a member that has been gone for longer than member_slots_ttl
+ * keeps WAL for nobody.  Only slots of members that this node has seen in the
+ * store are touched, and only unused ones.
+ */
+static void
+drop_slots_of_gone(HaNode *node)
+{
+	const HaPostgres *postgres = &node->postgres;
+
+	for (int i = 0; i < node->n_seen_slots; i++)
+	{
+		HaSeenSlot *seen = &node->seen_slots[i];
+		int64_t		drop_ms = seen->seen_ms + node->settings.member_slots_ttl_ms;
+		bool		is_unused = false;
+
+		if (seen->seen_ms == node->now_ms)
+			continue;
+		for (int k = 0; k < postgres->n_slots; k++)
+			if (strcmp(postgres->slots[k].name, seen->slot) == 0)
+				is_unused = !postgres->slots[k].is_active;
+		if (!is_unused)
+			continue;
+		if (node->now_ms < drop_ms)
+		{
+			ha_wake(node, drop_ms);
+			continue;
+		}
+		node->slots_asked_ms = node->now_ms;
+		ha_name_copy(ha_add(node, HA_DROP_SLOT, "slots",
+							"its member has been gone for longer than member_slots_ttl")->slot,
+					 64, seen->slot);
+	}
+}
+
 /*
  * Physical slots for the other members.  The leader (and whoever is named in
  * replicatefrom) needs them at once when members connect, so every node has
@@ -273,6 +324,7 @@ ha_keep_slots(HaNode *node)
 		if (strcmp(member->name, node->settings.name) == 0 || member->tags.nostream)
 			continue;
 		member_slot_name(member->name, slot);
+		see_slot(node, slot);
 		for (int k = 0; k < postgres->n_slots; k++)
 			if (strcmp(postgres->slots[k].name, slot) == 0)
 				found = k;
@@ -290,4 +342,6 @@ ha_keep_slots(HaNode *node)
 								"the slot of \"%s\" fell behind the last restartpoint", member->name)->slot,
 						 64, slot);
 	}
+	if (!node->settings.is_paused)
+		drop_slots_of_gone(node);
 }

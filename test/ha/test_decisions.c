@@ -1555,6 +1555,29 @@ lagging(void)
 	assert_int_equal(count(HA_ACQUIRE) + count(HA_ASK_PEER), 0);
 }
 
+/* The slot of a member that is gone is dropped after member_slots_ttl, others never. */
+static void
+drops_slots_of_members_gone(void **state)
+{
+	(void) state;
+	start_leader(HA_HOME_WORKER);
+	settings.use_slots = true;
+	settings.member_slots_ttl_ms = 60000;
+	tell_settings();
+	postgres.n_slots = 3;
+	snprintf(postgres.slots[0].name, sizeof(postgres.slots[0].name), "node2");
+	snprintf(postgres.slots[1].name, sizeof(postgres.slots[1].name), "node3");
+	snprintf(postgres.slots[2].name, sizeof(postgres.slots[2].name), "somebody_else");
+	tell_postgres();
+	set_key("members/node3", NULL);
+	tell_view();
+	tick(30000);
+	assert_int_equal(count(HA_DROP_SLOT), 0);
+	tick(31000);
+	assert_int_equal(count(HA_DROP_SLOT), 1);
+	assert_string_equal(last(HA_DROP_SLOT)->slot, "node3");
+}
+
 static void
 outdated(void)
 {
@@ -3008,6 +3031,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(drops_slots_of_members_gone),
 		TEST(every_rule_decides),
 		TEST(deadline_counts_from_before_the_request),
 		TEST(ttl_changes),
