@@ -32,7 +32,9 @@ SELECT patroni.switchover(timeout => '1 year');
 SELECT patroni.switchover(scheduled_at => 'infinity');
 SELECT patroni.edit_config('[]');
 SELECT patroni.edit_config(NULL) IS NULL AS is_null;
+\set VERBOSITY terse
 SELECT patroni.edit_config(jsonb_build_object('x', repeat('y', 5000)));
+\set VERBOSITY default
 
 -- programs can tell these apart
 \set VERBOSITY sqlstate

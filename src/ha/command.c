@@ -549,6 +549,10 @@ ha_member_requests_look(HaNode *node)
 	if (request == NULL || request->is_done || request->id[0] == '\0' || node->store_silent ||
 		!ha_is_ready(node, FOR_MEMBER_REQUEST))
 		return;
+	/* a start is over soon; to refuse because of it would help nobody */
+	if (strcmp(request->id, node->handled_request) != 0 &&
+		(node->task == HA_TASK_START_PRIMARY || node->task == HA_TASK_START_STANDBY))
+		return;
 	if (strcmp(request->id, node->handled_request) == 0)
 	{
 		/* its end is noticed where it ends; the baton may have moved meanwhile */

@@ -62,6 +62,7 @@ typedef uint64_t HaFacts;
 	X(ASKED,			"the other members have been asked") \
 	X(PRIMARY_ALIVE,	"another member says it is a primary") \
 	X(MOST_WAL,			"no reachable member is better placed") \
+	X(MISSED_WRITES,	"a member that may have more of the last leader's WAL has not answered") \
 	X(START_TIMEOUT,	"primary_start_timeout is over or zero") \
 	X(START_FAILED,		"the last start of the server failed") \
 	X(LOSSLESS,			"a candidate has all of the crashed primary's WAL") \

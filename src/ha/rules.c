@@ -210,6 +210,8 @@ const HaRule ha_race_rules[] = {
 	"another member says it is still a primary"},
 	{"candidate-first", F(REQUEST_FOR_OTHER), 0, HA_DO_WAIT,
 	"the operator named another member, which can take over"},
+	{"missed-writes", F(MISSED_WRITES), 0, HA_DO_WAIT,
+	"the last leader wrote more than this member has; waiting for a member that may have it"},
 	{"race-for-lease", F(MOST_WAL), 0, HA_DO_ACQUIRE,
 	"the leader lease is free and no reachable member is better placed"},
 	{"better-placed", 0, 0, HA_DO_WAIT,

@@ -317,6 +317,37 @@ task_facts(HaNode *node)
 	return facts;
 }
 
+/*
+ * Does the store know of WAL that we do not have, while a member that lives
+ * (its key is there) has not told its position yet?  So it is when a whole
+ * cluster is started: the first one up need not be the best.  The keys of
+ * members that are really gone run out, so this ends within ttl.
+ */
+static bool
+missed_writes(HaNode *node)
+{
+	const ClusterView *view = &node->view;
+
+	if (view->status.optime <= ha_own_position(node) || node->leaderless_since_ms == 0 ||
+		node->now_ms >= node->leaderless_since_ms + node->settings.ttl_ms)
+		return false;
+	for (int i = 0; i < view->n_members; i++)
+	{
+		const Member *member = &view->members[i];
+		const HaPeer *peer = ha_race_answer(node, member->name);
+
+		if (strcmp(member->name, node->settings.name) == 0 || member->api_url[0] == '\0' ||
+			member->tags.nofailover)
+			continue;
+		if (peer == NULL || !peer->is_reachable || peer->position == 0)
+		{
+			ha_wake(node, node->leaderless_since_ms + node->settings.ttl_ms);
+			return true;
+		}
+	}
+	return false;
+}
+
 static HaFacts
 race_facts(HaNode *node)
 {
@@ -364,6 +395,8 @@ race_facts(HaNode *node)
 			facts |= HA_FACT(PRIMARY_ALIVE);
 		if (ha_race_most_wal(node, better))
 			facts |= HA_FACT(MOST_WAL);
+		if (purpose == RACE_LEADER && missed_writes(node))
+			facts |= HA_FACT(MISSED_WRITES);
 	}
 	if (purpose == RACE_HANDOVER && (facts & HA_FACT(ASKED)) && node->handover_lsn != 0 &&
 		(node->goal != HA_GOAL_NONE || node->is_wal_end_known) &&

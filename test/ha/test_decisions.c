@@ -1636,6 +1636,33 @@ race_for_lease(void)
 }
 
 static void
+missed_writes(void)
+{
+	/* the first one up after a stop of the whole cluster has not all of it */
+	start_follower(HA_HOME_WORKER);
+	set_key("status", "{\"optime\":83886180}");	/* END_OF_WAL + 100 */
+	set_key("leader", NULL);
+	tell_view();
+	answers((Answer) {.is_silent = true});
+	tick(400);
+	assert_int_equal(count(HA_ACQUIRE), 0);
+	/* its key runs out: then it is gone, and this member is the best there is */
+	set_key("members/node2", NULL);
+	tell_view();
+	tick(1000);
+	answers((Answer) {.is_silent = true});
+	tick(400);
+	assert_int_equal(count(HA_ACQUIRE), 1);
+	/* so that its case is the last decision */
+	start_follower(HA_HOME_WORKER);
+	set_key("status", "{\"optime\":83886180}");
+	set_key("leader", NULL);
+	tell_view();
+	answers((Answer) {.is_silent = true});
+	tick(400);
+}
+
+static void
 better_placed(void)
 {
 	start_race();
@@ -1876,6 +1903,7 @@ static const struct
 	{"ask", ask},
 	{"primary-alive", primary_alive},
 	{"candidate-first", candidate_first},
+	{"missed-writes", missed_writes},
 	{"race-for-lease", race_for_lease},
 	{"better-placed", better_placed},
 	{"foreign-follower", foreign_follower},

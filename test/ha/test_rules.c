@@ -94,7 +94,7 @@ forbid(const HaRule *rules, HaVerb verb, HaFacts need, HaFacts without, const ch
 		seed ^= seed >> 7;
 		seed ^= seed << 17;
 		/* half of them sparse, or the first rows decide them all */
-		facts = seed & ((UINT64_C(1) << HA_FACT_COUNT) - 1);
+		facts = seed & (UINT64_MAX >> (64 - HA_FACT_COUNT));
 		if (i & 1)
 			facts &= (seed * UINT64_C(0x2545f4914f6cdd1d)) & (seed >> 3);
 		facts = (facts | need) & ~without;
