@@ -20,8 +20,8 @@ for test in "$@"; do
 		exec timeout "${TAP_TIMEOUT:-600}" perl -I "$PGXS_PERL" -I t -I t/lib "$2"' \
 		sh "$stage" "$test" > "$stage/output" 2>&1
 	result=$?
-	good=$(grep -c '^ok ' "$stage/output")
-	bad=$(grep '^not ok ' "$stage/output" | grep -cv '# SKIP')
+	good=$(grep -ac '^ok ' "$stage/output")
+	bad=$(grep -a '^not ok ' "$stage/output" | grep -cv '# SKIP')
 	if [ $result -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
 	if [ $result -ne 0 ]; then
 		status=1
@@ -30,7 +30,7 @@ for test in "$@"; do
 		echo "---"
 		tail -n 80 "$stage/output"
 	fi
-	grep '^# measured: ' "$stage/output"
+	grep -a '^# measured: ' "$stage/output"
 	echo "$test: $good passed, $bad failed"
 	passed=$((passed + good))
 	failed=$((failed + bad))

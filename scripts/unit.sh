@@ -9,8 +9,8 @@ export UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1}"
 for program in "$@"; do
 	CMOCKA_MESSAGE_OUTPUT=TAP "$program" > "$output" 2>&1
 	status=$?
-	good=$(grep -c '^ok ' "$output")
-	bad=$(grep '^not ok ' "$output" | grep -cv '# SKIP')
+	good=$(grep -ac '^ok ' "$output")
+	bad=$(grep -a '^not ok ' "$output" | grep -cv '# SKIP')
 	if [ $status -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
 	if [ "$good" -eq 0 ] && [ "$bad" -eq 0 ]; then bad=1; echo "$program ran no test"; fi
 	if [ "$bad" -ne 0 ]; then

@@ -36,7 +36,9 @@ if ($watcher == 0)
 			my $environ = PatroniCluster::slurp("$path/environ");
 
 			print $file "$line\n" unless $known{$line}++;
-			next if $line =~ /^\S*patroni_supervisor\0/;
+			# it may have become the supervisor between the two reads
+			next if $line =~ /^\S*patroni_supervisor\0/
+			  or PatroniCluster::slurp("$path/cmdline") =~ /^\S*patroni_supervisor\0/;
 			$environ = join "\n", grep { /^PATRONI_/ } split /\0/, $environ;
 			print $file "$environ\n" unless $known{$environ}++;
 		}
