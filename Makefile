@@ -11,6 +11,8 @@
 #   make unit sanitize pure layering headers symbols regress tap   its parts
 #   make demo       a cluster of three members on this machine; demo-stop
 #   make docs       write docs/decisions.md from the decision tables
+#   make sim        simulated clusters under faults: SEEDS=n SEED=x NODES=n
+#                   PROFILE=p; sim-regressions, sim-mutants
 #
 # All paths are relative, so that a work tree with spaces in its path works.
 #
@@ -157,6 +159,42 @@ WORKER_OBJS = \
 	src/worker/observe.o \
 	src/worker/shared_worker.o
 
+# The simulator, and what it links of what ships; the rest it replaces.
+SIM_OBJS = \
+	src/sim/act.o \
+	src/sim/check.o \
+	src/sim/client.o \
+	src/sim/data.o \
+	src/sim/driver.o \
+	src/sim/faults.o \
+	src/sim/home.o \
+	src/sim/main.o \
+	src/sim/network.o \
+	src/sim/node.o \
+	src/sim/observe.o \
+	src/sim/operators.o \
+	src/sim/patroni.o \
+	src/sim/peers.o \
+	src/sim/profile.o \
+	src/sim/queue.o \
+	src/sim/random.o \
+	src/sim/server.o \
+	src/sim/shims.o \
+	src/sim/store.o \
+	src/sim/stream.o \
+	src/sim/tasks.o \
+	src/sim/trace.o \
+	src/sim/wal.o \
+	src/sim/world.o
+SIM_SHIPPED_OBJS = $(BASE_OBJS) $(CLUSTER_OBJS) $(HA_OBJS) $(CONFIG_OBJS) \
+	src/dcs/dcs.o \
+	src/node/edit_config.o \
+	src/node/events.o \
+	src/node/host.o \
+	src/node/postgres_json.o \
+	src/node/put_failover.o \
+	src/node/snapshot.o
+
 PURE_OBJS   = $(CLUSTER_OBJS) $(HA_OBJS)
 SHARED_OBJS = $(BASE_OBJS) $(PURE_OBJS) $(CONFIG_OBJS) $(POSTGRES_OBJS) $(DCS_OBJS) $(NODE_OBJS)
 LIBRARY_OBJS = $(SHARED_OBJS) $(REST_OBJS) $(SUPERVISOR_OBJS)
@@ -191,7 +229,8 @@ export PG_CONFIG BUILD CLANG
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all install uninstall clean unit sanitize pure layering headers symbols regress tap \
-	check demo demo-stop docs unit-programs clang lists FORCE
+	check demo demo-stop docs unit-programs clang lists FORCE \
+	sim sim-check sim-mutants sim-regressions sim-digests
 
 all: $(BUILD)/patroni_bgw.so $(BUILD)/patroni_worker.so $(BUILD)/patroni_supervisor
 
@@ -216,6 +255,9 @@ $(BUILD)/libpatroni.a: $(call objects,$(LIBRARY_OBJS))
 
 $(BUILD)/patroni_supervisor: $(call objects,$(SUPERVISOR_MAIN)) $(BUILD)/libpatroni.a
 	$(CC) $(OUR_CFLAGS) $(OUR_LDFLAGS) $(LDFLAGS) -o $@ $^ $(PROGRAM_LIBS)
+
+$(BUILD)/patroni_sim: $(call objects,$(SIM_OBJS) $(SIM_SHIPPED_OBJS))
+	$(CC) $(OUR_CFLAGS) $(OUR_LDFLAGS) $(LDFLAGS) -o $@ $^ -ljansson -lyaml -lm
 
 $(BUILD)/patroni_worker.so: $(call worker_objects,$(WORKER_OBJS) $(SHARED_OBJS)) src/worker/patroni_worker.map
 	$(CC) $(OUR_CFLAGS) $(LDFLAGS) -shared -o $@ $(filter %.o,$^) \
@@ -292,7 +334,7 @@ pure: $(call objects,$(PURE_OBJS))
 
 # What only it can find: an include that points upwards, a file no list names.
 layering:
-	@scripts/layering.sh $(LIBRARY_OBJS) $(SUPERVISOR_MAIN) $(STUB_OBJS) $(WORKER_OBJS)
+	@scripts/layering.sh $(LIBRARY_OBJS) $(SUPERVISOR_MAIN) $(STUB_OBJS) $(WORKER_OBJS) $(SIM_OBJS)
 
 # What only it can find: a header that needs another one included before it.
 headers:
@@ -315,6 +357,33 @@ clang:
 	@+scripts/tally.sh clang $(MAKE) --no-print-directory -s BUILD='$(BUILD)/clang' CC='$(CLANG)' \
 		'$(BUILD)/clang/patroni_worker.so' '$(BUILD)/clang/patroni_supervisor'
 
+# ---------------------------------------------------------------------------
+# The simulator: docs/proof.md
+
+SIM_OPTIONS = $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SEED),--seed $(SEED)) \
+	$(if $(NODES),--nodes $(NODES)) $(if $(PROFILE),--profile $(PROFILE)) $(if $(TRACE),--trace)
+
+# SEED alone runs one seed and shows what happens in it
+sim: $(BUILD)/patroni_sim
+	@$(BUILD)/patroni_sim $(SIM_OPTIONS)
+
+# What only it can find: a broken promise in what nobody thought of.
+sim-check: $(BUILD)/patroni_sim
+	@scripts/tally.sh simulator $(BUILD)/patroni_sim --seeds 20000 --seed 1
+
+# Every seed that has found a mistake.
+sim-regressions: $(BUILD)/patroni_sim
+	@scripts/tally.sh 'old seeds' $(BUILD)/patroni_sim --list test/sim/regressions
+
+# The same runs on gcc and clang?
+sim-digests: $(BUILD)/patroni_sim
+	@+scripts/sim-digests.sh '$(MAKE)' '$(BUILD)' '$(CLANG)'
+
+# Are planted mistakes found?  SIM_LINE is how to link one.
+sim-mutants: $(BUILD)/patroni_sim
+	@CC='$(CC)' FLAGS='$(OUR_CPPFLAGS) $(OUR_CFLAGS)' LIBRARIES='-ljansson -lyaml -lm' \
+		scripts/sim-mutants.sh '$(BUILD)' $(SIM_OBJS) $(SIM_SHIPPED_OBJS)
+
 check:
 	@+scripts/check.sh
 
@@ -328,5 +397,5 @@ demo-stop:
 docs: $(BUILD)/test/docs/test_decisions
 	$< --print > docs/decisions.md
 
--include $(patsubst %.o,%.d,$(call objects,$(LIBRARY_OBJS) $(SUPERVISOR_MAIN)) \
+-include $(patsubst %.o,%.d,$(call objects,$(LIBRARY_OBJS) $(SUPERVISOR_MAIN) $(SIM_OBJS)) \
 	$(call worker_objects,$(WORKER_OBJS) $(SHARED_OBJS))) $(addsuffix .d,$(UNIT_PROGRAMS))
