@@ -17,7 +17,7 @@ allowed_for() {
 		rest)       echo 'base cluster ha config postgres dcs node rest' ;;
 		supervisor) echo 'base cluster ha config postgres dcs node rest supervisor' ;;
 		ctl)        echo 'base cluster ha config postgres dcs node rest ctl' ;;
-		sim)        echo 'base cluster ha sim' ;;
+		sim)        echo 'base cluster ha config dcs node sim' ;;
 		*)          echo '' ;;
 	esac
 }
@@ -58,7 +58,7 @@ fi
 
 unlisted=
 for source in src/*/*.c; do
-	case $source in src/ctl/*|src/sim/*) continue ;; esac
+	case $source in src/ctl/*) continue ;; esac
 	case " $* " in
 		*" ${source%.c}.o "*) ;;
 		*) unlisted="$unlisted $source" ;;
