@@ -195,6 +195,7 @@ extern void sim_server_promote(int node);					/* pg_promote: takes time */
 extern void sim_server_follow(int node, int upstream, const char *slot);	/* primary_conninfo + reload */
 extern void sim_server_checkpoint(int node);
 extern void sim_server_host_lost(int node);					/* power: the unflushed tail is gone */
+extern void sim_server_crash_restart(int node);	/* a child was killed: the same postmaster restarts all, worker too */
 extern void sim_server_resumed(int node);					/* after a pause of SIM_SERVER */
 
 /* An operator promotes by hand (pg_ctl promote), whatever the cluster thinks. */
@@ -338,6 +339,7 @@ typedef struct SimProfile
 	int64_t		write_every_us;
 	int			nofailover;		/* node tagged so, -1 none */
 	bool		is_mixed_release;	/* saved states cross a release boundary */
+	bool		engine_keeps_sync;	/* S2 is checked: false until the engine has it */
 } SimProfile;
 
 typedef struct SimWorld
@@ -360,6 +362,8 @@ typedef struct SimWorld
 	bool		has_failed;
 	char		failure[256];	/* "S1 ...": the first thing that was wrong */
 	int			current_node;	/* whose code runs: its clock counts; -1 none */
+	int			current_home;	/* HaHome, together with current_node */
+	bool		is_running;		/* a run is on: the real clocks are out of reach */
 	uint64_t	n_steps;
 	uint64_t	n_events;
 } SimWorld;
@@ -375,6 +379,7 @@ extern void sim_node_add(int node);				/* a fresh host with an empty directory, 
 extern void sim_node_free(int node);			/* the memory, after a run */
 extern void sim_node_remove(int node);			/* for good; its member key runs out */
 extern void sim_supervisor_start(int node);
+extern void sim_supervisor_stop(int node);		/* SIGTERM: hand over, stop the server, end */
 extern void sim_supervisor_kill(int node);		/* systemd starts it again after a while */
 extern void sim_worker_kill(int node);			/* the postmaster starts it again: crash of all
 												 * backends if it was SIGKILL, as PostgreSQL does */
@@ -396,13 +401,21 @@ extern int	sim_host_node_of_dcs(const Dcs *dcs, HaHome *home);	/* -1 unknown */
 extern bool sim_command(int node, const HaCommand *command);
 extern bool sim_edit_config(int node, const char *patch_json);
 
+/* By tasks.c: a task ended; its supervisor looks at the server, then tells the engine. */
+extern void sim_task_done(int node, HaTask task, uint64_t task_id, HaTaskOutcome outcome,
+						  HaDivergence divergence, Lsn lsn, const char *message);
+
 /* observe.c: what a home sees of its server. */
 extern void sim_observe(int node, HaHome home, HaPostgres *postgres);
 /* act.c: HostOps.act; context is SimHome. */
 extern void sim_act(void *context, const HaAction *action);
 
+/* peers.c: what the node answers to GET /patroni, whatever the network does. */
+extern void sim_peer_status(int node, HaPeer *peer);
 /* A process of patroni.c, for nodes of kind SIM_PATRONI. */
 extern void sim_patroni_start(int node);
+/* By tasks.c when there is no host: a task of a Patroni member is over. */
+extern void sim_patroni_task_done(int node, HaTask task, HaTaskOutcome outcome);
 
 /* ------------------------------------------------------------------------
  * What is right: check.c.  Called by those who make it happen.
