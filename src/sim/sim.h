@@ -98,6 +98,7 @@ typedef struct SimBranch
 	uint32_t	timeline;
 	int			node;			/* who made it */
 	int64_t		made_us;
+	Lsn			tip;			/* how far its owner has written it */
 } SimBranch;
 
 /* Everything up to "lsn" on "branch" and its ancestors. */
@@ -137,6 +138,8 @@ typedef struct SimData
 	SimPosition checkpoint;		/* the last checkpoint */
 	Lsn			checkpoint_redo;
 	uint32_t	checkpoint_timeline;
+	SimPosition minimum_recovery;	/* pg_control's; .lsn 0 on a primary */
+	bool		is_rewinding;	/* pg_rewind has begun and not ended: marked unusable */
 	bool		is_standby_configured;	/* standby.signal */
 	int			upstream;		/* primary_conninfo: node, -1 none */
 	char		upstream_slot[64];
@@ -180,12 +183,45 @@ typedef struct SimServer
 	/* physical slots, named after members */
 	char		slots[SIM_NODES_MAX * 2][64];
 	int			n_slots;
+
+	/* private to server.c and stream.c */
+	bool		is_promoting;
+	bool		is_told_to_stop;
+	bool		is_flushing_checkpoint;
+	Lsn			recovered_lsn;	/* commits up to there are visible whoever waited for them */
+	uint32_t	recovery_target;	/* timeline that recovery goes to */
+	uint32_t	stream_generation;
+	bool		is_sending;		/* WAL is under way to here */
+	bool		is_replay_pending;
+	SimPosition in_flight;
+	int64_t		heard_us;		/* from the upstream */
+	int64_t		stop_until_us;	/* of waiting for receivers */
 } SimServer;
+
+/* The task of the supervisor that runs: tasks.c. */
+typedef struct SimTask
+{
+	HaTask		task;
+	uint64_t	id;
+	uint32_t	serial;			/* events of earlier ones are void */
+	int			source;			/* node, -1 none */
+	uint32_t	source_incarnation;
+	char		slot[64];
+	HaStopMode	stop_mode;
+	int			harshness;
+	bool		must_fail;
+	bool		is_waiting;		/* for the server to start or stop */
+	bool		is_over;		/* the result waits for the supervisor */
+	HaTaskOutcome outcome;
+	HaDivergence divergence;
+	Lsn			lsn;
+	const char *message;		/* static, or NULL */
+} SimTask;
 
 extern uint32_t sim_timeline_of(SimPosition position);		/* its branch's id */
 extern void sim_data_clear(int node);						/* an empty directory */
 extern void sim_history_add(SimData *data, uint32_t timeline, uint32_t parent, Lsn lsn, bool is_placed);
-extern uint32_t sim_newest_timeline(const SimData *data);	/* highest id with a file, at least its own */
+extern uint32_t sim_newest_timeline(const SimData *data);	/* last of the run of files after its own */
 
 /* The server.  Each may be called in any state; what makes no sense does nothing. */
 extern void sim_server_start(int node, bool as_standby);	/* STARTING; RUNNING later; worker with it */
@@ -317,6 +353,7 @@ typedef struct SimNode
 	int			disk_slowness;	/* 1 = normal; factor of everything on disk */
 	int			task_failure;	/* per mille of tasks that fail */
 	bool		was_promoted_by_hand;
+	SimTask		task;
 } SimNode;
 
 /* The configuration of one run, drawn from the seed by profile.c. */

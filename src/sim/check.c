@@ -1,0 +1,860 @@
+/*-------------------------------------------------------------------------
+ *
+ * check.c
+ *      What is right: the promises S1 to S8 and L1 to L3, looked at from
+ *      outside, with knowledge that no node has.
+ *
+ * What is not held against the engine, and why:
+ *  - A server that a person promoted by hand, and whatever a cluster does
+ *    while it is paused: there the fence is open by definition.
+ *  - What a Patroni member acknowledges after it lost the lease: it has no
+ *    fence.  Such writes count as lost from the beginning.
+ *  - Writes that an asynchronous cluster left behind when it failed over.
+ *    They are marked at the promotion, so that nobody asks for them later.
+ *
+ * The first promise that is broken is kept; the run ends there.
+ *-------------------------------------------------------------------------
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sim/trouble.h"
+
+#define COMMANDS_MAX		256
+#define OPTIMES_MAX			64
+#define LOOK_US				SIM_MS(250)		/* between two looks at the store's "status" */
+#define FOLLOW_US			SIM_MS(60000)	/* L1: rewind or clone included */
+#define EXCUSE_MAX_US		SIM_MS(120000)	/* L1: no wait for recovery is longer */
+#define ANSWER_US			SIM_MS(60000)	/* L2: after peace, or after it was given */
+
+typedef enum BranchKind
+{
+	BRANCH_UNKNOWN,				/* of initdb */
+	BRANCH_LEASE,				/* one of ours, under the lease */
+	BRANCH_PATRONI,
+	BRANCH_BY_HAND,				/* by a person, or while the cluster was paused */
+} BranchKind;
+
+typedef struct Command
+{
+	uint64_t	id;				/* 0: free */
+	int			node;
+	int64_t		given_us;
+	SimProcessKind home;		/* who drove when it was given */
+	uint32_t	incarnation;
+} Command;
+
+typedef struct Check
+{
+	BranchKind	kind[SIM_BRANCHES_MAX];
+	bool		has_acknowledged[SIM_BRANCHES_MAX];	/* a client was told of a write on it */
+	bool		had_hands;		/* paused or promoted by hand at some time */
+
+	/* what the store said when the leader key went to a node */
+	bool		is_named[SIM_NODES_MAX];	/* by an operator, in the key "failover" */
+	Lsn			optime[SIM_NODES_MAX];
+	uint32_t	timeline[SIM_NODES_MAX];
+	bool		is_writing_by_hand;
+	int64_t		robbed_until_us[SIM_NODES_MAX]; /* own clock: its key was deleted by hand */
+
+	/* the key "status" a while ago: what every node has heard of by now */
+	Lsn			optimes[OPTIMES_MAX];
+	int64_t		optimes_us[OPTIMES_MAX];
+	int			n_optimes;
+	uint64_t	status_version;
+	int64_t		next_look_us;
+
+	int64_t		ttl_us;			/* the longest that may be in force */
+	int64_t		loop_wait_us;
+
+	/* L1 */
+	bool		has_peace;
+	int64_t		primary_base_us;	/* since then somebody could have been the primary */
+	int64_t		healthy_base_us;
+	int64_t		last_look_us;
+	int64_t		excused_us;
+
+	Command		commands[COMMANDS_MAX];
+	int			n_commands;		/* slots in use, including free ones below */
+	int			n_open;
+
+	/* L3 */
+	bool		is_formed;
+	bool		may_move;
+} Check;
+
+static Check check;
+
+/* Nothing is known yet. */
+void
+sim_check_reset(void)
+{
+	memset(&check, 0, sizeof(check));
+}
+
+/* A promise is broken.  "S1 what" becomes "S1 at 1.234567 s: what". */
+void
+sim_fail(const char *format,...)
+{
+	char		text[200];
+	const char *rest = text;
+	char		promise[4] = "";
+	va_list		args;
+
+	if (sim.has_failed)
+		return;
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	if ((text[0] == 'S' || text[0] == 'L') && text[1] >= '1' && text[1] <= '9')
+	{
+		snprintf(promise, sizeof(promise), "%.2s ", text);
+		for (rest = text + 2; *rest == ' ' || *rest == ':'; rest++)
+			;
+	}
+	sim.has_failed = true;
+	snprintf(sim.failure, sizeof(sim.failure), "%sat %lld.%06lld s: %s", promise,
+			 (long long) (sim.now_us / 1000000), (long long) (sim.now_us % 1000000), rest);
+	sim_trace(-1, "FAILED: %s", sim.failure);
+}
+
+/* These may be in force from now on, beside what was: bounds go by the longest. */
+void
+sim_check_ttl(int64_t ttl_ms, int64_t loop_wait_ms)
+{
+	if (SIM_MS(ttl_ms) > check.ttl_us)
+		check.ttl_us = SIM_MS(ttl_ms);
+	if (SIM_MS(loop_wait_ms) > check.loop_wait_us)
+		check.loop_wait_us = SIM_MS(loop_wait_ms);
+}
+
+/* A person changes keys of the store: S3 is about the members. */
+void
+sim_check_operator_writes(bool is_writing)
+{
+	check.is_writing_by_hand = is_writing;
+}
+
+/* A person commanded something that moves the leader: L3 does not count. */
+void
+sim_check_may_move(void)
+{
+	check.may_move = true;
+}
+
+static const char *
+name_of(int node)
+{
+	return node >= 0 && node < SIM_NODES_MAX ? sim.node[node].name : "nobody";
+}
+
+/* ------------------------------------------------------------------------
+ * Fences
+ * ------------------------------------------------------------------------ */
+
+/* Could a backend of this node tell a client "committed" now? */
+static bool
+acknowledges(const SimNode *node)
+{
+	return node->kind == SIM_OURS && node->host_is_up && node->page != NULL &&
+		node->server.state == HA_SERVER_RUNNING && !node->server.is_in_recovery;
+}
+
+static bool
+is_fence_never(const SimNode *node)
+{
+	return lease_page_deadline_us(node->page) == LEASE_NEVER_US;
+}
+
+/* Open by a deadline that is still to come; never is another matter. */
+static bool
+has_open_fence(const SimNode *node)
+{
+	int64_t		deadline_us;
+
+	if (!acknowledges(node))
+		return false;
+	deadline_us = lease_page_deadline_us(node->page);
+	return deadline_us != LEASE_CLOSED_US && deadline_us != LEASE_NEVER_US &&
+		sim_clock_us(node->index) < deadline_us;
+}
+
+/*
+ * A person deleted its leader key while its lease ran: until what it had got
+ * then is over, its fence is that person's fault.
+ */
+static bool
+is_robbed(const SimNode *node)
+{
+	return check.robbed_until_us[node->index] != 0 && sim_store_leader() != node->index &&
+		lease_page_deadline_us(node->page) <= check.robbed_until_us[node->index];
+}
+
+/* Remember what the key "status" said; a ring of the last few seconds. */
+static void
+look_at_status(void)
+{
+	const SimKey *key = sim_store_find("status");
+	ClusterStatus status;
+	int			slot;
+
+	check.next_look_us = sim.now_us + LOOK_US;
+	if (!sim.profile.has_faults && !check.is_formed)
+		check.is_formed = sim_check_is_healthy();
+	if (key == NULL || key->value == NULL)
+		check.n_optimes = 0;	/* somebody deleted it: nobody knows it any more */
+	if (key == NULL || key->version == check.status_version || key->value == NULL)
+		return;
+	check.status_version = key->version;
+	memset(&status, 0, sizeof(status));
+	status_from_text(&status, key->value);
+	free(status.slots);
+	free(status.retain_slots_json);
+	slot = check.n_optimes % OPTIMES_MAX;
+	check.optimes[slot] = status.optime;
+	check.optimes_us[slot] = sim.now_us;
+	check.n_optimes++;
+}
+
+/* The optime that was in the store "before_us" ago already; 0 unknown. */
+static Lsn
+old_optime(int64_t before_us)
+{
+	for (int i = 1; i <= OPTIMES_MAX && i <= check.n_optimes; i++)
+	{
+		int			slot = (check.n_optimes - i) % OPTIMES_MAX;
+
+		if (check.optimes_us[slot] <= sim.now_us - before_us)
+			return check.optimes[slot];
+	}
+	return 0;
+}
+
+/*
+ * S1: at any instant at most one node has an open fence: its deadline lies
+ * ahead on its own clock, its server runs, is not in recovery, and its host
+ * has power.  Frozen processes count as open: they go on where they were.
+ * Deadlines move and servers change by events only, and an open fence closes
+ * by itself, so looking after each event misses nothing.
+ */
+void
+sim_check_step(void)
+{
+	int			open = -1;
+
+	for (int n = 0; n < sim.n_nodes; n++)
+	{
+		if (!has_open_fence(&sim.node[n]) || is_robbed(&sim.node[n]))
+			continue;
+		if (open >= 0)
+		{
+			sim_fail("S1 %s and %s both have an open fence", name_of(open), name_of(n));
+			return;
+		}
+		open = n;
+	}
+	if (sim.now_us >= check.next_look_us)
+		look_at_status();
+}
+
+/* Writes that "position" does not contain were left behind; nobody is asked for them again. */
+static void
+leave_behind(SimPosition position)
+{
+	for (int i = 0; i < sim.n_writes; i++)
+	{
+		SimWrite   *write = &sim.write[i];
+
+		if (write->acked_us >= 0 && !write->is_lost && !sim_wal_contains(position, write->commit))
+			write->is_lost = true;
+	}
+}
+
+/*
+ * S1 for one acknowledgement: the fence of the node that gave it was open (or
+ * "never"), and it is not on the losing side: there is no branch that was
+ * made later by a promotion under a lease, that does not contain the write,
+ * and on which clients were told of writes already.
+ */
+void
+sim_check_acknowledged(int number)
+{
+	SimWrite   *write = &sim.write[number];
+	const SimNode *node = &sim.node[write->node];
+	int			branch = write->commit.branch;
+	bool		is_excused = check.kind[branch] == BRANCH_BY_HAND;
+
+	if (node->kind == SIM_OURS)
+	{
+		if (is_fence_never(node))
+			is_excused = true;
+		else if (is_robbed(node))
+			is_excused = true;
+		else if (!has_open_fence(node))
+		{
+			/* a stopping server lets commits end that are under way: the fence still counts */
+			int64_t		deadline_us = lease_page_deadline_us(node->page);
+
+			if (deadline_us == LEASE_CLOSED_US || sim_clock_us(write->node) >= deadline_us)
+				sim_fail("S1 %s acknowledged a write behind a closed fence", name_of(write->node));
+		}
+	}
+	else
+		is_excused = true;
+
+	for (int b = branch + 1; b < sim.n_branches; b++)
+	{
+		const SimBranch *other = &sim.branch[b];
+
+		if (!check.has_acknowledged[b] || check.kind[b] == BRANCH_UNKNOWN ||
+			sim_wal_contains((SimPosition) {b, other->fork_lsn}, write->commit))
+			continue;
+		if (is_excused || check.kind[b] == BRANCH_BY_HAND)
+			write->is_lost = true;
+		else
+			sim_fail("S1 %s acknowledged a write on timeline %u after %s had done so on its successor %u",
+					 name_of(write->node), sim.branch[branch].timeline, name_of(other->node),
+					 other->timeline);
+	}
+	/* two primaries by hand: whoever does not lead is on the losing side */
+	if (is_excused && write->node != sim_store_leader())
+		write->is_lost = true;
+	check.has_acknowledged[branch] = true;
+}
+
+/* ------------------------------------------------------------------------
+ * The leader key and promotions
+ * ------------------------------------------------------------------------ */
+
+static uint32_t
+timeline_of_history(void)
+{
+	const SimKey *key = sim_store_find("history");
+	ClusterView view;
+	uint32_t	timeline;
+
+	if (key == NULL || key->value == NULL)
+		return 0;
+	cluster_view_init(&view);
+	cluster_view_apply(&view, &(ClusterKey) {.name = "history", .value = key->value, .session = "",
+					   .version = key->version});
+	timeline = cluster_timeline(&view);
+	cluster_view_free(&view);
+	return timeline;
+}
+
+/* What an operator and the store said when a node became the leader. */
+static void
+note_new_leader(int node)
+{
+	const SimKey *key = sim_store_find("failover");
+	FailoverRequest request;
+
+	memset(&request, 0, sizeof(request));
+	if (key != NULL && key->value != NULL)
+		failover_from_text(&request, key->value);
+	check.is_named[node] = request.exists &&
+		(request.candidate[0] == '\0' || strcmp(request.candidate, sim.node[node].name) == 0);
+	sim_check_ttl(sim.profile.ttl_ms, sim.profile.loop_wait_ms);
+	check.optime[node] = old_optime(check.ttl_us / 2);
+	check.timeline[node] = timeline_of_history();
+	/* a primary that takes the key after hands were at work decides what is lost */
+	if (check.had_hands && sim.node[node].server.state == HA_SERVER_RUNNING &&
+		!sim.node[node].server.is_in_recovery)
+		leave_behind(sim.node[node].server.insert);
+}
+
+/*
+ * S3: the leader key changes hands only by compare-and-swap, and never while
+ * the lease of another owner runs: it is released (compared) or expires first.
+ * Names are NULL or "" for an absent key.
+ *
+ * L3: in a run without faults it does not change at all once there is one.
+ */
+void
+sim_check_leader_key(const char *before, bool lease_ran, const char *after, bool was_compared)
+{
+	int			node;
+
+	if (before == NULL)
+		before = "";
+	if (after == NULL)
+		after = "";
+	if (strcmp(before, after) == 0)
+		return;
+	node = after[0] != '\0' ? sim_node_of(after) : -1;
+	if (!check.is_writing_by_hand)
+	{
+		if (after[0] != '\0' && !was_compared)
+			sim_fail("S3 \"%s\" wrote the leader key without compare-and-swap", after);
+		if (before[0] != '\0' && lease_ran && after[0] != '\0')
+			sim_fail("S3 the leader key went from \"%s\" to \"%s\" while the lease ran", before, after);
+		if (before[0] != '\0' && lease_ran && !was_compared)
+			sim_fail("S3 the leader key of \"%s\" was deleted without comparing while its lease ran", before);
+		if (!sim.profile.has_faults && check.is_formed && !check.may_move)
+			sim_fail("L3 the leader changed from \"%s\" to \"%s\" without any fault", before, after);
+	}
+	else if (before[0] != '\0' && sim_node_of(before) >= 0)
+	{
+		int			robbed = sim_node_of(before);
+
+		sim_check_ttl(sim.profile.ttl_ms, sim.profile.loop_wait_ms);
+		check.robbed_until_us[robbed] = sim_clock_us(robbed) + check.ttl_us;
+	}
+	if (node >= 0)
+		note_new_leader(node);
+}
+
+/*
+ * A server ended its recovery: it writes on a new branch from now on.
+ *
+ * S5: unless an operator named it or promoted it by hand, or the cluster is
+ * paused, the node is not tagged nofailover, does not lag more than
+ * maximum_lag_on_failover behind the optime that was in the store half a ttl
+ * before it got the key, and is not on an older timeline than the history in
+ * the store had then.
+ *
+ * S6: no other promotion under a lease ever had its timeline id.
+ *
+ * S2 (once the engine keeps synchronous_mode): every write that was
+ * acknowledged under the mode is on the new branch.
+ *
+ * What else was acknowledged and is not on it is lost, as allowed.
+ */
+void
+sim_check_promotion(int number, int branch)
+{
+	SimNode    *node = &sim.node[number];
+	SimBranch  *made = &sim.branch[branch];
+	SimPosition fork = {branch, made->fork_lsn};
+	uint32_t	parent = made->parent >= 0 ? sim.branch[made->parent].timeline : 0;
+
+	if (number < 0 || number >= SIM_NODES_MAX)
+		return;
+	sim_note(number, "promoted", made->timeline, made->fork_lsn);
+	if (node->kind == SIM_PATRONI && !node->was_promoted_by_hand)
+	{
+		check.kind[branch] = BRANCH_PATRONI;
+		leave_behind(fork);
+		return;
+	}
+	if (node->was_promoted_by_hand || (node->page != NULL && is_fence_never(node)) ||
+		(sim_config_is_paused() && !check.is_named[number]))
+	{
+		check.kind[branch] = BRANCH_BY_HAND;
+		check.had_hands = true;
+		return;
+	}
+	check.kind[branch] = BRANCH_LEASE;
+
+	for (int b = 0; b < sim.n_branches; b++)
+		if (b != branch && check.kind[b] == BRANCH_LEASE && sim.branch[b].timeline == made->timeline)
+			sim_fail("S6 %s and %s both made timeline %u", name_of(sim.branch[b].node), name_of(number),
+					 made->timeline);
+
+	if (!check.is_named[number])
+	{
+		if (sim.profile.nofailover == number)
+			sim_fail("S5 %s was promoted but is tagged nofailover", name_of(number));
+		if (check.optime[number] > made->fork_lsn &&
+			(int64_t) (check.optime[number] - made->fork_lsn) > sim.profile.maximum_lag)
+			sim_fail("S5 %s was promoted %lld bytes behind the last leader", name_of(number),
+					 (long long) (check.optime[number] - made->fork_lsn));
+		if (parent < check.timeline[number])
+			sim_fail("S5 %s was promoted from timeline %u, the cluster was on %u already",
+					 name_of(number), parent, check.timeline[number]);
+	}
+	if (sim.profile.engine_keeps_sync)
+	{
+		for (int i = 0; i < sim.n_writes; i++)
+			if (sim.write[i].acked_us >= 0 && !sim.write[i].is_lost &&
+				sim.write[i].mode != SIM_ASYNC && !sim_wal_contains(fork, sim.write[i].commit))
+				sim_fail("S2 %s became the primary without write %d, acknowledged by %s in synchronous mode",
+						 name_of(number), i, name_of(sim.write[i].node));
+	}
+	leave_behind(fork);
+	if (!sim.profile.has_faults && check.is_formed && !check.may_move)
+		sim_fail("L3 %s was promoted without any fault", name_of(number));
+}
+
+/*
+ * S4: the old primary of a switchover that completed cleanly (it released the
+ * key after the handover was confirmed, and the confirmed member succeeded)
+ * never needs to be rewound.
+ */
+void
+sim_check_demoted(int node, bool is_clean_switchover, bool needs_rewind)
+{
+	if (is_clean_switchover && needs_rewind)
+		sim_fail("S4 %s needs a rewind after a clean switchover", name_of(node));
+}
+
+/*
+ * S7: a data directory is about to lose everything beyond "kept" (lsn 0: all).
+ * What it holds of acknowledged writes that are not lost is durable in
+ * another member's data directory too.
+ */
+void
+sim_check_destroy(int number, SimPosition kept)
+{
+	const SimNode *node = &sim.node[number];
+
+	if (node->data.state != HA_DATA_PRESENT || node->data.end.lsn == 0)
+		return;
+	for (int i = sim.n_writes - 1; i >= 0; i--)
+	{
+		const SimWrite *write = &sim.write[i];
+		bool		is_elsewhere = false;
+
+		if (write->acked_us < 0 || write->is_lost ||
+			(kept.lsn != 0 && sim_wal_contains(kept, write->commit)) ||
+			!sim_wal_contains(node->data.end, write->commit))
+			continue;
+		for (int m = 0; m < sim.n_nodes && !is_elsewhere; m++)
+			is_elsewhere = m != number && sim.node[m].is_member &&
+				sim.node[m].data.state == HA_DATA_PRESENT && sim.node[m].data.end.lsn != 0 &&
+				sim_wal_contains(sim.node[m].data.end, write->commit);
+		if (!is_elsewhere)
+		{
+			sim_fail("S7 %s destroys write %d (acknowledged by %s at %lld ms), which is nowhere else",
+					 name_of(number), i, name_of(write->node), (long long) (write->acked_us / 1000));
+			return;
+		}
+	}
+}
+
+/*
+ * S8: who acts has the baton: its generation is the page's, and its process
+ * lives and is not frozen.  Words and answers are no acts: a home may refuse
+ * a command, or write the configuration, without the baton.
+ */
+void
+sim_check_act(int number, HaHome home, const HaAction *action)
+{
+	const SimNode *node = &sim.node[number];
+	const SimProcess *process = &node->process[home == HA_HOME_WORKER ? SIM_WORKER : SIM_SUPERVISOR];
+
+	if (!process->is_alive || process->n_pauses > 0)
+		sim_fail("S8 a %s %s of %s acts: %s", process->is_alive ? "frozen" : "dead",
+				 home == HA_HOME_WORKER ? "worker" : "supervisor", name_of(number),
+				 action->rule ? action->rule : "");
+	if (action->kind == HA_ANSWER || action->kind == HA_LOG || action->kind == HA_WAKE_AT ||
+		node->page == NULL || node->host[home] == NULL)
+		return;
+	if (host_generation(node->host[home]) != lease_page_generation(node->page))
+		sim_fail("S8 the %s of %s acts (%s) without the baton",
+				 home == HA_HOME_WORKER ? "worker" : "supervisor", name_of(number),
+				 action->rule ? action->rule : "");
+}
+
+/* ------------------------------------------------------------------------
+ * L2: commands
+ * ------------------------------------------------------------------------ */
+
+/*
+ * A command was given to a node, or answered.  Giving it again, and answers
+ * to what nobody gave, change nothing.
+ */
+void
+sim_check_command(int number, uint64_t id, bool is_answered)
+{
+	const SimNode *node = &sim.node[number];
+	Command    *command = NULL;
+
+	if (id == 0)
+		return;
+	for (int i = 0; i < check.n_commands; i++)
+	{
+		if (check.commands[i].id == id)
+		{
+			if (is_answered)
+			{
+				check.commands[i].id = 0;
+				check.n_open--;
+			}
+			return;
+		}
+		if (check.commands[i].id == 0 && command == NULL)
+			command = &check.commands[i];
+	}
+	if (is_answered)
+		return;
+	if (command == NULL)
+	{
+		if (check.n_commands == COMMANDS_MAX)
+		{
+			sim_fail("bug in the simulator: too many commands at a time");
+			return;
+		}
+		command = &check.commands[check.n_commands++];
+	}
+	command->id = id;
+	command->node = number;
+	command->given_us = sim.now_us;
+	command->home = node->page != NULL && node->page->holder == LEASE_HOLDER_WORKER
+		? SIM_WORKER : SIM_SUPERVISOR;
+	command->incarnation = node->process[command->home].incarnation;
+	check.n_open++;
+}
+
+/*
+ * L2: every command that was given is answered within ANSWER_US, counted from
+ * when it was given or from peace.  Whoever gave it to a process that died
+ * since knows that: the connection broke.
+ */
+static void
+look_at_commands(void)
+{
+	for (int i = 0; i < check.n_commands && check.n_open > 0; i++)
+	{
+		Command    *command = &check.commands[i];
+		const SimNode *node = &sim.node[command->node];
+		const SimProcess *process = &node->process[command->home];
+		int64_t		since_us = command->given_us;
+
+		if (command->id == 0)
+			continue;
+		if (!process->is_alive || process->incarnation != command->incarnation || !node->is_member)
+		{
+			command->id = 0;
+			check.n_open--;
+			continue;
+		}
+		if (check.has_peace && since_us < sim.peace_us)
+			since_us = sim.peace_us;
+		if (check.has_peace && sim.now_us > since_us + ANSWER_US)
+		{
+			sim_fail("L2 %s does not answer command %llu, given at %lld ms", name_of(command->node),
+					 (unsigned long long) command->id, (long long) (command->given_us / 1000));
+			return;
+		}
+	}
+}
+
+/* ------------------------------------------------------------------------
+ * L1: a primary, and everybody follows
+ * ------------------------------------------------------------------------ */
+
+/* May it accept writes now, as a client sees it? */
+static bool
+is_writable(const SimNode *node)
+{
+	if (!node->host_is_up || node->server.state != HA_SERVER_RUNNING || node->server.is_in_recovery)
+		return false;
+	return node->kind == SIM_PATRONI ||
+		(node->page != NULL && (has_open_fence(node) || is_fence_never(node)));
+}
+
+static int
+writable_primary(void)
+{
+	int			leader = sim_store_leader();
+
+	return leader >= 0 && is_writable(&sim.node[leader]) ? leader : -1;
+}
+
+/* Does it stream from the primary, directly or through others? */
+static bool
+follows(int number, int primary)
+{
+	int			at = number;
+
+	for (int hops = 0; hops < sim.n_nodes; hops++)
+	{
+		const SimServer *server = &sim.node[at].server;
+
+		if (!sim.node[at].host_is_up || server->state != HA_SERVER_RUNNING ||
+			!server->is_in_recovery || !server->is_streaming || server->stream_from < 0)
+			return false;
+		at = server->stream_from;
+		if (at == primary)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * A directory that went another way, when nobody allowed a rewind or its
+ * removal, waits for a person.
+ */
+static bool
+waits_for_person(const SimNode *node, int primary)
+{
+	return !sim.profile.use_pg_rewind && !sim.profile.may_remove_data &&
+		node->data.state == HA_DATA_PRESENT &&
+		!sim_wal_contains(sim.node[primary].server.insert, node->data.end);
+}
+
+/*
+ * Is there a writable primary that owns the leader key, and does every other
+ * member stream from it?  In peace also: is every command answered?
+ */
+bool
+sim_check_is_healthy(void)
+{
+	int			primary = writable_primary();
+
+	if (primary < 0)
+		return false;
+	for (int n = 0; n < sim.n_nodes; n++)
+		if (n != primary && sim.node[n].is_member && !follows(n, primary) &&
+			!waits_for_person(&sim.node[n], primary))
+			return false;
+	if (check.has_peace)
+	{
+		look_at_commands();
+		if (check.n_open > 0)
+			return false;
+	}
+	return true;
+}
+
+/* Has a got further than b?  As the engine compares: timeline, then position. */
+static bool
+is_further(const SimData *a, const SimData *b)
+{
+	uint32_t	a_timeline = sim_timeline_of(a->end);
+	uint32_t	b_timeline = sim_timeline_of(b->end);
+
+	return a_timeline != b_timeline ? a_timeline > b_timeline : a->end.lsn > b->end.lsn;
+}
+
+/* The best place a member has; NULL when no member has data. */
+static const SimNode *
+best_placed(void)
+{
+	const SimNode *best = NULL;
+
+	for (int n = 0; n < sim.n_nodes; n++)
+	{
+		const SimNode *node = &sim.node[n];
+
+		if (node->is_member && node->data.state == HA_DATA_PRESENT && node->data.end.lsn != 0 &&
+			(best == NULL || is_further(&node->data, &best->data)))
+			best = node;
+	}
+	return best;
+}
+
+/* Is there a member that its tags, lag and timeline let lead? */
+bool
+sim_check_has_eligible(void)
+{
+	uint32_t	timeline = timeline_of_history();
+	Lsn			optime = old_optime(0);
+
+	for (int n = 0; n < sim.n_nodes; n++)
+	{
+		const SimNode *node = &sim.node[n];
+
+		if (!node->is_member || node->data.state == HA_DATA_UNREADABLE || node->data.is_broken)
+			continue;
+		if (node->data.state == HA_DATA_PRESENT && node->data.end.lsn != 0 &&
+			sim.profile.nofailover != n && sim_timeline_of(node->data.end) >= timeline &&
+			(node->data.end.lsn >= optime ||
+			 (int64_t) (optime - node->data.end.lsn) <= sim.profile.maximum_lag))
+			return true;
+		/* nofailover does not keep a primary from going on */
+		if (node->server.state == HA_SERVER_RUNNING && !node->server.is_in_recovery)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Nobody could be the primary right now, however well it decides: a member is
+ * not up yet (its host boots, systemd starts its supervisor), or a server
+ * with the newest WAL recovers, stops, or is worked on by a task.  A cluster
+ * waits for it: what it has may have been acknowledged.
+ */
+static bool
+is_excused(void)
+{
+	const SimNode *best = best_placed();
+
+	for (int n = 0; n < sim.n_nodes; n++)
+	{
+		const SimNode *node = &sim.node[n];
+
+		if (!node->is_member)
+			continue;
+		if (!node->host_is_up || !node->process[SIM_SUPERVISOR].is_alive)
+			return true;
+		if (best != NULL && (node->data.state != HA_DATA_PRESENT || is_further(&best->data, &node->data)))
+			continue;
+		if (node->server.state == HA_SERVER_STARTING || node->server.state == HA_SERVER_STOPPING ||
+			sim_task_running(n) != HA_TASK_NONE)
+			return true;
+	}
+	return !sim_check_has_eligible();
+}
+
+/*
+ * L1, looked at again and again once there is peace.
+ *
+ * There is a writable primary (its fence open, the leader key its own) within
+ * ttl + loop_wait + 2 s, counted from the last moment when there was one, or
+ * when nobody could have been it (is_excused).  Patroni members go by their
+ * own clockwork, a loop and two retries slower.  Every other member streams
+ * from it within FOLLOW_US after the primary was there, a rewind or a clone
+ * included.
+ */
+void
+sim_check_peace(void)
+{
+	int64_t		passed_us = sim.now_us - check.last_look_us;
+	int64_t		bound_us;
+
+	sim_check_ttl(sim.profile.ttl_ms, sim.profile.loop_wait_ms);
+	bound_us = check.ttl_us + check.loop_wait_us + SIM_MS(2000);
+	if (sim.profile.n_patroni > 0)
+		bound_us += check.loop_wait_us + 2 * SIM_MS(sim.profile.retry_timeout_ms);
+	if (!check.has_peace)
+	{
+		check.has_peace = true;
+		check.primary_base_us = sim.peace_us;
+		check.healthy_base_us = sim.peace_us;
+		passed_us = 0;
+	}
+	check.last_look_us = sim.now_us;
+	look_at_commands();
+	if (writable_primary() >= 0)
+		check.primary_base_us = sim.now_us;
+	else
+	{
+		if (is_excused() && check.excused_us < EXCUSE_MAX_US)
+		{
+			check.excused_us += passed_us;
+			check.primary_base_us = sim.now_us;
+		}
+		check.healthy_base_us = sim.now_us;
+	}
+	if (sim.now_us > check.primary_base_us + bound_us)
+	{
+		sim_fail("L1 there is no writable primary %lld ms after it could be there",
+				 (long long) ((sim.now_us - check.primary_base_us) / 1000));
+		return;
+	}
+	if (sim_check_is_healthy())
+		check.healthy_base_us = sim.now_us;
+	else if (sim.now_us > check.healthy_base_us + FOLLOW_US)
+	{
+		int			primary = writable_primary();
+
+		for (int n = 0; n < sim.n_nodes; n++)
+			if (n != primary && sim.node[n].is_member && !follows(n, primary) &&
+				!waits_for_person(&sim.node[n], primary))
+				sim_fail("L1 %s does not follow %s", name_of(n), name_of(primary));
+	}
+}
+
+/* The run is over: L2 for all that is left, L3 as a whole. */
+void
+sim_check_end(void)
+{
+	look_at_commands();
+	if (!sim.profile.has_faults && writable_primary() < 0)
+		sim_fail("L3 the primary is gone without any fault");
+}
