@@ -430,17 +430,21 @@ sim_check_promotion(int number, int branch)
 	SimBranch  *made = &sim.branch[branch];
 	SimPosition fork = {branch, made->fork_lsn};
 	uint32_t	parent = made->parent >= 0 ? sim.branch[made->parent].timeline : 0;
+	bool		is_by_hand;
 
 	if (number < 0 || number >= SIM_NODES_MAX)
 		return;
+	/* an order by hand that came to nothing excuses no later promotion under the lease */
+	is_by_hand = node->was_promoted_by_hand && sim_store_leader() != number;
+	node->was_promoted_by_hand = false;
 	sim_note(number, "promoted", made->timeline, made->fork_lsn);
-	if (node->kind == SIM_PATRONI && !node->was_promoted_by_hand)
+	if (node->kind == SIM_PATRONI && !is_by_hand)
 	{
 		check.kind[branch] = BRANCH_PATRONI;
 		leave_behind(fork);
 		return;
 	}
-	if (node->was_promoted_by_hand || (node->page != NULL && is_fence_never(node)) ||
+	if (is_by_hand || (node->page != NULL && is_fence_never(node)) ||
 		(sim_config_is_paused() && !check.is_named[number]))
 	{
 		check.kind[branch] = BRANCH_BY_HAND;
