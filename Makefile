@@ -13,6 +13,7 @@
 #   make docs       write docs/decisions.md from the decision tables
 #   make sim        simulated clusters under faults: SEEDS=n SEED=x NODES=n
 #                   PROFILE=p; sim-regressions, sim-mutants
+#   make sim-replay TRACE=file   the decisions of a real node again, from its record
 #
 # All paths are relative, so that a work tree with spaces in its path works.
 #
@@ -109,7 +110,9 @@ NODE_OBJS = \
 	src/node/peers.o \
 	src/node/postgres_json.o \
 	src/node/put_failover.o \
-	src/node/snapshot.o
+	src/node/snapshot.o \
+	src/node/trace.o \
+	src/node/trace_json.o
 
 REST_OBJS = \
 	src/rest/access.o \
@@ -193,7 +196,14 @@ SIM_SHIPPED_OBJS = $(BASE_OBJS) $(CLUSTER_OBJS) $(HA_OBJS) $(CONFIG_OBJS) \
 	src/node/host.o \
 	src/node/postgres_json.o \
 	src/node/put_failover.o \
-	src/node/snapshot.o
+	src/node/snapshot.o \
+	src/node/trace.o \
+	src/node/trace_json.o
+
+# The engine alone, fed from the record of a real node.
+REPLAY_OBJS = src/sim/replay.o $(BASE_OBJS) $(CLUSTER_OBJS) $(HA_OBJS) \
+	src/node/postgres_json.o \
+	src/node/trace_json.o
 
 PURE_OBJS   = $(CLUSTER_OBJS) $(HA_OBJS)
 SHARED_OBJS = $(BASE_OBJS) $(PURE_OBJS) $(CONFIG_OBJS) $(POSTGRES_OBJS) $(DCS_OBJS) $(NODE_OBJS)
@@ -230,7 +240,7 @@ export PG_CONFIG BUILD CLANG
 .SECONDARY:
 .PHONY: all install uninstall clean unit sanitize pure layering headers symbols regress tap \
 	check demo demo-stop docs unit-programs clang lists FORCE \
-	sim sim-check sim-mutants sim-regressions sim-digests
+	sim sim-replay sim-check sim-mutants sim-regressions sim-digests
 
 all: $(BUILD)/patroni_bgw.so $(BUILD)/patroni_worker.so $(BUILD)/patroni_supervisor
 
@@ -258,6 +268,9 @@ $(BUILD)/patroni_supervisor: $(call objects,$(SUPERVISOR_MAIN)) $(BUILD)/libpatr
 
 $(BUILD)/patroni_sim: $(call objects,$(SIM_OBJS) $(SIM_SHIPPED_OBJS))
 	$(CC) $(OUR_CFLAGS) $(OUR_LDFLAGS) $(LDFLAGS) -o $@ $^ -ljansson -lyaml -lm
+
+$(BUILD)/patroni_replay: $(call objects,$(REPLAY_OBJS))
+	$(CC) $(OUR_CFLAGS) $(OUR_LDFLAGS) $(LDFLAGS) -o $@ $^ -ljansson
 
 $(BUILD)/patroni_worker.so: $(call worker_objects,$(WORKER_OBJS) $(SHARED_OBJS)) src/worker/patroni_worker.map
 	$(CC) $(OUR_CFLAGS) $(LDFLAGS) -shared -o $@ $(filter %.o,$^) \
@@ -364,6 +377,9 @@ SIM_OPTIONS = $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SEED),--seed $(SEED)) \
 	$(if $(NODES),--nodes $(NODES)) $(if $(PROFILE),--profile $(PROFILE)) $(if $(TRACE),--trace)
 
 # SEED alone runs one seed and shows what happens in it
+sim-replay: $(BUILD)/patroni_replay
+	@$(BUILD)/patroni_replay '$(TRACE)'
+
 sim: $(BUILD)/patroni_sim
 	@$(BUILD)/patroni_sim $(SIM_OPTIONS)
 
@@ -397,5 +413,5 @@ demo-stop:
 docs: $(BUILD)/test/docs/test_decisions
 	$< --print > docs/decisions.md
 
--include $(patsubst %.o,%.d,$(call objects,$(LIBRARY_OBJS) $(SUPERVISOR_MAIN) $(SIM_OBJS)) \
+-include $(patsubst %.o,%.d,$(call objects,$(LIBRARY_OBJS) $(SUPERVISOR_MAIN) $(SIM_OBJS) src/sim/replay.o) \
 	$(call worker_objects,$(WORKER_OBJS) $(SHARED_OBJS))) $(addsuffix .d,$(UNIT_PROGRAMS))

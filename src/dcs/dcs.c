@@ -716,6 +716,19 @@ dcs_view(const Dcs *dcs)
 	return dcs->is_loaded ? &dcs->view : NULL;
 }
 
+/* One of the keys as last seen, in the order of names; a deleted one has no value. */
+bool
+dcs_key(const Dcs *dcs, int index, ClusterKey *key)
+{
+	if (index >= dcs->n_keys)
+		return false;
+	key->name = dcs->keys[index].name;
+	key->value = dcs->keys[index].value;
+	key->session = dcs->keys[index].session;
+	key->version = dcs->keys[index].version;
+	return true;
+}
+
 bool
 dcs_is_reachable(const Dcs *dcs)
 {

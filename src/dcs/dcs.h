@@ -125,6 +125,8 @@ extern bool dcs_submit(Dcs *dcs, const DcsRequest *request, Error *error) MUST_C
 /* Forget a request's reply; the request itself may still take effect. */
 extern void dcs_forget_all(Dcs *dcs);
 extern const ClusterView *dcs_view(const Dcs *dcs);				/* NULL before the first load */
+/* The keys that the view was made of, borrowed; index from 0, false past the end. */
+extern bool dcs_key(const Dcs *dcs, int index, ClusterKey *key);
 extern bool dcs_is_reachable(const Dcs *dcs);
 extern int64_t dcs_last_seen_wall_ms(const Dcs *dcs);
 /* Session hand-over between the homes: the same lease goes on. "" = none. */

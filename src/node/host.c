@@ -231,6 +231,101 @@ commands_give_up(Host *host, const char *reason)
 }
 
 /* ------------------------------------------------------------------------
+ * The record of what the engine is told
+ * ------------------------------------------------------------------------
+ */
+
+/* Nothing more is recorded; HA goes on. */
+static void
+trace_failed(Host *host, const Error *error)
+{
+	host_log(host, 2, error->message, "The HA loop goes on, its inputs are not recorded any more.");
+	trace_close(host->trace);
+	host->trace = NULL;
+}
+
+static void
+begin_trace(Host *host)
+{
+	Error error;
+
+	error_clear(&error);
+	host_log(host, 1, "recording the inputs of the HA loop", trace_path(host->trace));
+	if (!trace_begin(host->trace, clock_now_ms(), clock_wall_ms(), &error))
+		trace_failed(host, &error);
+}
+
+/* A step of the engine, into the record if there is one. */
+static void
+step_engine(Host *host, const HaInput *input, HaActions *actions)
+{
+	int64_t now_ms = clock_now_ms();
+	Error error;
+
+	ha_step(host->node, now_ms, input, actions);
+	host->has_stepped = true;
+	if (host->trace == NULL || !trace_has_begun(host->trace))
+		return;
+	error_clear(&error);
+	if (!trace_step(host->trace, now_ms, input, host->dcs, host->node, actions, &error))
+		trace_failed(host, &error);
+}
+
+/* Give the engine what the other home saved; false: it could not use it. */
+static bool
+load_engine(Host *host, const char *saved, int64_t now_ms)
+{
+	HaNode *fresh;
+	Error error;
+	bool is_usable;
+
+	if (host_trace_is_waiting(host))
+	{
+		fresh = ha_node_create(host->home);
+		if (fresh != NULL)
+		{
+			ha_node_free(host->node);
+			host->node = fresh;
+			begin_trace(host);
+		}
+	}
+	is_usable = ha_node_load(host->node, saved, now_ms);
+	host->has_stepped = true;
+	if (host->trace == NULL || !trace_has_begun(host->trace))
+		return is_usable;
+	error_clear(&error);
+	if (!trace_load(host->trace, now_ms, clock_wall_ms(), saved, is_usable, &error))
+		trace_failed(host, &error);
+	return is_usable;
+}
+
+/* Begin to record, or stop; see host.h.  False: the file cannot be opened. */
+bool
+host_trace(Host *host, const char *path, Error *error)
+{
+	if (host->trace != NULL)
+	{
+		trace_close(host->trace);
+		host->trace = NULL;
+		host_log(host, 1, "the inputs of the HA loop are not recorded any more", NULL);
+	}
+	if (path == NULL || path[0] == '\0')
+		return true;
+	if (!trace_open(&host->trace, path, host->home, TRACE_LIMIT, error))
+		return false;
+	if (!host->has_stepped)
+		begin_trace(host);
+	return true;
+}
+
+/* Is a record wanted, and waits for host_drive()? */
+bool
+host_trace_is_waiting(const Host *host)
+{
+	return host->trace != NULL && !trace_has_begun(host->trace);
+}
+
+/* ------------------------------------------------------------------------
  * The baton
  * ------------------------------------------------------------------------
  */
@@ -268,7 +363,7 @@ lose_baton(Host *host)
 	input.kind = HA_INPUT_FENCE_LOST;
 	input.wall_ms = clock_wall_ms();
 	ha_actions_init(&actions);
-	ha_step(host->node, clock_now_ms(), &input, &actions);
+	step_engine(host, &input, &actions);
 	for (int i = 0; i < actions.count; i++)
 	{
 		if (actions.items[i].kind != HA_ANSWER)
@@ -325,7 +420,7 @@ host_drive(Host *host, uint32_t generation, const char *saved, Error *error)
 		return error_set(error, "cannot drive the node without a configuration");
 	if (lease_page_generation(host->page) != generation)
 		return error_set(error, "the baton of generation %u is not current any more", generation);
-	if (!ha_node_load(host->node, saved, now_ms))
+	if (!load_engine(host, saved, now_ms))
 		return error_set(error, "could not read the state that the other home saved");
 
 	if (host->is_driving)
@@ -1046,7 +1141,7 @@ host_step(Host *host, HaInput *input)
 		return;
 	input->wall_ms = clock_wall_ms();
 	ha_actions_reset(&host->actions);
-	ha_step(host->node, clock_now_ms(), input, &host->actions);
+	step_engine(host, input, &host->actions);
 	host->snapshot_number++;
 	if (host->actions.is_incomplete)
 	{
@@ -1404,6 +1499,7 @@ host_close(Host *host)
 	if (host->epoll_fd >= 0)
 		close(host->epoll_fd);
 	ha_actions_free(&host->actions);
+	trace_close(host->trace);
 	ha_node_free(host->node);
 	settings_free(&host->settings);
 	local_config_free(host->local);

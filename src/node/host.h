@@ -76,6 +76,15 @@ extern const Settings *host_settings(const Host *host); /* NULL before the first
 extern bool host_drive(Host *host, uint32_t generation, const char *saved, Error *error) MUST_CHECK;
 extern char *host_rest(Host *host);
 extern bool host_is_driving(const Host *host);
+
+/*
+ * Record the engine's inputs and answers in a file from now on (trace.h), or
+ * stop that (NULL or "").  A record begins with an engine that knows nothing:
+ * when ours has worked already, it waits for the next host_drive(), which
+ * then drives a new engine, as after a restart of the process.
+ */
+extern bool host_trace(Host *host, const char *path, Error *error) MUST_CHECK;
+extern bool host_trace_is_waiting(const Host *host);
 extern uint32_t host_generation(const Host *host);
 
 extern int host_fd(const Host *host);

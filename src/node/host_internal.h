@@ -12,6 +12,7 @@
 #include "node/events.h"
 #include "node/host.h"
 #include "node/peers.h"
+#include "node/trace.h"
 
 #define HOST_QUEUE         512 /* inputs that wait */
 #define HOST_STEPS_MAX     256 /* inputs handled in one host_process() */
@@ -156,6 +157,9 @@ struct Host
 
 	HostEvents events;
 	uint64_t snapshot_number;
+
+	Trace *trace;     /* NULL: nothing is recorded */
+	bool has_stepped; /* the engine's node is not as ha_node_create() made it */
 };
 
 /* Copy a text, cutting it if it must be. */
@@ -176,6 +180,9 @@ extern void host_log(const Host *host, int level, const char *message, const cha
 extern void host_event(Host *host, const char *kind, const char *rule, const char *reason);
 extern void host_answer(Host *host, uint64_t command_id, bool ok, const char *text,
                         const char *detail, const char *sqlstate);
+
+/* postgres_json.c */
+extern json_t *host_text_to_json(const char *text); /* a new reference */
 
 /* edit_config.c */
 extern void edit_reply(Host *host, const DcsReply *reply);

@@ -94,13 +94,51 @@ name_index(const char *const *names, const json_t *value)
 	return -1;
 }
 
-/* Texts come from file names and messages; what is no UTF-8 is not sent. */
-static json_t *
-text_to_json(const char *text)
+/* How many bytes the UTF-8 character has that begins here; 0: it is none. */
+static size_t
+utf8_length(const unsigned char *text)
+{
+	size_t length = text[0] < 0x80                      ? 1
+	                : text[0] >= 0xc2 && text[0] < 0xe0 ? 2
+	                : text[0] >= 0xe0 && text[0] < 0xf0 ? 3
+	                : text[0] >= 0xf0 && text[0] < 0xf5 ? 4
+	                                                    : 0;
+
+	for (size_t i = 1; i < length; i++)
+	{
+		if ((text[i] & 0xc0) != 0x80)
+			return 0;
+	}
+	if ((text[0] == 0xe0 && text[1] < 0xa0) || (text[0] == 0xed && text[1] > 0x9f) ||
+	    (text[0] == 0xf0 && text[1] < 0x90) || (text[0] == 0xf4 && text[1] > 0x8f))
+		return 0;
+	return length;
+}
+
+/*
+ * A text as JSON.  Texts come from file names and messages, and are cut to
+ * fit, maybe within a character: each byte that is no UTF-8 becomes "?".
+ */
+json_t *
+host_text_to_json(const char *text)
 {
 	json_t *value = json_string(text);
+	char *copy;
 
-	return value != NULL ? value : json_string("?");
+	if (value != NULL)
+		return value;
+	copy = strdup(text);
+	for (char *at = copy; copy != NULL && *at != '\0';)
+	{
+		size_t length = utf8_length((unsigned char *) at);
+
+		if (length == 0)
+			*at = '?';
+		at += length == 0 ? 1 : length;
+	}
+	value = copy == NULL ? NULL : json_string(copy);
+	free(copy);
+	return value;
 }
 
 static json_t *
@@ -119,7 +157,7 @@ field_to_json(const HaPostgres *postgres, const Field *field)
 		case FIELD_INT64:
 			return json_integer(*(const int64_t *) place);
 		case FIELD_TEXT:
-			return text_to_json(place);
+			return host_text_to_json(place);
 	}
 	return NULL;
 }
@@ -157,7 +195,7 @@ slots_to_json(const HaPostgres *postgres)
 
 	for (int i = 0; i < postgres->n_slots; i++)
 		json_array_append_new(list, json_pack("{s:o, s:b, s:I}", "name",
-		                                      text_to_json(postgres->slots[i].name), "is_active",
+		                                      host_text_to_json(postgres->slots[i].name), "is_active",
 		                                      postgres->slots[i].is_active, "restart_lsn",
 		                                      (json_int_t) postgres->slots[i].restart_lsn));
 	return list;
@@ -171,7 +209,7 @@ senders_to_json(const HaPostgres *postgres)
 	for (int i = 0; i < postgres->n_senders; i++)
 		json_array_append_new(list,
 		                      json_pack("{s:o, s:I, s:b}", "application_name",
-		                                text_to_json(postgres->senders[i].application_name),
+		                                host_text_to_json(postgres->senders[i].application_name),
 		                                "flush_lsn", (json_int_t) postgres->senders[i].flush_lsn,
 		                                "is_streaming", postgres->senders[i].is_streaming));
 	return list;
@@ -188,8 +226,8 @@ history_to_json(const HaPostgres *postgres)
 
 		json_array_append_new(
 		    list, json_pack("[I, I, o, o, o]", (json_int_t) entry->timeline,
-		                    (json_int_t) entry->switch_lsn, text_to_json(entry->reason),
-		                    text_to_json(entry->timestamp), text_to_json(entry->new_leader)));
+		                    (json_int_t) entry->switch_lsn, host_text_to_json(entry->reason),
+		                    host_text_to_json(entry->timestamp), host_text_to_json(entry->new_leader)));
 	}
 	return list;
 }
