@@ -406,7 +406,7 @@ sim_etcd3_timer_at_ms(const Dcs *dcs, int64_t now_ms)
 		earlier(&at_ms, driver->probe_at_ms);
 	for (const Call *call = driver->calls; call != NULL; call = call->next)
 	{
-		if (call->state == CALL_RUNNING)
+		if (call->state != CALL_WAITING)
 		{
 			earlier(&at_ms, call->attempt_until_ms);
 			continue;

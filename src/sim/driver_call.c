@@ -179,7 +179,7 @@ driver_call_free(Call *call)
 static void
 call_end(Call *call, CallResult *result)
 {
-	call->state = CALL_WAITING; /* not running any more */
+	call->state = CALL_ENDED;
 	result->sent_at_ms = call->sent_at_ms;
 	result->repeated = result->repeated || call->may_be_done;
 	if (result->error == NULL)

@@ -39,6 +39,7 @@ typedef enum CallState
 {
 	CALL_WAITING,				/* for the version or for a pause to end */
 	CALL_RUNNING,
+	CALL_ENDED,					/* its "done" is being called */
 } CallState;
 
 struct Call
