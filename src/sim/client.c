@@ -112,6 +112,9 @@ wait_for_standbys(int node)
 		return;
 	}
 	session->is_waiting = false;
+	/* others see it before its own client hears of it, even if that never does */
+	if (sim.write[session->write].commit.lsn > sim.node[node].server.recovered_lsn)
+		sim.node[node].server.recovered_lsn = sim.write[session->write].commit.lsn;
 	sim_later_in(node, SIM_SERVER, sim_between(10, 1000), acknowledge, session->write, NULL);
 }
 

@@ -216,6 +216,7 @@ typedef struct SimTask
 	HaDivergence divergence;
 	Lsn			lsn;
 	const char *message;		/* static, or NULL */
+	SimEvent	next;			/* step of the child */
 } SimTask;
 
 extern uint32_t sim_timeline_of(SimPosition position);		/* its branch's id */
