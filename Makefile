@@ -70,6 +70,7 @@ HA_OBJS = \
 	src/ha/state.o \
 	src/ha/step.o \
 	src/ha/switchover.o \
+	src/ha/sync_plan.o \
 	src/ha/verbs.o
 
 CONFIG_OBJS = \
