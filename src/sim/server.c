@@ -83,6 +83,8 @@ end_server(int node)
 	sim_stream_end(node);
 	sim_stream_upstream_gone(node);
 	self->process[SIM_SERVER].is_alive = false;
+	for (int i = self->process[SIM_SERVER].n_pauses; i > 0; i--)
+		sim_resume(node, SIM_SERVER);	/* a pause of its own ends with it */
 	server->is_promoting = server->is_told_to_stop = server->is_flushing_checkpoint = false;
 	server->is_in_recovery = false;
 	server->insert = self->data.end;
