@@ -15,6 +15,7 @@
 #include "sim/home.h"
 
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -95,7 +96,7 @@ create_slot(int node, const char *name)
 		return;
 	}
 	memset(server->slots[server->n_slots], 0, sizeof(server->slots[0]));
-	strncpy(server->slots[server->n_slots], name, sizeof(server->slots[0]) - 1);
+	snprintf(server->slots[server->n_slots], sizeof(server->slots[0]), "%s", name);
 	server->n_slots++;
 }
 
@@ -203,6 +204,9 @@ carry_out(SimHome *home, const HaAction *action)
 		sim_check_command(node, action->command_id, true);
 		return;
 	}
+	/* the worker tells of what it did also when it has lost the baton since */
+	if (action->kind == HA_CALLBACK && home->home == HA_HOME_WORKER)
+		return;
 	sim_check_act(node, home->home, action);
 	switch (action->kind)
 	{
