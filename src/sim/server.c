@@ -256,7 +256,11 @@ start_done(int node, int64_t as_standby, void *owned)
 	if (data->is_broken || data->is_rewinding || data->state != HA_DATA_PRESENT ||
 		(!as_standby && self->disk_is_full) || (as_standby && !can_recover(node)))
 	{
-		sim_trace(node, "server cannot start");
+		sim_trace(node, "server cannot start: checkpoint %X of timeline %u, minimum recovery %X of %u, "
+				  "newest timeline %u%s%s", (unsigned) data->checkpoint.lsn, data->checkpoint_timeline,
+				  (unsigned) data->minimum_recovery.lsn, sim_timeline_of(data->minimum_recovery),
+				  server->recovery_target, data->is_broken ? ", broken" : "",
+				  self->disk_is_full ? ", disk full" : "");
 		end_server(node);
 		return;
 	}

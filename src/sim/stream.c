@@ -8,7 +8,7 @@
  * system identifiers, timeline ids, LSNs and history files.  The truth is
  * asked only to notice that they were fooled by one id for two timelines.
  *
- * Simplified: WAL goes from flush to flush, one piece under way at a time,
+ * Simplified: a Patroni member has every slot that is asked for.  WAL goes from flush to flush, one piece under way at a time,
  * and crosses the end of a timeline in one piece.  A lost message stands for
  * one that TCP sends again 200 ms later.  A walreceiver tries to connect each
  * second.  Both ends notice a silent peer after the same time, one each run.
@@ -129,6 +129,16 @@ has_slot(const SimServer *server, const char *name)
 	return name[0] == '\0';
 }
 
+/* Why it cannot stream, as it says in its log. */
+static bool
+refused(int node, const char *reason)
+{
+	sim_trace(node, "cannot stream at %X of timeline %u, its recovery goes to %u: %s",
+			  (unsigned) sim.node[node].data.end.lsn, sim_timeline_of(sim.node[node].data.end),
+			  sim.node[node].server.recovery_target, reason);
+	return false;
+}
+
 /* Would the upstream send WAL to this standby, and would that go on from it? */
 static bool
 may_follow(int node, int upstream)
@@ -139,23 +149,27 @@ may_follow(int node, int upstream)
 	uint32_t	theirs = sim_timeline_of(other->data.end);
 	Lsn			fork_lsn;
 
-	if (other->data.system_identifier != self->data.system_identifier ||
-		theirs < own || !has_slot(&other->server, self->data.upstream_slot) ||
-		!fetch_history(&self->data, &other->data, own, theirs))
-		return false;
+	if (other->data.system_identifier != self->data.system_identifier)
+		return refused(node, "the upstream is of another cluster");
+	if (theirs < own)
+		return refused(node, "the upstream is on an older timeline");
+	if (!fetch_history(&self->data, &other->data, own, theirs))
+		return refused(node, "the upstream has not all history files");
+	if (other->kind == SIM_OURS && !has_slot(&other->server, self->data.upstream_slot))
+		return refused(node, "its replication slot does not exist");
 	rescan_timelines(&self->server, &self->data);
 	if (own == theirs)
 	{
 		if (self->data.end.lsn > other->data.end.lsn)
-			return false;		/* "ahead of the WAL flush position of this server" */
+			return refused(node, "ahead of the WAL flush position of the upstream");
 	}
 	else
 	{
 		if (!sim_history_fork(&other->data, theirs, own, &fork_lsn) || self->data.end.lsn > fork_lsn)
-			return false;		/* "is not in this server's history" */
+			return refused(node, "its position is not in the upstream's history");
 		if (self->server.recovery_target != theirs &&
 			!sim_history_fork(&self->data, self->server.recovery_target, theirs, &fork_lsn))
-			return false;		/* its recovery goes to another timeline, until a restart */
+			return refused(node, "its recovery goes to a timeline the upstream is not on");
 	}
 	if (!sim_wal_contains(other->data.end, self->data.end))
 	{
@@ -397,9 +411,11 @@ stream_push(int upstream, int node)
 		!is_receiver(upstream, node) || other->process[SIM_SERVER].n_pauses > 0 ||
 		other->data.end.lsn <= sim.node[node].data.end.lsn)
 		return;
-	if (!sim_wal_contains(other->data.end, sim.node[node].data.end))
+	/* the end of a timeline: the standby looks for the next one */
+	if (sim_timeline_of(other->data.end) != sim_timeline_of(sim.node[node].data.end) &&
+		!may_follow(node, upstream))
 	{
-		disconnected(node);		/* the upstream left this timeline before */
+		disconnected(node);
 		return;
 	}
 	server->is_sending = true;
