@@ -170,8 +170,12 @@ SIM_OBJS = \
 	src/sim/client.o \
 	src/sim/data.o \
 	src/sim/driver.o \
+	src/sim/driver_call.o \
+	src/sim/driver_operation.o \
 	src/sim/faults.o \
 	src/sim/home.o \
+	src/sim/home_supervisor.o \
+	src/sim/home_worker.o \
 	src/sim/main.o \
 	src/sim/network.o \
 	src/sim/node.o \
@@ -185,12 +189,14 @@ SIM_OBJS = \
 	src/sim/server.o \
 	src/sim/shims.o \
 	src/sim/store.o \
+	src/sim/store_watch.o \
 	src/sim/stream.o \
 	src/sim/tasks.o \
 	src/sim/trace.o \
 	src/sim/wal.o \
 	src/sim/world.o
 SIM_SHIPPED_OBJS = $(BASE_OBJS) $(CLUSTER_OBJS) $(HA_OBJS) $(CONFIG_OBJS) \
+	src/postgres/divergence.o \
 	src/dcs/dcs.o \
 	src/node/edit_config.o \
 	src/node/events.o \
@@ -363,7 +369,7 @@ regress: all
 	@scripts/regress.sh
 
 # What only it can find: failover, restart and fencing on real servers and a real store.
-tap: all
+tap: all $(BUILD)/patroni_replay
 	@scripts/tap.sh $(PROVE_TESTS)
 
 # What only it can find: what clang warns of and gcc does not.

@@ -32,6 +32,7 @@ extern PGDLLEXPORT void _PG_init(void);
 
 static char *lease_page_name = "";
 static char *socket_path = "";
+static char *trace_file = "";
 
 /* Mapped by the postmaster, inherited by every child; NULL = not managed. */
 static LeasePage *lease_page;
@@ -87,6 +88,15 @@ check_socket(char **value, void **extra, GucSource source)
 	return true;
 }
 
+static bool
+check_trace_file(char **value, void **extra, GucSource source)
+{
+	if ((*value)[0] == '\0' || ((*value)[0] == '/' && strlen(*value) < MAXPGPATH))
+		return true;
+	GUC_check_errdetail("The path must be absolute and shorter than %d bytes.", MAXPGPATH);
+	return false;
+}
+
 static void
 define_settings(void)
 {
@@ -114,6 +124,14 @@ define_settings(void)
 							   PGC_POSTMASTER,
 							   GUC_SUPERUSER_ONLY,
 							   check_socket, NULL, NULL);
+	DefineCustomStringVariable("patroni.trace_file",
+							   "File in which the inputs of the HA loop are recorded.",
+							   "Empty: the file that patroni_supervisor was told, or none.",
+							   &trace_file,
+							   "",
+							   PGC_SIGHUP,
+							   GUC_SUPERUSER_ONLY,
+							   check_trace_file, NULL, NULL);
 	MarkGUCPrefixReserved("patroni");
 }
 

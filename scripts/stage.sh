@@ -3,7 +3,7 @@
 # and print the directory it is in.  See the Makefile for why.
 #
 #   DIR/pg/...      the installation, at the same relative places as the real one
-#   DIR/bin         patroni_supervisor, and a link to the server's programs: pgbin
+#   DIR/bin         patroni_supervisor, patroni_replay, and a link to the server's programs: pgbin
 #   DIR/src         sql, expected, t, test and src, for a user who cannot read the work tree
 #   DIR/env         shell variables for the tests: to be sourced
 #
@@ -36,7 +36,9 @@ for file in patroni_bgw.so patroni_worker.so; do
 done
 rm -f "$pg$sharedir"/extension/patroni_bgw*
 cp extension/*.sql patroni_bgw.control "$pg$sharedir/extension/"
-[ ! -e "$build/patroni_supervisor" ] || cp "$build/patroni_supervisor" "$stage/bin/"
+for file in patroni_supervisor patroni_replay; do
+	[ ! -e "$build/$file" ] || cp "$build/$file" "$stage/bin/"
+done
 for folder in sql expected t test src; do
 	[ ! -d $folder ] || cp -r $folder "$stage/src/"
 done

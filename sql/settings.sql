@@ -16,6 +16,7 @@ ALTER SYSTEM SET patroni.lease_page = '/two/slashes';
 ALTER SYSTEM SET patroni.lease_page = '/';
 ALTER SYSTEM SET patroni.lease_page = '/patroni.0123456789012345678901234567890123456789012345678901234567890123456789';
 ALTER SYSTEM SET patroni.socket = 'relative.sock';
+ALTER SYSTEM SET patroni.trace_file = 'relative';
 ALTER SYSTEM SET patroni.fence = 'perhaps';
 ALTER SYSTEM SET patroni.socket = '/dev/shm/regress_patroni.sock';
 ALTER SYSTEM RESET patroni.socket;

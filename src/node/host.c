@@ -247,10 +247,13 @@ trace_failed(Host *host, const Error *error)
 static void
 begin_trace(Host *host)
 {
+	char text[1100];
 	Error error;
 
 	error_clear(&error);
-	host_log(host, 1, "recording the inputs of the HA loop", trace_path(host->trace));
+	snprintf(text, sizeof(text), "recording the inputs of the HA loop in \"%s\"",
+	         trace_path(host->trace));
+	host_log(host, 1, text, NULL);
 	if (!trace_begin(host->trace, clock_now_ms(), clock_wall_ms(), &error))
 		trace_failed(host, &error);
 }

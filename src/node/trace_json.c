@@ -133,6 +133,11 @@ typedef struct Field
 	{ \
 #name, type, offsetof(of, name), sizeof(((of *) NULL)->name) \
 	}
+/* A field of one of the nameless structs in HaInput. */
+#define PART(part, type, name) \
+	{ \
+#name, type, offsetof(HaInput, part.name), sizeof(((HaInput *) NULL)->part.name) \
+	}
 #define COUNT(array) ((int) (sizeof(array) / sizeof((array)[0])))
 
 static const Field settings_fields[] = {
@@ -203,23 +208,23 @@ static const Field command_fields[] = {
 };
 
 static const Field reply_fields[] = {
-	FIELD(HaInput, FIELD_INT64, reply.id),
-	FIELD(HaInput, FIELD_INT, reply.outcome),
-	FIELD(HaInput, FIELD_BOOL, reply.session_lost),
-	FIELD(HaInput, FIELD_INT64, reply.sent_at_ms),
-	FIELD(HaInput, FIELD_INT64, reply.version),
+	PART(reply, FIELD_INT64, id),
+	PART(reply, FIELD_INT, outcome),
+	PART(reply, FIELD_BOOL, session_lost),
+	PART(reply, FIELD_INT64, sent_at_ms),
+	PART(reply, FIELD_INT64, version),
 };
 
 static const Field task_fields[] = {
-	FIELD(HaInput, FIELD_INT, task.task),
-	FIELD(HaInput, FIELD_INT64, task.id),
-	FIELD(HaInput, FIELD_INT, task.outcome),
-	FIELD(HaInput, FIELD_INT, task.divergence),
-	FIELD(HaInput, FIELD_INT64, task.lsn),
+	PART(task, FIELD_INT, task),
+	PART(task, FIELD_INT64, id),
+	PART(task, FIELD_INT, outcome),
+	PART(task, FIELD_INT, divergence),
+	PART(task, FIELD_INT64, lsn),
 };
 
 static const Field reachable_fields[] = {
-	FIELD(HaInput, FIELD_BOOL, reachable.is_reachable),
+	PART(reachable, FIELD_BOOL, is_reachable),
 };
 
 static const Field action_fields[] = {

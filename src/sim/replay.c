@@ -76,6 +76,7 @@ print_members(FILE *out, const json_t *object, const char *const *but)
 	json_object_foreach((json_t *) object, key, value)
 	{
 		bool is_left_out = false;
+		bool is_key = strncmp(key, "key ", 4) == 0;
 		char *text;
 
 		for (int i = 0; but != NULL && but[i] != NULL; i++)
@@ -83,14 +84,10 @@ print_members(FILE *out, const json_t *object, const char *const *but)
 		if (is_left_out)
 			continue;
 		/* a key of the store is [value, session, version] */
-		if (strncmp(key, "key ", 4) == 0)
-		{
-			key += 4;
-			value = json_array_get(value, 0);
-		}
-		text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+		text = json_dumps(is_key ? json_array_get(value, 0) : value,
+		                  JSON_COMPACT | JSON_ENCODE_ANY);
 		if (text != NULL)
-			fprintf(out, " %s=%.*s%s", key, SHORT_VALUE, text,
+			fprintf(out, " %s=%.*s%s", is_key ? key + 4 : key, SHORT_VALUE, text,
 			        strlen(text) > SHORT_VALUE ? "..." : "");
 		free(text);
 	}

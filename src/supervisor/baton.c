@@ -188,13 +188,14 @@ baton_send(Supervisor *supervisor, json_t *message)
 	return link_send(supervisor->worker, message);
 }
 
-/* The worker works with the same local configuration as we do. */
+/* The worker works with the same local configuration as we do, and records where we do. */
 void
 baton_send_config(Supervisor *supervisor)
 {
 	if (supervisor->local_document != NULL)
 		baton_send(supervisor,
-				   json_pack("{s:s, s:O}", "type", "config", "local", supervisor->local_document));
+				   json_pack("{s:s, s:O, s:s}", "type", "config", "local", supervisor->local_document,
+							 "trace", supervisor->trace_path));
 }
 
 static void

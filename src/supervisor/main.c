@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/version.h"
+#include "node/trace.h"
 #include "supervisor/log.h"
 #include "supervisor/supervisor.h"
 
@@ -20,8 +21,8 @@ print_help(void)
 	printf("patroni_supervisor runs one member of a PostgreSQL high availability cluster.\n"
 		   "\n"
 		   "Usage:\n"
-		   "  patroni_supervisor CONFIG              run in the foreground\n"
-		   "  patroni_supervisor --validate CONFIG   check a configuration, show its problems\n"
+		   "  patroni_supervisor [--trace FILE] CONFIG   run in the foreground\n"
+		   "  patroni_supervisor --validate CONFIG       check a configuration, show its problems\n"
 		   "  patroni_supervisor --help\n"
 		   "  patroni_supervisor --version\n"
 		   "\n"
@@ -29,12 +30,16 @@ print_help(void)
 		   "PATRONI_CONFIGURATION or the PATRONI_* variables are the configuration.\n"
 		   "Run it as the user that owns the data directory.\n"
 		   "\n"
+		   "With --trace, what it and the worker inside the server decide from is recorded\n"
+		   "in FILE, at most %d MB, readable by this user only, without passwords.\n"
+		   "\n"
 		   "Signals:\n"
 		   "  TERM, INT   hand over leadership, stop the server, end; twice: stop it at once\n"
 		   "  HUP         read the configuration again\n"
 		   "  QUIT        end, and leave the server running\n"
 		   "\n"
-		   "Exit codes:\n");
+		   "Exit codes:\n",
+		   (int) (TRACE_LIMIT / (1024 * 1024)));
 #define X(name, code, again, explanation) \
 	printf("  %d  %s%s\n", code, explanation, (again) ? " (trying again may help)" : "");
 	SUPERVISOR_EXITS(X)
@@ -56,6 +61,7 @@ main(int argc, char **argv)
 {
 	bool validate = false;
 	const char *config_path = NULL;
+	const char *trace_path = NULL;
 
 	for (int i = 1; i < argc; i++)
 	{
@@ -73,6 +79,12 @@ main(int argc, char **argv)
 		}
 		if (strcmp(word, "--validate") == 0 || strcmp(word, "--validate-config") == 0)
 			validate = true;
+		else if (strncmp(word, "--trace=", 8) == 0 && word[8] != '\0')
+			trace_path = word + 8;
+		else if (strcmp(word, "--trace") == 0 && i + 1 < argc)
+			trace_path = argv[++i];
+		else if (strcmp(word, "--trace") == 0)
+			return usage_error("no file is given for option", word);
 		else if (word[0] == '-')
 			return usage_error("unknown option", word);
 		else if (config_path != NULL)
@@ -89,5 +101,5 @@ main(int argc, char **argv)
 				  "Run it as the user that owns the data directory, for example \"postgres\".");
 		return SUPERVISOR_EXIT_WRONG_USER;
 	}
-	return supervisor_run(config_path);
+	return supervisor_run(config_path, trace_path);
 }

@@ -631,6 +631,17 @@ close_parts(Supervisor *supervisor)
 		close(supervisor->page_fd);
 }
 
+/* A node without a record is better than none: what goes wrong is only said. */
+static void
+start_trace(Supervisor *supervisor)
+{
+	Error error;
+
+	error_clear(&error);
+	if (!host_trace(supervisor->host, supervisor->trace_path, &error))
+		log_error(LOG_LEVEL_WARNING, &error);
+}
+
 /*
  * From the configuration to a running loop.  Returns an exit code when it
  * cannot be, else that of the loop.
@@ -666,6 +677,7 @@ start_and_run(Supervisor *supervisor, LocalConfig *local, const Settings *settin
 		local_config_free(local);
 		return SUPERVISOR_EXIT_TROUBLE;
 	}
+	start_trace(supervisor);
 	config_problems_init(&problems);
 	keep_document(supervisor, local);
 	ok = host_configure(supervisor->host, local, &problems);
@@ -713,9 +725,29 @@ free_environment(char **copy)
 	free(copy);
 }
 
+/* The worker has another working directory: make the path absolute. */
+static void
+keep_trace_path(Supervisor *supervisor, const char *path)
+{
+	char directory[512] = "";
+	int length;
+
+	if (path == NULL || path[0] == '\0')
+		return;
+	if (path[0] != '/' && getcwd(directory, sizeof(directory)) == NULL)
+		directory[0] = '\0';
+	length = snprintf(supervisor->trace_path, sizeof(supervisor->trace_path), "%s%s%s", directory,
+					  directory[0] != '\0' ? "/" : "", path);
+	if (supervisor->trace_path[0] == '/' && (size_t) length < sizeof(supervisor->trace_path))
+		return;
+	supervisor->trace_path[0] = '\0';
+	log_write(LOG_LEVEL_WARNING, "the trace file's path is too long, nothing is recorded", NULL,
+			  NULL);
+}
+
 /* Run until told to stop.  Returns an exit code. */
 int
-supervisor_run(const char *config_path)
+supervisor_run(const char *config_path, const char *trace_path)
 {
 	Supervisor *supervisor = calloc(1, sizeof(Supervisor));
 	char **environment = copy_environment();
@@ -733,6 +765,7 @@ supervisor_run(const char *config_path)
 	supervisor->config_path = config_path;
 	supervisor->environment = environment;
 	supervisor->page_fd = supervisor->listen_fd = -1;
+	keep_trace_path(supervisor, trace_path);
 	notify_init();
 	signal(SIGPIPE, SIG_IGN);
 	process_scrub_environment();

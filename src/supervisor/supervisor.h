@@ -27,8 +27,11 @@ typedef enum SupervisorExit
 #undef X
 } SupervisorExit;
 
-/* Run until told to stop.  Returns an exit code: one of the above, or that of the engine. */
-extern int supervisor_run(const char *config_path);
+/*
+ * Run until told to stop.  "trace_path": where to record the engine's inputs,
+ * or NULL.  Returns an exit code: one of the above, or that of the engine.
+ */
+extern int supervisor_run(const char *config_path, const char *trace_path);
 /* Print the problems of a configuration, one a line.  Returns an exit code. */
 extern int supervisor_validate(const char *config_path);
 

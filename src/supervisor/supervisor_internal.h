@@ -70,6 +70,7 @@ typedef enum StopStage
 typedef struct Supervisor
 {
 	const char *config_path;
+	char trace_path[1024]; /* absolute; "" = nothing is recorded */
 	char **environment; /* as it was at the start */
 	struct event_base *base;
 

@@ -7,7 +7,8 @@
  * the host's descriptor (store and peers), the channel to the supervisor.
  *
  * Invariants:
- *  (1) Nothing here waits, but for the loop itself, a few file writes, and
+ *  (1) Nothing here waits, but for the loop itself, a few file writes (one a
+ *      step of the engine while patroni.trace_file is set), and
  *      LEAVE_FLUSH_MS when the worker leaves.
  *  (2) No ERROR leaves a frame of libcurl or jansson: the host is called with
  *      callbacks that only record, and no server function is called there.
@@ -56,6 +57,7 @@ COMPAT_MODULE_MAGIC("patroni_worker", PATRONI_BGW_VERSION);
 #define SNAPSHOT_EVERY_MS		50
 #define WAIT_MAX_MS				250
 #define ERRORS_BEFORE_PAUSE		3
+#define TRACE_GIVE_MS			10000
 
 extern PGDLLEXPORT void patroni_worker_main(Datum argument);
 
@@ -357,6 +359,41 @@ got_baton(Worker *worker, const json_t *message)
 	free(object_text);
 }
 
+/* --- the record of the engine's inputs --- */
+
+/* Record where the setting says, else where the supervisor says, else nowhere. */
+static void
+follow_trace_settings(Worker *worker)
+{
+	/* not there when the library in the server is of an older release */
+	const char *setting = GetConfigOption("patroni.trace_file", true, false);
+	const char *wanted = setting != NULL && setting[0] != '\0' ? setting : worker->trace_wish;
+	Error		error;
+
+	if (strcmp(wanted, worker->trace_file) == 0)
+		return;
+	strlcpy(worker->trace_file, wanted, sizeof(worker->trace_file));
+	error_clear(&error);
+	if (!host_trace(worker->host, wanted, &error))
+		ereport(WARNING,
+				(errmsg("%s", error.message),
+				 errdetail("The inputs of the HA loop are not recorded.")));
+}
+
+/*
+ * A record begins with a new engine, hence with a change of control: give it
+ * to the supervisor, which gives it back when it sees that all is well.
+ */
+static void
+help_trace_begin(Worker *worker, int64_t now_ms)
+{
+	if (!host_trace_is_waiting(worker->host) || now_ms < worker->trace_give_at_ms ||
+		worker->channel == NULL || !worker->said_hello || !worker_holds_baton(worker))
+		return;
+	worker->trace_give_at_ms = now_ms + TRACE_GIVE_MS;
+	worker_give_baton(worker, "the record of the HA loop's inputs begins with a change of control");
+}
+
 /* The supervisor wants the baton, maybe for a goal that the engine must know. */
 static void
 got_give(Worker *worker, const json_t *message)
@@ -392,12 +429,15 @@ static void
 got_config(Worker *worker, const json_t *message)
 {
 	const json_t *document = json_object_get(message, "local");
+	const char *trace = json_string_value(json_object_get(message, "trace"));
 	LocalConfig *local = NULL;
 	ConfigProblems problems;
 	char	   *text = NULL;
 	sigset_t	mask;
 	bool		is_configured = false;
 
+	strlcpy(worker->trace_wish, trace != NULL ? trace : "", sizeof(worker->trace_wish));
+	follow_trace_settings(worker);
 	if (json_is_object(document))
 		text = json_dumps(document, JSON_COMPACT);
 	config_problems_init(&problems);
@@ -576,6 +616,7 @@ turn_inputs(Worker *worker, void *argument)
 		ProcessConfigFile(PGC_SIGHUP);
 		observer_forget_settings(worker->observer);
 		observer_forget_files(worker->observer);
+		follow_trace_settings(worker);
 	}
 	if (worker->settings_changed)
 	{
@@ -584,6 +625,7 @@ turn_inputs(Worker *worker, void *argument)
 	}
 	connect_if_due(worker, now_ms);
 	read_channel(worker);
+	help_trace_begin(worker, now_ms);
 	observer_turn(worker, now_ms);
 	commands_take(worker, now_ms);
 }
@@ -781,6 +823,7 @@ patroni_worker_main(Datum argument)
 				 errdetail("SQL commands and views of schema patroni do not work until then."),
 				 errhint("Restart the server.")));
 
+	follow_trace_settings(worker);
 	for (;;)
 	{
 		worker_turn(worker);

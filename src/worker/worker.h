@@ -98,6 +98,11 @@ typedef struct Worker
 	bool		settings_changed;
 	bool		yield_is_logged;
 
+	/* the record of the engine's inputs; the setting wins over the supervisor */
+	char		trace_wish[MAXPGPATH];	/* of the supervisor; "" = none */
+	char		trace_file[MAXPGPATH];	/* what the host was told last */
+	int64_t		trace_give_at_ms;	/* when control may be given away for it again */
+
 	uint64_t	snapshot_number;	/* last published */
 	int64_t		snapshot_at_ms;
 	bool		snapshot_too_long;	/* said so already */

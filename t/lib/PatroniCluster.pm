@@ -806,7 +806,8 @@ sub start
 
 	die "$self->{name} runs already" if $self->supervisor_is_alive;
 	$self->{supervisor_pid} = PatroniCluster::spawn(
-		[ $self->{cluster}->in_namespace($self->{name}), @as_user, $program, $self->{yaml} ],
+		[ $self->{cluster}->in_namespace($self->{name}), @as_user, $program, @{ $option{arguments} // [] },
+			$self->{yaml} ],
 		$self->{log}, environment => $option{environment});
 	delete $self->{exit_status};
 	$self->{is_started} = 1;
