@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sim/home.h"
 #include "sim/trouble.h"
 
 #define WATCH_US		SIM_MS(200)		/* how soon it hears of the leader key */
@@ -169,12 +170,23 @@ status_of(int number, HaPeer *peer)
 	peer->state = node->server.state == HA_SERVER_RUNNING ? MEMBER_RUNNING : MEMBER_STOPPED;
 }
 
+/* What a Patroni member answers to GET /patroni; false: it is silent. */
+bool
+sim_patroni_status(int node, HaPeer *peer)
+{
+	status_of(node, peer);
+	return peer->is_reachable;
+}
+
 static bool
 ask(int from, int to, HaPeer *peer)
 {
 	if (!sim.node[to].is_member || !sim_is_connected(from, to))
 		return false;
-	status_of(to, peer);
+	if (sim.node[to].kind == SIM_PATRONI)
+		status_of(to, peer);
+	else
+		sim_peer_status(to, peer);
 	return peer->is_reachable;
 }
 

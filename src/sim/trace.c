@@ -49,23 +49,3 @@ sim_trace_line(int node, const char *format,...)
 		   (long long) (sim.now_us % 1000000),
 		   node == SIM_STORE ? "store" : node < 0 ? "" : sim.node[node].name, line);
 }
-
-/* Something is wrong; only the first counts. */
-void
-sim_fail(const char *format,...)
-{
-	va_list		args;
-	size_t		length;
-
-	if (sim.has_failed)
-		return;
-	sim.has_failed = true;
-	va_start(args, format);
-	vsnprintf(sim.failure, sizeof(sim.failure), format, args);
-	va_end(args);
-	for (length = 0; sim.failure[length] != '\0'; length++)
-		;
-	snprintf(sim.failure + length, sizeof(sim.failure) - length, " (at %lld.%06lld s)",
-			 (long long) (sim.now_us / 1000000), (long long) (sim.now_us % 1000000));
-	sim_trace(-1, "FAILED: %s", sim.failure);
-}
