@@ -14,6 +14,7 @@
  */
 #include "sim/home.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -113,19 +114,30 @@ typedef enum Change
 	CHANGE_STATE,
 } Change;
 
+static bool
+same_history(const HaPostgres *a, const HaPostgres *b)
+{
+	return a->n_history == b->n_history &&
+		memcmp(a->history, b->history, sizeof(a->history[0]) * (size_t) a->n_history) == 0;
+}
+
+/* What is behind n_history is zero in all of them, so it is left out. */
 static Change
 change_since(const HaPostgres *before, const HaPostgres *now)
 {
 	static HaPostgres a;
 	static HaPostgres b;
+	const size_t head = offsetof(HaPostgres, history);
 
-	if (memcmp(before, now, sizeof(HaPostgres)) == 0)
+	if (!same_history(before, now))
+		return CHANGE_STATE;
+	if (memcmp(before, now, head) == 0)
 		return CHANGE_NONE;
-	a = *before;
-	b = *now;
+	memcpy(&a, before, head);
+	memcpy(&b, now, head);
 	forget_wal(&a);
 	forget_wal(&b);
-	return memcmp(&a, &b, sizeof(HaPostgres)) == 0 ? CHANGE_WAL : CHANGE_STATE;
+	return memcmp(&a, &b, head) == 0 ? CHANGE_WAL : CHANGE_STATE;
 }
 
 /* Does the cluster wait for what this server is about to do? */
