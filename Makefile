@@ -67,6 +67,7 @@ HA_OBJS = \
 	src/ha/requests.o \
 	src/ha/rules.o \
 	src/ha/save.o \
+	src/ha/server_state.o \
 	src/ha/state.o \
 	src/ha/step.o \
 	src/ha/switchover.o \

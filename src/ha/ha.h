@@ -140,26 +140,36 @@ typedef struct HaPostgres
 	bool		has_pending_restart;
 	char		pending_restart_reason[HA_TEXT_MAX];	/* JSON or "" */
 
-	/* physical slots, and who is connected; primary and standby */
+	/*
+	 * What varies in number comes last: physical slots and who is connected
+	 * (primary and standby), and the parsed local history file of "timeline".
+	 * Entries past the count are zero: ha_postgres_copy() keeps them so.
+	 */
+	int			n_slots;
+	int			n_senders;
+	int			n_history;			/* 0 on timeline 1 */
 	struct
 	{
 		char		name[64];
 		bool		is_active;
 		Lsn			restart_lsn;
 	}			slots[CLUSTER_MEMBERS_MAX];
-	int			n_slots;
 	struct
 	{
 		char		application_name[64];	/* of a connected walsender */
 		Lsn			flush_lsn;
 		bool		is_streaming;
 	}			senders[CLUSTER_MEMBERS_MAX];
-	int			n_senders;
-
-	/* the parsed local history file of "timeline"; n 0 on timeline 1 */
 	TimelineHistory history[64];
-	int			n_history;
 } HaPostgres;
+
+/*
+ * The structure is large and mostly unused; these touch only what is used.
+ * Each needs structures that were zeroed once.
+ */
+extern void ha_postgres_copy(HaPostgres *to, const HaPostgres *from);
+extern bool ha_postgres_equal(const HaPostgres *a, const HaPostgres *b);
+extern void ha_postgres_reset(HaPostgres *postgres);	/* to zero */
 
 /* A peer's answer to GET api_url, or its silence. */
 typedef struct HaPeer

@@ -110,7 +110,7 @@ ha_node_load(HaNode *node, const char *saved_text, int64_t now_ms)
 	if (now_ms > node->now_ms)
 		node->now_ms = now_ms;
 	/* what we saw when we drove last is no base for decisions */
-	memset(&node->postgres, 0, sizeof(node->postgres));
+	ha_postgres_reset(&node->postgres);
 	node->has_postgres = false;
 	cluster_view_free(&node->view);
 	cluster_view_init(&node->view);

@@ -120,7 +120,7 @@ take_postgres(HaNode *node, const HaPostgres *postgres)
 	bool		was_primary = ha_is_primary(node);
 	bool		is_first = !node->has_postgres;
 
-	node->postgres = *postgres;
+	ha_postgres_copy(&node->postgres, postgres);
 	node->has_postgres = true;
 	if (ha_is_primary(node))
 	{

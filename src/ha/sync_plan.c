@@ -1047,7 +1047,7 @@ sync_plan_next(const SyncPlanInput *input, SyncStep *step)
 	step->names.kind = SYNC_NAMES_NONE;
 	step->names.number = 0;
 	step->names.n_names = 0;
-	step->is_safe = input->mode == SYNC_PLAN_OFF || (input->sync->exists && key_is_safe(&plan));
+	step->is_safe = input->sync->exists ? key_is_safe(&plan) : input->mode == SYNC_PLAN_OFF;
 	if (input->is_settling)
 	{
 		step->is_safe = step->is_safe && input->is_writable;

@@ -1321,8 +1321,7 @@ peer_answered(void *context, const HaPeer *peer)
 void
 host_postgres(Host *host, const HaPostgres *postgres)
 {
-	if (&host->postgres != postgres)
-		host->postgres = *postgres;
+	ha_postgres_copy(&host->postgres, postgres);
 	host->has_postgres = true;
 	host->postgres_at_ms = clock_now_ms();
 	host->snapshot_number++;

@@ -35,10 +35,13 @@ static bool
 scrub_url(const char **from, char **to)
 {
 	const char *user = *from + 3;
-	size_t length = user_length(user);
+	size_t length;
 	const char *colon;
 
-	if (strncmp(*from, "://", 3) != 0 || user[length] != '@')
+	if (strncmp(*from, "://", 3) != 0)
+		return false;
+	length = user_length(user);
+	if (user[length] != '@')
 		return false;
 	colon = memchr(user, ':', length);
 	if (colon == NULL)
@@ -56,10 +59,11 @@ static bool
 scrub_word(const char **from, char **to)
 {
 	static const char word[] = "password=";
-	const char *value = *from + strlen(word);
+	const char *value;
 
 	if (strncmp(*from, word, strlen(word)) != 0)
 		return false;
+	value = *from + strlen(word);
 	memcpy(*to, word, strlen(word));
 	memcpy(*to + strlen(word), "***", 3);
 	*to += strlen(word) + 3;
@@ -237,7 +241,6 @@ static const Field action_fields[] = {
 	FIELD(HaAction, FIELD_INT64, task_id),
 	FIELD(HaAction, FIELD_INT64, deadline_ms),
 	FIELD(HaAction, FIELD_INT, timeout_ms),
-	FIELD(HaAction, FIELD_INT, task),
 	FIELD(HaAction, FIELD_INT, stop_mode),
 	FIELD(HaAction, FIELD_BOOL, from_leader),
 	FIELD(HaAction, FIELD_BOOL, ok),
@@ -643,6 +646,8 @@ action_to_json(const HaAction *action)
 	if (json == NULL)
 		return NULL;
 	json_object_set_new(json, "do", json_string(action_names[action->kind]));
+	if (action->task != HA_TASK_NONE)
+		add_text(json, "task", ha_task_name(action->task));
 	add_text(json, "rule", action->rule);
 	add_text(json, "sqlstate", action->sqlstate);
 	add_text(json, "text", is_config ? "{}" : action->text);

@@ -64,9 +64,9 @@ supervisor_observe_and_tell(SimHome *supervisor)
 	observe_outside(supervisor, &postgres);
 	supervisor->server_state = sim.node[supervisor->node].server.state;
 	if (!supervisor->has_given || now_ms - supervisor->given_at_ms >= OBSERVE_IDLE_MS ||
-		memcmp(&postgres, &supervisor->given, sizeof(postgres)) != 0)
+		!ha_postgres_equal(&postgres, &supervisor->given))
 	{
-		supervisor->given = postgres;
+		ha_postgres_copy(&supervisor->given, &postgres);
 		supervisor->has_given = true;
 		supervisor->given_at_ms = now_ms;
 		host_postgres(supervisor->host, &postgres);
@@ -124,7 +124,7 @@ look_for_postmaster(SimHome *supervisor)
 static void
 worker_state(SimHome *supervisor, const HaPostgres *postgres)
 {
-	supervisor->seen = *postgres;
+	ha_postgres_copy(&supervisor->seen, postgres);
 	supervisor->has_seen = true;
 	supervisor->seen_postmaster = supervisor->postmaster;
 	if (host_is_driving(supervisor->host))

@@ -114,30 +114,19 @@ typedef enum Change
 	CHANGE_STATE,
 } Change;
 
-static bool
-same_history(const HaPostgres *a, const HaPostgres *b)
-{
-	return a->n_history == b->n_history &&
-		memcmp(a->history, b->history, sizeof(a->history[0]) * (size_t) a->n_history) == 0;
-}
-
-/* What is behind n_history is zero in all of them, so it is left out. */
 static Change
 change_since(const HaPostgres *before, const HaPostgres *now)
 {
 	static HaPostgres a;
 	static HaPostgres b;
-	const size_t head = offsetof(HaPostgres, history);
 
-	if (!same_history(before, now))
-		return CHANGE_STATE;
-	if (memcmp(before, now, head) == 0)
+	if (ha_postgres_equal(before, now))
 		return CHANGE_NONE;
-	memcpy(&a, before, head);
-	memcpy(&b, now, head);
+	ha_postgres_copy(&a, before);
+	ha_postgres_copy(&b, now);
 	forget_wal(&a);
 	forget_wal(&b);
-	return memcmp(&a, &b, head) == 0 ? CHANGE_WAL : CHANGE_STATE;
+	return ha_postgres_equal(&a, &b) ? CHANGE_WAL : CHANGE_STATE;
 }
 
 /* Does the cluster wait for what this server is about to do? */
@@ -200,10 +189,10 @@ send_state(SimHome *worker, SimMessageKind kind, uint64_t id)
 	SimMessage *message = message_new(kind);
 
 	message->id = id;
-	message->postgres = malloc(sizeof(HaPostgres));
+	message->postgres = calloc(1, sizeof(HaPostgres));
 	if (message->postgres == NULL)
 		abort();
-	*message->postgres = worker->observer.now;
+	ha_postgres_copy(message->postgres, &worker->observer.now);
 	send(worker, message);
 }
 

@@ -92,7 +92,7 @@ observe_history(int node, HaPostgres *postgres)
 	postgres->newest_timeline = postgres->timeline;
 	while (find_file(data, postgres->newest_timeline + 1) != NULL)
 		postgres->newest_timeline++;
-	memset(postgres->history, 0, sizeof(postgres->history));
+	memset(postgres->history, 0, sizeof(postgres->history[0]) * (size_t) postgres->n_history);
 	postgres->n_history = 0;
 	if (postgres->timeline <= 1)
 		return;
@@ -152,8 +152,8 @@ look_at_connections(int node, HaPostgres *postgres)
 	const SimServer *server = &sim.node[node].server;
 	int			n = 0;
 
-	memset(postgres->slots, 0, sizeof(postgres->slots));
-	memset(postgres->senders, 0, sizeof(postgres->senders));
+	memset(postgres->slots, 0, sizeof(postgres->slots[0]) * (size_t) postgres->n_slots);
+	memset(postgres->senders, 0, sizeof(postgres->senders[0]) * (size_t) postgres->n_senders);
 	for (int i = 0; i < server->n_slots; i++)
 	{
 		memcpy(postgres->slots[i].name, server->slots[i], sizeof(postgres->slots[i].name));
@@ -222,7 +222,7 @@ look_from_outside(int node, HaPostgres *postgres)
 	const SimData *data = &sim.node[node].data;
 	const SimServer *server = &sim.node[node].server;
 
-	memset(postgres, 0, sizeof(*postgres));
+	ha_postgres_reset(postgres);
 	observe_files(node, postgres);
 	if (data->state == HA_DATA_PRESENT)
 	{
@@ -255,8 +255,8 @@ add_seen(const SimHome *supervisor, HaPostgres *postgres)
 	int64_t		last_ms = atomic_load_explicit(&sim.node[supervisor->node].page->worker_heartbeat_ms,
 											   memory_order_acquire);
 
-	outside = *postgres;
-	*postgres = supervisor->seen;
+	ha_postgres_copy(&outside, postgres);
+	ha_postgres_copy(postgres, &supervisor->seen);
 	postgres->data = outside.data;
 	postgres->server = outside.server;
 	memcpy(postgres->problem, outside.problem, sizeof(postgres->problem));
@@ -321,7 +321,7 @@ sim_observe(int node, HaHome which, HaPostgres *postgres)
 		home_leave(home, before);
 		return;
 	}
-	memset(postgres, 0, sizeof(*postgres));
+	ha_postgres_reset(postgres);
 	observe_server(node, postgres);
 	observe_files(node, postgres);
 	if (postgres->timeline != 0)
