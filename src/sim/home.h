@@ -19,13 +19,13 @@
 
 /* As in src/worker/worker.h and src/supervisor/supervisor_internal.h. */
 #define WORKER_ROUNDS_MAX	16
-#define WAIT_MAX_MS			250
-#define OBSERVE_IDLE_MS		250
+#define WAIT_MAX_MS			500		/* real: 250; less often, never more */
+#define OBSERVE_IDLE_MS		500		/* real: 250 */
 #define OBSERVE_STARTING_MS	20
 #define OBSERVE_FILES_MS	1000
-#define OBSERVE_WAL_MS		100
+#define OBSERVE_WAL_MS		400		/* real: 100 */
 #define STATE_MIN_MS		10
-#define STATE_WAL_MS		250
+#define STATE_WAL_MS		500		/* real: 250 */
 #define PROMOTION_WATCH_MS	60000
 #define CHECKPOINT_WATCH_MS	5000
 #define CONNECT_DELAY_MIN_MS	200
