@@ -643,7 +643,8 @@ set_names(Plan *plan, const Wanted *wanted, const char *rule)
 
 	put_names(plan, wanted);
 	if (wanted->kind == SYNC_NAMES_NONE)
-		decide(plan, SYNC_STEP_SET_NAMES, rule, "no standby can be synchronous: commits shall wait for nobody");
+		decide(plan, SYNC_STEP_SET_NAMES, rule,
+			   "no standby can be synchronous: commits shall wait for nobody");
 	else if (wanted->kind == SYNC_NAMES_ALL)
 		decide(plan, SYNC_STEP_SET_NAMES, rule, "no member can be synchronous and strict mode is on: "
 			   "commits shall wait for any receiver");

@@ -641,8 +641,15 @@ settle(const Model *from, const Around *around)
 	bool		strict_hold = around->is_strict && (around->streaming & ~around->nosync) == 0;
 	int			n_steps = 0;
 
-	if (!m.is_writable)
-		return;
+	/* a node opens for writes soon, whatever it inherits */
+	while (!m.is_writable)
+	{
+		planner(&m, around, &step);
+		m = apply(&m, &step);
+		m.is_writable = step.is_safe;
+		assert_true(++n_steps <= 4);
+	}
+	n_steps = 0;
 	for (;;)
 	{
 		planner(&m, around, &step);
