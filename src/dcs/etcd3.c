@@ -1193,7 +1193,7 @@ operation_write(DcsPending *pending)
 			body = etcd3_body_create(key, request->value, operation->session);
 			break;
 		case DCS_RELEASE_LEADER:
-			body = etcd3_body_delete_value(key, request->value);
+			body = etcd3_body_delete_value(key, request->value, etcd->dcs->revision);
 			break;
 		case DCS_PUT_MEMBER:
 			path = "/kv/put";

@@ -151,12 +151,19 @@ etcd3_body_delete_version(const char *key, uint64_t version)
 			   json_pack("{s:o}", "key", text64(key)));
 }
 
-/* Delete the key if it still holds the value. */
+/*
+ * Delete the key if it still holds the value and was created by this revision.
+ * Without the latter a request that arrives late could delete a key that its
+ * sender has let go and created anew since.
+ */
 char *
-etcd3_body_delete_value(const char *key, const char *value)
+etcd3_body_delete_value(const char *key, const char *value, uint64_t revision)
 {
-	return txn(compare_value(key, value), "request_delete_range",
-			   json_pack("{s:o}", "key", text64(key)));
+	return dump(json_pack("{s:[o,{s:s,s:s,s:o,s:o}],s:[{s:{s:o}}]}",
+						  "compare", compare_value(key, value),
+						  "target", "CREATE", "result", "LESS",
+						  "create_revision", number(revision + 1), "key", text64(key),
+						  "success", "request_delete_range", "key", text64(key)));
 }
 
 /* Put the leader key under our lease if it is ours or absent. */

@@ -77,9 +77,7 @@ explain_member(const HaNode *node, const Member *member, int64_t now_ms, Rows *r
 		else
 			say(rows, true, "lags by %llu bytes", (unsigned long long) lag);
 		if (member->timeline != 0 && member->timeline < newest)
-			say(rows, !node->settings.check_timeline,
-				"is on timeline %u, the cluster is on %u%s", member->timeline, newest,
-				node->settings.check_timeline ? "" : " (members on the newer timeline go first)");
+			say(rows, false, "is on timeline %u, the cluster is on %u", member->timeline, newest);
 		if (member->replication_state[0] != '\0')
 			say(rows, true, "%s", member->replication_state);
 		if (view->has_leader == false && node->settings.is_paused)

@@ -140,7 +140,9 @@ stream_is_lost(HaNode *node)
 }
 
 /*
- * Is the cluster on a newer timeline?  The history alone does not tell when
+ * Is the cluster on a newer timeline?  Then it has had a leader whose writes
+ * this member does not have, whatever its position is: check_timeline off
+ * does not make that any better, so the engine does not ask.  The history alone does not tell when
  * ids were skipped; for a primary, the promotion of another member to a higher
  * id is reason enough, even if it was claimed only.
  */
@@ -150,7 +152,7 @@ timeline_is_old(const HaNode *node)
 	const ClusterView *view = &node->view;
 	uint32_t	own = ha_own_timeline(node);
 
-	if (own == 0 || (!ha_is_primary(node) && !node->settings.check_timeline))
+	if (own == 0)
 		return false;
 	if (cluster_timeline(view) > own)
 		return true;

@@ -197,10 +197,14 @@ task_succeeded(HaNode *node, const HaInput *input)
 {
 	HaTask		task = input->task.task;
 
-	node->task_failures = 0;
-	node->failed_task = HA_TASK_NONE;
+	/* a start that was given up has failed, even if the stop after it went well */
+	if (task != HA_TASK_STOP)
+	{
+		node->task_failures = 0;
+		node->failed_task = HA_TASK_NONE;
+		node->task_error[0] = '\0';
+	}
 	node->task_retry_ms = 0;
-	node->task_error[0] = '\0';
 	switch (task)
 	{
 		case HA_TASK_BASEBACKUP:

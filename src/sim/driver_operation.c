@@ -442,7 +442,7 @@ operation_write(DcsPending *pending)
 			break;
 	}
 	write = driver_request(driver, kind, name, value, session);
-	write->version = request->version;
+	write->version = request->operation == DCS_RELEASE_LEADER ? driver->dcs->revision : request->version;
 	operation_call(pending, write, false, write_done);
 }
 

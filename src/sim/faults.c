@@ -472,12 +472,13 @@ strike_store(SimFault fault)
 	return true;
 }
 
-/* Does another member have all that this directory has? */
+/* Does another member that may lead have all that this directory has? */
 static bool
 has_copy(int node)
 {
 	for (int n = 0; n < sim.n_nodes; n++)
-		if (n != node && sim.node[n].is_member && !sim.node[n].data.is_broken &&
+		if (n != node && n != sim.profile.nofailover && sim.node[n].is_member &&
+			!sim.node[n].data.is_broken &&
 			sim.node[n].data.state == HA_DATA_PRESENT &&
 			sim_wal_contains(sim.node[n].data.end, sim.node[node].data.end))
 			return true;

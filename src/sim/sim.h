@@ -305,6 +305,7 @@ typedef struct SimKey
 	char	   *value;			/* owned */
 	char		session[24];	/* "" = permanent */
 	uint64_t	version;
+	uint64_t	created;		/* the version with which it appeared */
 } SimKey;
 
 extern void sim_store_reset(void);

@@ -251,6 +251,7 @@ change(const char *name, const char *value, const char *session, Cause cause)
 			}
 			key = &keys[n_keys++];
 			memset(key, 0, sizeof(*key));
+			key->created = revision;
 			copy(key->name, sizeof(key->name), name);
 		}
 		entry->value = text_new(value);
@@ -535,7 +536,8 @@ compare(const SimRequest *request, const SimKey *key)
 		case SIM_DELETE_VERSION:
 			return key != NULL && key->version == request->version;
 		case SIM_DELETE_VALUE:
-			return key != NULL && strcmp(key->value, request->value) == 0;
+			return key != NULL && strcmp(key->value, request->value) == 0 &&
+				key->created <= request->version;
 		case SIM_REPAIR:
 			return key == NULL || strcmp(key->value, request->value) == 0;
 		default:

@@ -47,8 +47,9 @@ bodies(void **state)
 	body_is(etcd3_body_delete_version(LEADER, 18446744073709551615ULL),
 			"{\"compare\":[{\"target\":\"MOD\",\"mod_revision\":\"18446744073709551615\",\"key\":" K "}],"
 			"\"success\":[{\"request_delete_range\":{\"key\":" K "}}]}");
-	body_is(etcd3_body_delete_value(LEADER, "node1"),
-			"{\"compare\":[{\"key\":" K ",\"target\":\"VALUE\",\"value\":\"bm9kZTE=\"}],"
+	body_is(etcd3_body_delete_value(LEADER, "node1", 41),
+			"{\"compare\":[{\"key\":" K ",\"target\":\"VALUE\",\"value\":\"bm9kZTE=\"},"
+			"{\"target\":\"CREATE\",\"result\":\"LESS\",\"create_revision\":\"42\",\"key\":" K "}],"
 			"\"success\":[{\"request_delete_range\":{\"key\":" K "}}]}");
 	body_is(etcd3_body_grant(30), "{\"TTL\":30}");
 	body_is(etcd3_body_keepalive(LEASE), "{\"ID\":\"" LEASE "\"}");

@@ -1179,6 +1179,13 @@ start_failed(void)
 	assert_int_equal(count(HA_RELEASE), 0);
 	tick(HA_TASK_RETRY_MIN_MS);
 	last(HA_RELEASE);
+
+	/* a start that took too long has failed too: it is not begun again after the stop */
+	start_too_slow();
+	be_stopped(HA_CONTROL_SHUTDOWNED);
+	tell_postgres();
+	end_task(HA_TASK_OK, 0, 0);
+	last(HA_RELEASE);
 }
 
 static void
@@ -1582,6 +1589,8 @@ static void
 outdated(void)
 {
 	start_follower(HA_HOME_WORKER);
+	settings.check_timeline = false;	/* what it lacks it lacks all the same */
+	tell_settings();
 	set_key("history", "[[1,83886080,\"no recovery target specified\"]]");
 	set_key("leader", NULL);
 	tell_view();
