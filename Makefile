@@ -168,6 +168,7 @@ WORKER_OBJS = \
 SIM_OBJS = \
 	src/sim/act.o \
 	src/sim/check.o \
+	src/sim/check_home.o \
 	src/sim/client.o \
 	src/sim/data.o \
 	src/sim/driver.o \

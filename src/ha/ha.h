@@ -315,7 +315,7 @@ typedef struct HaInput
 			uint64_t	id;
 			HaTaskOutcome outcome;
 			HaDivergence divergence;	/* CHECK_DIVERGENCE */
-			Lsn			lsn;			/* WAL_END, STOP: shutdown checkpoint */
+					Lsn			lsn;			/* WAL_END; STOP: end of the shutdown checkpoint's record */
 			const char *message;		/* what went wrong, or NULL */
 		}			task;
 	};

@@ -212,9 +212,14 @@ ha_keep_lease(HaNode *node)
 			ha_wake(node, ha_deadline_ms(node));
 	}
 	else if (!node->has_lease &&
-			 ((!is_unsure && (node->view.is_loaded || node->store_silent)) ||
+			 ((!is_unsure && node->view.is_loaded) ||
 			  (node->is_fence_set && node->fence_ms == HA_DEADLINE_NEVER)))
 		ha_set_fence(node, 0, "this member does not hold the leader lease");
+
+	/*
+	 * Else nothing is known yet: a deadline that the other home has left is still
+	 * right, and ends by itself.
+	 */
 }
 
 /*

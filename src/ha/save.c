@@ -23,7 +23,7 @@ ha_node_save(const HaNode *node)
 	char	   *text;
 
 	saved = json_pack("{s:i, s:b, s:I, s:I, s:I, s:i, s:I, s:s, s:s, s:s, s:b, s:I, s:b, s:I,"
-					  " s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:i, s:i, s:s, s:s, s:I, s:I, s:b, s:s, s:b}",
+					  " s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:i, s:i, s:s, s:s, s:I, s:I, s:b, s:s, s:b, s:b}",
 					  "protocol", HA_PROTOCOL,
 					  "has_lease", node->has_lease,
 					  "lease_sent_ms", (json_int_t) node->lease_sent_ms,
@@ -54,7 +54,8 @@ ha_node_save(const HaNode *node)
 					  "next_id", (json_int_t) node->next_id,
 					  "is_giving_away", node->is_giving_away,
 					  "request_problem", node->request_problem,
-					  "has_bootstrap_failed", node->has_bootstrap_failed);
+					  "has_bootstrap_failed", node->has_bootstrap_failed,
+					  "fence_is_never", node->is_fence_set && node->fence_ms == HA_DEADLINE_NEVER);
 	if (saved == NULL)
 		return NULL;
 	text = json_dumps(saved, JSON_COMPACT);
@@ -142,6 +143,11 @@ ha_node_load(HaNode *node, const char *saved_text, int64_t now_ms)
 	{
 		json_decref(saved);
 		return saved_text == NULL;
+	}
+	if (get_bool(saved, "fence_is_never"))
+	{
+		node->is_fence_set = true;
+		node->fence_ms = HA_DEADLINE_NEVER;
 	}
 	node->lease_sent_ms = get_int(saved, "lease_sent_ms");
 	node->has_lease = get_bool(saved, "has_lease") && node->lease_sent_ms > 0 &&

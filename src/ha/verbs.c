@@ -550,10 +550,10 @@ ha_carry_out(HaNode *node, const HaRule *rule)
 				bool		is_handover = !ha_is_running(node);
 				HaRacePurpose purpose = is_handover ? RACE_HANDOVER : RACE_LEADER;
 
-				if (is_handover && node->goal == HA_GOAL_SHUTDOWN && node->handover_lsn == 0)
-					node->handover_lsn = node->postgres.checkpoint_lsn;
-				if (is_handover && node->goal == HA_GOAL_SWITCHOVER && node->handover_lsn == 0)
-					node->handover_lsn = node->postgres.checkpoint_lsn;
+				/* more than its beginning: who has just that does not have the record */
+				if (is_handover && node->handover_lsn == 0 &&
+					(node->goal == HA_GOAL_SHUTDOWN || node->goal == HA_GOAL_SWITCHOVER))
+					node->handover_lsn = node->postgres.checkpoint_lsn + 1;
 				if (!ha_race_is_asking(node, purpose) &&
 					(!is_handover || node->now_ms >= node->race.started_ms + 20))
 					ha_ask_peers(node, purpose, is_handover ? node->goal_candidate : NULL, rule->because);

@@ -423,6 +423,9 @@ host_drive(Host *host, uint32_t generation, const char *saved, Error *error)
 		return error_set(error, "cannot drive the node without a configuration");
 	if (lease_page_generation(host->page) != generation)
 		return error_set(error, "the baton of generation %u is not current any more", generation);
+	/* of a home that died nothing is known but how it left the fence */
+	if (saved == NULL && lease_page_deadline_us(host->page) == LEASE_NEVER_US)
+		saved = "{\"protocol\":1,\"fence_is_never\":true}";
 	if (!load_engine(host, saved, now_ms))
 		return error_set(error, "could not read the state that the other home saved");
 

@@ -484,18 +484,6 @@ sim_check_promotion(int number, int branch)
 }
 
 /*
- * S4: the old primary of a switchover that completed cleanly (it released the
- * key after the handover was confirmed, and the confirmed member succeeded)
- * never needs to be rewound.
- */
-void
-sim_check_demoted(int node, bool is_clean_switchover, bool needs_rewind)
-{
-	if (is_clean_switchover && needs_rewind)
-		sim_fail("S4 %s needs a rewind after a clean switchover", name_of(node));
-}
-
-/*
  * S7: a data directory is about to lose everything beyond "kept" (lsn 0: all).
  * What it holds of acknowledged writes that are not lost is durable in
  * another member's data directory too.

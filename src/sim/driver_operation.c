@@ -461,6 +461,7 @@ driver_submit(Dcs *dcs, DcsPending *pending)
 	operation->driver = driver;
 	operation->session_sent_at_ms = driver->session_sent_at_ms;
 	pending->driver_data = operation;
+	sim_check_request(driver->node, driver->home, &pending->request);
 	if (kind != DCS_RENEW && kind != DCS_ACQUIRE_LEADER && kind != DCS_PUT_MEMBER)
 	{
 		operation_write(pending);

@@ -82,15 +82,18 @@ static void
 turn(SimHome *home, int64_t number)
 {
 	SimContext	before;
+	int64_t		deadline_us;
 
 	if (!home->is_open || (uint32_t) number != home->turn_number)
 		return;
 	home->turn_at_us = SIM_NEVER;
 	before = home_enter(home);
+	deadline_us = lease_page_deadline_us(sim.node[home->node].page);
 	if (home->home == HA_HOME_WORKER)
 		worker_turn(home);
 	else
 		supervisor_turn(home);
+	sim_check_turn(home->node, home->home, deadline_us);
 	if (home->n_inbox > 0 && !home->must_close)
 		home_schedule(home, home->inbox[0]->arrives_us - sim.now_us);
 	home_leave(home, before);

@@ -218,7 +218,7 @@ sim_profile_draw(const char *name, int n_nodes)
 	draw_timing(profile);
 
 	/* WAL of a run is short: a small bound is one that matters */
-	profile->maximum_lag = sim_chance(700) ? 1048576 : sim_between(1000, 200000);
+	profile->maximum_lag = sim_chance(500) ? 1048576 : sim_between(100, 10000);
 	profile->has_faults = !is_named("quiet");
 	profile->duration_us = sim_chance(800) ? SIM_MS(sim_between(10000, 35000))
 		: SIM_MS(sim_between(35000, 60000));

@@ -467,7 +467,9 @@ extern void sim_check_promotion(int node, int branch);		/* S5 S6 and what it lea
 extern void sim_check_acknowledged(int write);				/* S1: by an open fence, on the right branch */
 extern void sim_check_destroy(int node, SimPosition kept);	/* S7: kept.lsn 0 = all goes */
 extern void sim_check_act(int node, HaHome home, const HaAction *action);	/* S8 */
-extern void sim_check_demoted(int node, bool is_clean_switchover, bool needs_rewind);	/* S4 */
+/* check_home.c: S4 S5 S8 L4 */
+extern void sim_check_request(int node, HaHome home, const DcsRequest *request);
+extern void sim_check_turn(int node, HaHome home, int64_t before_us);
 extern void sim_check_command(int node, uint64_t id, bool is_answered);	/* L2 */
 extern bool sim_check_is_healthy(void);			/* a writable primary and everybody follows */
 extern void sim_check_peace(void);				/* L1, when its time is over */

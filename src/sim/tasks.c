@@ -291,7 +291,7 @@ sim_task_server_changed(int node)
 			return;
 		if (self->data.control_state == HA_CONTROL_SHUTDOWNED ||
 			self->data.control_state == HA_CONTROL_SHUTDOWNED_IN_RECOVERY)
-			task->lsn = self->data.checkpoint.lsn;
+			task->lsn = self->data.checkpoint.lsn + MODEL_CHECKPOINT_SIZE;
 		finish(node, HA_TASK_OK, NULL);
 	}
 	else if (self->server.state == HA_SERVER_RUNNING)

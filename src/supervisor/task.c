@@ -505,6 +505,23 @@ signal_stop(TaskRunner *runner)
 		runner->escalate_after_ms = 0;
 }
 
+/*
+ * The end of the shutdown checkpoint's record: pg_control has its beginning,
+ * and who has the WAL up to there does not have the record.
+ */
+static Lsn
+end_of_checkpoint(const char *data_dir, const ControlFile *control)
+{
+	Error		error;
+	Lsn			end;
+
+	error_clear(&error);
+	if (wal_record_end(data_dir, control->checkpoint_timeline, control->checkpoint_lsn, control,
+					   &end, &error))
+		return end;
+	return control->checkpoint_lsn + 1;
+}
+
 static void
 stopped(TaskRunner *runner)
 {
@@ -513,7 +530,7 @@ stopped(TaskRunner *runner)
 
 	if (control_file_load(data_dir, &control, NULL) &&
 		(control.state == HA_CONTROL_SHUTDOWNED || control.state == HA_CONTROL_SHUTDOWNED_IN_RECOVERY))
-		runner->lsn = control.checkpoint_lsn;
+		runner->lsn = end_of_checkpoint(data_dir, &control);
 	finish(runner, HA_TASK_OK, "%s", "");
 }
 

@@ -2171,13 +2171,19 @@ fence_is_closed_without_a_view(void **state)
 	assert_int_equal(last(HA_FENCE)->deadline_ms, HA_DEADLINE_NEVER);
 	pause_cluster(false);
 	assert_int_equal(last(HA_FENCE)->deadline_ms, 0);
-	/* a server that nobody managed, taken over in an outage */
+	/* taken over in an outage from a home that died: what it left ends by itself ... */
 	create(HA_HOME_WORKER);
 	be_primary();
 	tell_settings();
 	tell_postgres();
-	assert_int_equal(count(HA_FENCE), 0);
 	tell_reachable(false);
+	assert_int_equal(count(HA_FENCE), 0);
+	/* ... but for ever */
+	create(HA_HOME_WORKER);
+	be_primary();
+	assert_true(ha_node_load(node, "{\"protocol\":1,\"fence_is_never\":true}", now));
+	tell_reachable(false);
+	tell_settings();
 	assert_int_equal(last(HA_FENCE)->deadline_ms, 0);
 }
 
