@@ -165,7 +165,7 @@ tell_engine(SimHome *worker, int64_t now_ms)
 		 (is_hurried(worker) ? OBSERVE_HURRY_MS : OBSERVE_WAL_MS)))
 		return;
 	host_postgres(worker->host, &observer->now);
-	observer->told_engine = observer->now;
+	ha_postgres_copy(&observer->told_engine, &observer->now);
 	observer->has_told_engine = true;
 	observer->engine_at_ms = now_ms;
 }
@@ -213,7 +213,7 @@ tell_supervisor(SimHome *worker, int64_t now_ms)
 			return;
 	}
 	send_state(worker, MESSAGE_STATE, 0);
-	observer->told_supervisor = observer->now;
+	ha_postgres_copy(&observer->told_supervisor, &observer->now);
 	observer->has_told_supervisor = true;
 	observer->supervisor_at_ms = now_ms;
 }
