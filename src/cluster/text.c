@@ -116,14 +116,12 @@ next_character(const char **text)
 static void
 append_slot_character(char *slot_name, size_t *used, uint32_t c)
 {
-	char		piece[16];
+	char		piece[16] = "_";
 
 	c = lower_case(c);
 	if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_')
-		snprintf(piece, sizeof(piece), "%c", (char) c);
-	else if (c == '-' || c == '.')
-		strcpy(piece, "_");
-	else
+		piece[0] = (char) c;
+	else if (c != '-' && c != '.')
 		snprintf(piece, sizeof(piece), "u%04u", (unsigned) c);
 	for (const char *p = piece; *p != '\0' && *used < 63; p++)
 		slot_name[(*used)++] = *p;
