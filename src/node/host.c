@@ -21,6 +21,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,6 +86,33 @@ host_answer(Host *host, uint64_t command_id, bool ok, const char *text, const ch
  * ------------------------------------------------------------------------
  */
 
+/* How much of an entry is used: most kinds need far less than the largest. */
+static size_t
+input_size(HostInputKind kind)
+{
+	static const HostInput *const input;
+
+	switch (kind)
+	{
+		case HOST_REACHABLE:
+			return offsetof(HostInput, reachable) + sizeof(input->reachable);
+		case HOST_REPLY:
+			return offsetof(HostInput, reply) + sizeof(input->reply);
+		case HOST_PEER:
+			return offsetof(HostInput, peer) + sizeof(input->peer);
+		case HOST_TASK:
+			return offsetof(HostInput, task) + sizeof(input->task);
+		case HOST_COMMAND:
+			return offsetof(HostInput, command) + sizeof(input->command);
+		case HOST_SETTINGS:
+		case HOST_VIEW:
+		case HOST_POSTGRES:
+		case HOST_TICK:
+			break;
+	}
+	return sizeof(input->kind);
+}
+
 /* A new entry at the end, zeroed; NULL when the queue is full. */
 static HostInput *
 queue_push(Host *host, HostInputKind kind)
@@ -98,17 +126,20 @@ queue_push(Host *host, HostInputKind kind)
 	}
 	input = &host->queue[(host->queue_first + host->queue_count) % HOST_QUEUE];
 	host->queue_count++;
-	memset(input, 0, sizeof(*input));
+	memset(input, 0, input_size(kind));
 	input->kind = kind;
 	return input;
 }
 
+/* Take the first entry; false: the queue is empty. */
 static bool
 queue_pop(Host *host, HostInput *input)
 {
+	const HostInput *first = &host->queue[host->queue_first];
+
 	if (host->queue_count == 0)
 		return false;
-	*input = host->queue[host->queue_first];
+	memcpy(input, first, input_size(first->kind));
 	host->queue_first = (host->queue_first + 1) % HOST_QUEUE;
 	host->queue_count--;
 	return true;
@@ -163,7 +194,7 @@ queue_clear(Host *host)
 			continue;
 		again = queue_push(host, input.kind);
 		if (again != NULL)
-			*again = input;
+			memcpy(again, &input, input_size(input.kind));
 	}
 	host->postgres_is_queued = false;
 	host->tick_is_queued = false;
@@ -216,7 +247,7 @@ commands_give_up(Host *host, const char *reason)
 			continue;
 		again = queue_push(host, input.kind);
 		if (again != NULL)
-			*again = input;
+			memcpy(again, &input, input_size(input.kind));
 	}
 	while (host->n_commands > 0)
 	{
@@ -1470,7 +1501,7 @@ host_open(Host **result, HaHome home, LeasePage *page, const HostOps *ops, Error
 	host->snapshot_number = 1;
 	settings_init(&host->settings);
 	ha_actions_init(&host->actions);
-	host->queue = calloc(HOST_QUEUE, sizeof(HostInput));
+	host->queue = malloc(HOST_QUEUE * sizeof(HostInput));	/* queue_push() zeroes what is used */
 	host->node = ha_node_create(home);
 	host->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (host->queue == NULL || host->node == NULL || host->epoll_fd < 0)
