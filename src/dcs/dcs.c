@@ -135,8 +135,9 @@ keys_free(DcsKey *keys, int n_keys)
 }
 
 static void
-pending_free(DcsPending *pending)
+pending_free(Dcs *dcs, DcsPending *pending)
 {
+	dcs->n_pending--;
 	free((char *) pending->request.key);
 	free((char *) pending->request.value);
 	memset(pending, 0, sizeof(*pending));
@@ -260,10 +261,11 @@ dcs_submit(Dcs *dcs, const DcsRequest *request, Error *error)
 	pending->request = *request;
 	pending->request.key = request->key != NULL ? strdup(request->key) : NULL;
 	pending->request.value = request->value != NULL ? strdup(request->value) : NULL;
+	dcs->n_pending++;
 	if ((request->key != NULL && pending->request.key == NULL) ||
 		(request->value != NULL && pending->request.value == NULL))
 	{
-		pending_free(pending);
+		pending_free(dcs, pending);
 		return error_set(error, "out of memory");
 	}
 	timeout_ms = request->timeout_ms > 0 ? request->timeout_ms : (int) dcs->config.retry_timeout_ms;
@@ -279,7 +281,7 @@ dcs_forget_all(Dcs *dcs)
 {
 	int			i;
 
-	for (i = 0; i < DCS_PENDING_MAX; i++)
+	for (i = 0; dcs->n_pending > 0; i++)
 	{
 		DcsPending *pending = &dcs->pending[i];
 
@@ -287,7 +289,7 @@ dcs_forget_all(Dcs *dcs)
 			continue;
 		if (pending->is_submitted && !pending->is_complete)
 			dcs->driver->abandon(dcs, pending);
-		pending_free(pending);
+		pending_free(dcs, pending);
 	}
 }
 
@@ -315,14 +317,17 @@ static DcsPending *
 first_pending(Dcs *dcs, bool is_complete, bool is_submitted)
 {
 	DcsPending *first = NULL;
+	int			left = dcs->n_pending;
 	int			i;
 
-	for (i = 0; i < DCS_PENDING_MAX; i++)
+	for (i = 0; left > 0; i++)
 	{
 		DcsPending *pending = &dcs->pending[i];
 
-		if (pending->is_used && pending->is_complete == is_complete &&
-			pending->is_submitted == is_submitted &&
+		if (!pending->is_used)
+			continue;
+		left--;
+		if (pending->is_complete == is_complete && pending->is_submitted == is_submitted &&
 			(first == NULL || pending->order < first->order))
 			first = pending;
 	}
@@ -333,14 +338,18 @@ first_pending(Dcs *dcs, bool is_complete, bool is_submitted)
 static void
 expire_pending(Dcs *dcs, int64_t now_ms)
 {
+	int			left = dcs->n_pending;
 	int			i;
 
-	for (i = 0; i < DCS_PENDING_MAX; i++)
+	for (i = 0; left > 0; i++)
 	{
 		DcsPending *pending = &dcs->pending[i];
 		Error		error;
 
-		if (!pending->is_used || pending->is_complete || pending->deadline_ms > now_ms)
+		if (!pending->is_used)
+			continue;
+		left--;
+		if (pending->is_complete || pending->deadline_ms > now_ms)
 			continue;
 		error_clear(&error);
 		error_set(&error, "store did not answer in time");
@@ -365,16 +374,18 @@ int
 dcs_timeout_ms(const Dcs *dcs, int64_t now_ms)
 {
 	int64_t		at_ms = dcs->driver->timer_at_ms(dcs, now_ms);
+	int			left = dcs->n_pending;
 	int			i;
 
 	if (dcs->is_changed || dcs->is_reachable != dcs->is_reachable_told)
 		at_ms = now_ms;
-	for (i = 0; i < DCS_PENDING_MAX; i++)
+	for (i = 0; left > 0; i++)
 	{
 		const DcsPending *pending = &dcs->pending[i];
 
 		if (!pending->is_used)
 			continue;
+		left--;
 		if (pending->is_complete || !pending->is_submitted)
 			return 0;
 		if (at_ms < 0 || pending->deadline_ms < at_ms)
@@ -432,7 +443,7 @@ dcs_process(Dcs *dcs, int64_t now_ms)
 	{
 		DcsReply	reply = pending->reply;
 
-		pending_free(pending);
+		pending_free(dcs, pending);
 		if (dcs->callbacks.reply != NULL)
 			dcs->callbacks.reply(dcs->callbacks.context, &reply);
 	}

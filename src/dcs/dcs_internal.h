@@ -90,6 +90,7 @@ struct Dcs
 
 	char		session[CLUSTER_SESSION_MAX];
 	DcsPending	pending[DCS_PENDING_MAX];
+	int			n_pending;			/* of them are used */
 	uint64_t	order;
 };
 
