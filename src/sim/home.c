@@ -164,6 +164,26 @@ message_new(SimMessageKind kind)
 	return message;
 }
 
+/*
+ * Server states of messages are large and mostly zero: they are used again.
+ * What a used one holds does not matter to ha_postgres_copy().
+ */
+#define SPARE_STATES	64
+
+static HaPostgres *spare_states[SPARE_STATES];
+static int	n_spare_states;
+
+/* Give a message a copy of a server state. */
+void
+message_set_postgres(SimMessage *message, const HaPostgres *postgres)
+{
+	message->postgres = n_spare_states > 0 ? spare_states[--n_spare_states] :
+		calloc(1, sizeof(HaPostgres));
+	if (message->postgres == NULL)
+		abort();
+	ha_postgres_copy(message->postgres, postgres);
+}
+
 /* NULL is fine. */
 void
 message_free(SimMessage *message)
@@ -171,7 +191,10 @@ message_free(SimMessage *message)
 	if (message == NULL)
 		return;
 	free(message->saved);
-	free(message->postgres);
+	if (message->postgres != NULL && n_spare_states < SPARE_STATES)
+		spare_states[n_spare_states++] = message->postgres;
+	else
+		free(message->postgres);
 	free(message);
 }
 

@@ -177,6 +177,7 @@ extern void home_schedule(SimHome *home, int64_t delay_us);
 extern void home_schedule_ms(SimHome *home, int64_t wait_ms);
 extern void home_close(int node, HaHome home);
 extern SimMessage *message_new(SimMessageKind kind);
+extern void message_set_postgres(SimMessage *message, const HaPostgres *postgres);
 extern void message_free(SimMessage *message);
 extern bool home_send(SimHome *from, SimMessage *message);
 extern void home_hang_up(SimHome *from);

@@ -189,10 +189,7 @@ send_state(SimHome *worker, SimMessageKind kind, uint64_t id)
 	SimMessage *message = message_new(kind);
 
 	message->id = id;
-	message->postgres = calloc(1, sizeof(HaPostgres));
-	if (message->postgres == NULL)
-		abort();
-	ha_postgres_copy(message->postgres, &worker->observer.now);
+	message_set_postgres(message, &worker->observer.now);
 	send(worker, message);
 }
 
