@@ -62,7 +62,7 @@ copy_requests(ClusterView *to, const ClusterView *from)
 {
 	if (from->n_requests == 0)
 		return true;
-	to->requests = calloc((size_t) from->n_requests, sizeof(*to->requests));
+	to->requests = malloc((size_t) from->n_requests * sizeof(*to->requests));
 	if (to->requests == NULL)
 		return false;
 	for (int i = 0; i < from->n_requests; i++)
@@ -80,7 +80,7 @@ copy_members(ClusterView *to, const ClusterView *from)
 {
 	if (from->n_members == 0)
 		return true;
-	to->members = calloc((size_t) from->n_members, sizeof(*to->members));
+	to->members = malloc((size_t) from->n_members * sizeof(*to->members));
 	if (to->members == NULL)
 		return false;
 	for (int i = 0; i < from->n_members; i++)
