@@ -279,6 +279,7 @@ extern void ha_start_task(HaNode *node, HaTask task, const Member *member, HaSto
 extern void ha_task_ended(HaNode *node, const HaInput *input);
 extern void ha_set_goal(HaNode *node, HaGoal goal, const char *rule, const char *because);
 extern void ha_clear_goal(HaNode *node);
+extern void ha_record_timeline(HaNode *node);
 
 /* publish.c */
 extern void ha_publish(HaNode *node);

@@ -144,7 +144,8 @@ stream_is_lost(HaNode *node)
  * this member does not have, whatever its position is: check_timeline off
  * does not make that any better, so the engine does not ask.  The history alone does not tell when
  * ids were skipped; for a primary, the promotion of another member to a higher
- * id is reason enough, even if it was claimed only.
+ * id is reason enough, even if it was claimed only; one in nobody's name was
+ * made by a person and is none.
  */
 static bool
 timeline_is_old(const HaNode *node)
@@ -157,7 +158,7 @@ timeline_is_old(const HaNode *node)
 	if (cluster_timeline(view) > own)
 		return true;
 	for (int i = 0; i < view->n_taken && ha_is_primary(node); i++)
-		if (view->taken[i].timeline > own &&
+		if (view->taken[i].timeline > own && view->taken[i].name[0] != '\0' &&
 			strcmp(view->taken[i].name, node->settings.name) != 0)
 			return true;
 	return false;

@@ -327,6 +327,100 @@ acquire(HaNode *node, const HaRule *rule)
 	action->timeout_ms = (int) node->settings.retry_timeout_ms;
 }
 
+/* Add an id to the key "promotions".  False: not now. */
+static bool
+put_taken(HaNode *node, const TakenTimeline *item, const char *rule, const char *because)
+{
+	const ClusterView *view = &node->view;
+	TakenTimeline *taken = malloc(((size_t) view->n_taken + 1) * sizeof(*taken));
+	HaAction   *action;
+
+	if (taken == NULL)
+	{
+		node->out->is_incomplete = true;
+		return false;
+	}
+	if (view->n_taken > 0)
+		memcpy(taken, view->taken, (size_t) view->n_taken * sizeof(*taken));
+	taken[view->n_taken] = *item;
+	action = ha_request(node, FOR_TIMELINE, view->taken_version ? HA_PUT_KEY : HA_CREATE_KEY,
+						rule, because);
+	ha_name_copy(action->key, sizeof(action->key), "promotions");
+	action->version = view->taken_version;
+	action->timeline = item->timeline;
+	ha_set_text(node, action, taken_to_text(taken, view->n_taken + 1));
+	free(taken);
+	return true;
+}
+
+/* The highest timeline id that anybody is known to have taken. */
+static uint32_t
+highest_timeline(const HaNode *node)
+{
+	const ClusterView *view = &node->view;
+	const HaRace *race = &node->race;
+	uint32_t	highest = cluster_timeline(view);
+
+	for (int i = 0; i < view->n_taken; i++)
+		if (view->taken[i].timeline > highest)
+			highest = view->taken[i].timeline;
+	/* a promotion by hand is recorded a little later than it is seen */
+	for (int i = 0; i < view->n_members; i++)
+		if (view->members[i].timeline > highest)
+			highest = view->members[i].timeline;
+	for (int i = 0; i < race->n_asked; i++)
+		if (race->has_answered[i] && race->answers[i].is_reachable &&
+			race->answers[i].timeline > highest)
+			highest = race->answers[i].timeline;
+	return highest;
+}
+
+/*
+ * A person who promotes a server by hand records nothing.  A server that has
+ * WAL of such a timeline records its id, in nobody's name, so that no
+ * promotion gets the same id for other WAL: neither streaming nor pg_rewind
+ * could tell the two apart.  In nobody's name, because it must not look like
+ * a leader's promotion to the primary that leads.
+ */
+void
+ha_record_timeline(HaNode *node)
+{
+	const ClusterView *view = &node->view;
+	const HaPostgres *postgres = &node->postgres;
+	TakenTimeline item;
+	char		own[32];
+
+	if (!node->has_postgres || !view->is_loaded || node->store_silent || node->is_promoting ||
+		postgres->data != HA_DATA_PRESENT || view->n_taken > CLUSTER_HISTORY_MAX)
+		return;
+	snprintf(own, sizeof(own), "%llu", (unsigned long long) postgres->system_identifier);
+	if (strcmp(own, view->system_identifier) != 0)
+		return;					/* another cluster's timelines are no matter of ours */
+	memset(&item, 0, sizeof(item));
+	if (ha_is_running(node))
+		item.timeline = postgres->timeline;
+	else if (postgres->server == HA_SERVER_STOPPED && !postgres->is_standby_configured &&
+			 postgres->control_state != HA_CONTROL_SHUTDOWNED_IN_RECOVERY &&
+			 postgres->control_state != HA_CONTROL_IN_ARCHIVE_RECOVERY)
+		item.timeline = postgres->checkpoint_timeline;
+	if (item.timeline < 2 || item.timeline >= UINT32_MAX - 1 ||
+		item.timeline <= cluster_timeline(view))
+		return;
+	for (int i = 0; i < view->n_taken; i++)
+		if (view->taken[i].timeline >= item.timeline)
+			return;
+	if (!ha_is_ready(node, FOR_TIMELINE))
+		return;
+	if (postgres->n_history > 0)
+	{
+		item.parent = postgres->history[postgres->n_history - 1].timeline;
+		item.lsn = postgres->history[postgres->n_history - 1].switch_lsn;
+	}
+	else
+		item.parent = item.timeline - 1;
+	put_taken(node, &item, "record-timeline", "this server is on a timeline that nobody claimed");
+}
+
 /*
  * Record the id that the next timeline will get, before promoting, so that
  * no two promotions ever share one (docs/architecture.md, "Timelines").
@@ -336,8 +430,7 @@ claim_timeline(HaNode *node, const HaRule *rule)
 {
 	const ClusterView *view = &node->view;
 	uint32_t	next = node->postgres.newest_timeline;
-	TakenTimeline *taken;
-	HaAction   *action;
+	TakenTimeline item;
 
 	if (!ha_is_ready(node, FOR_TIMELINE))
 		return;
@@ -345,39 +438,21 @@ claim_timeline(HaNode *node, const HaRule *rule)
 		return;					/* not observed yet */
 	if (node->postgres.timeline > next)
 		next = node->postgres.timeline;
-	if (cluster_timeline(view) > next)
-		next = cluster_timeline(view);
-	for (int i = 0; i < view->n_taken; i++)
-		if (view->taken[i].timeline > next)
-			next = view->taken[i].timeline;
+	if (highest_timeline(node) > next)
+		next = highest_timeline(node);
 	if (next >= UINT32_MAX - 1)
 	{
 		ha_log(node, 2, rule->name, "timeline %u is taken: no id is left", next);
 		node->pending[FOR_TIMELINE].next_try_ms = node->now_ms + node->settings.loop_wait_ms;
 		return;
 	}
-	next++;
-	taken = malloc(((size_t) view->n_taken + 1) * sizeof(*taken));
-	if (taken == NULL)
-	{
-		node->out->is_incomplete = true;
-		return;
-	}
-	if (view->n_taken > 0)
-		memcpy(taken, view->taken, (size_t) view->n_taken * sizeof(*taken));
-	memset(&taken[view->n_taken], 0, sizeof(*taken));
-	taken[view->n_taken].timeline = next;
-	taken[view->n_taken].parent = node->postgres.timeline;
-	taken[view->n_taken].lsn = ha_own_position(node);
-	ha_name_copy(taken[view->n_taken].name, CLUSTER_NAME_MAX, node->settings.name);
-	action = ha_request(node, FOR_TIMELINE, view->taken_version ? HA_PUT_KEY : HA_CREATE_KEY,
-						rule->name, rule->because);
-	ha_name_copy(action->key, sizeof(action->key), "promotions");
-	action->version = view->taken_version;
-	action->timeline = next;
-	ha_set_text(node, action, taken_to_text(taken, view->n_taken + 1));
-	free(taken);
-	node->claimed_timeline = 0;
+	memset(&item, 0, sizeof(item));
+	item.timeline = next + 1;
+	item.parent = node->postgres.timeline;
+	item.lsn = ha_own_position(node);
+	ha_name_copy(item.name, CLUSTER_NAME_MAX, node->settings.name);
+	if (put_taken(node, &item, rule->name, rule->because))
+		node->claimed_timeline = 0;
 }
 
 /* Which claim of ours does the store show?  Set from the view, never from a reply alone. */

@@ -2689,12 +2689,69 @@ claims_skip_taken_ids(void **state)
 	assert_int_equal(last(HA_PROMOTE)->timeline, 7);
 }
 
+/* A promotion by hand takes an id too, and disturbs nobody who leads. */
+static void
+promotions_by_hand_are_recorded(void **state)
+{
+	const HaAction *action;
+
+	(void) state;
+	start_follower(HA_HOME_WORKER);
+	postgres.is_in_recovery = false;
+	postgres.timeline = postgres.newest_timeline = 2;
+	tell_postgres();
+	action = last_key(HA_CREATE_KEY, "promotions");
+	assert_non_null(action);
+	assert_string_equal(action->text, "{\"2\":{\"name\":\"\",\"from\":1,\"lsn\":0}}");
+	/* once recorded, by whomever, it is enough */
+	set_key("promotions", action->text);
+	reply_to(action, HA_OUTCOME_DONE, false, now, 0);
+	tell_view();
+	forget();
+	tick(1000);
+	assert_int_equal(count(HA_CREATE_KEY) + count(HA_PUT_KEY), 0);
+	/* a leader on the older timeline goes on */
+	start_leader(HA_HOME_WORKER);
+	set_key("promotions", action->text);
+	tell_view();
+	expect_rule("lead");
+	assert_int_equal(count(HA_RELEASE), 0);
+	/* what another cluster's server is on is no matter of this cluster */
+	start_follower(HA_HOME_WORKER);
+	postgres.system_identifier++;
+	postgres.is_in_recovery = false;
+	postgres.timeline = postgres.newest_timeline = 2;
+	tell_postgres();
+	assert_null(last_key(HA_CREATE_KEY, "promotions"));
+}
+
+/* An id that a member is on is taken before anybody recorded it. */
+static void
+claims_skip_timelines_of_members(void **state)
+{
+	(void) state;
+	start_follower(HA_HOME_WORKER);
+	set_key("members/node3", "{\"conn_url\":\"postgres://10.0.0.3:5432/postgres\","
+			"\"api_url\":\"http://10.0.0.3:8008/patroni\",\"state\":\"running\","
+			"\"role\":\"primary\",\"timeline\":2,\"xlog_location\":83886080}");
+	set_key("leader", NULL);
+	tell_view();
+	answer_from("node2", (Answer) {.timeline = 3, .nofailover = true});
+	answer_from("node3", (Answer) {0});
+	set_key("leader", "node1");
+	reply_to(last(HA_ACQUIRE), HA_OUTCOME_DONE, false, now, revision);
+	tell_view();
+	assert_non_null(strstr(last_key(HA_CREATE_KEY, "promotions")->text, "\"4\""));
+}
+
 static void
 old_claims_do_not_count(void **state)
 {
 	(void) state;
 	/* of another parent, of ours from long ago: a new one is made */
 	start_follower(HA_HOME_WORKER);
+	set_key("history", "[[1,100,\"no\"],[2,200,\"no\"]]");
+	tell_view();
 	postgres.timeline = postgres.newest_timeline = 3;
 	tell_postgres();
 	set_key("promotions", "{\"4\":{\"name\":\"node1\",\"from\":2,\"lsn\":100}}");
@@ -3102,6 +3159,8 @@ main(void)
 		TEST(each_request_is_checked_anew),
 		TEST(handover_needs_our_timeline),
 		TEST(claims_skip_taken_ids),
+		TEST(promotions_by_hand_are_recorded),
+		TEST(claims_skip_timelines_of_members),
 		TEST(old_claims_do_not_count),
 		TEST(gaps_of_timelines_are_bounded),
 		TEST(pause_rules),
