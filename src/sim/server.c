@@ -192,6 +192,16 @@ is_clean(const SimData *data)
 		data->control_state == HA_CONTROL_SHUTDOWNED_IN_RECOVERY;
 }
 
+/*
+ * Without a minimum recovery point, and not shut down: crash recovery goes to
+ * the end of the WAL on disk before archive recovery begins.
+ */
+static bool
+is_crashed_primary(const SimData *data)
+{
+	return !is_clean(data) && data->minimum_recovery.lsn == 0;
+}
+
 /* Does a standby's recovery begin at all?  Chooses the timeline it goes to. */
 static bool
 can_recover(int node)
@@ -272,6 +282,14 @@ start_done(int node, int64_t as_standby, void *owned)
 	set_state(node, HA_SERVER_RUNNING);
 	if (as_standby)
 	{
+		/*
+		 * As SwitchIntoArchiveRecovery(): the end of a crashed primary's WAL
+		 * becomes its minimum recovery point, so PostgreSQL itself refuses a
+		 * timeline that left before it ("does not contain minimum recovery
+		 * point").
+		 */
+		if (is_crashed_primary(data))
+			data->minimum_recovery = data->end;
 		data->control_state = HA_CONTROL_IN_ARCHIVE_RECOVERY;
 		sim_stream_begin(node);
 	}
@@ -289,9 +307,8 @@ worker_forked(int node, int64_t number, void *owned)
 	(void) owned;
 	if (self->server.state != HA_SERVER_STARTING || self->server.is_told_to_stop)
 		return;
-	if (self->data.is_standby_configured)
+	if (self->data.is_standby_configured && !is_crashed_primary(&self->data))
 	{
-		/* a crashed primary looks like a standby from now on */
 		self->data.control_state = HA_CONTROL_IN_ARCHIVE_RECOVERY;
 		if (self->data.minimum_recovery.lsn < self->data.checkpoint_redo)
 		{
