@@ -214,3 +214,56 @@ history_files_remove_placed(const char *data_directory)
 	}
 	closedir(dir);
 }
+
+/* 8 upper case hexadecimal digits; 0: something else. */
+static uint32_t
+timeline_of_name(const char *name)
+{
+	char		digits[9];
+
+	memcpy(digits, name, 8);
+	digits[8] = '\0';
+	return strspn(digits, "0123456789ABCDEF") == 8 ? (uint32_t) strtoul(digits, NULL, 16) : 0;
+}
+
+/*
+ * Before a standby is started: take away the history files of timelines above
+ * "from" of which no WAL is here.
+ *
+ * The server goes to the newest timeline that it has a history file of, but
+ * where it has no segment of that timeline it reads the older one's, also
+ * beyond the place where the newer one left it.  A standby that had received
+ * more than the new primary, fetched the new history, did not follow and
+ * crashed would so replay WAL that is not in its history, and then stream as
+ * if all were well.  Without the file it reads its own WAL to the end, fetches
+ * the history again, and sees that it does not fit.
+ */
+void
+history_files_remove_unused(const char *data_directory, uint32_t from)
+{
+	char		directory[PATH_MAX];
+	DIR		   *dir;
+	struct dirent *entry;
+
+	if (!path_join(directory, sizeof(directory), data_directory, "pg_wal"))
+		return;
+	dir = opendir(directory);
+	if (dir == NULL)
+		return;
+	while ((entry = readdir(dir)) != NULL)
+		if (strlen(entry->d_name) == 24 &&
+			strspn(entry->d_name, "0123456789ABCDEF") == 24 &&
+			timeline_of_name(entry->d_name) > from)
+			from = timeline_of_name(entry->d_name);
+	rewinddir(dir);
+	while ((entry = readdir(dir)) != NULL)
+	{
+		char		path[PATH_MAX];
+
+		if (strlen(entry->d_name) == 16 && strcmp(entry->d_name + 8, ".history") == 0 &&
+			timeline_of_name(entry->d_name) > from &&
+			path_join(path, sizeof(path), directory, entry->d_name))
+			unlink(path);
+	}
+	closedir(dir);
+}

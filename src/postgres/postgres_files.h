@@ -86,6 +86,9 @@ extern void data_mark_clear(const char *data_directory);
 /* History files we placed ourselves to mark an id as taken; before following
  * an upstream they must go, or they would hide the real ones. */
 extern void history_files_remove_placed(const char *data_directory);
+/* Those of timelines above "from" that have no WAL here: a standby must not be
+ * started with them. */
+extern void history_files_remove_unused(const char *data_directory, uint32_t from);
 extern int	history_parse(const char *text, TimelineHistory *entries, int max);	/* -1: bad */
 
 /* --- connection strings --- */

@@ -74,6 +74,23 @@ sim_history_remove_placed(SimData *data)
 	data->n_history = kept;
 }
 
+/* As before a standby is started: history_files_remove_unused(). */
+void
+sim_history_remove_unused(SimData *data)
+{
+	uint32_t	from = data->checkpoint_timeline;
+	int			kept = 0;
+
+	if (sim_timeline_of(data->minimum_recovery) > from)
+		from = sim_timeline_of(data->minimum_recovery);
+	if (sim_timeline_of(data->end) > from)
+		from = sim_timeline_of(data->end);
+	for (int i = 0; i < data->n_history; i++)
+		if (data->history[i].timeline <= from)
+			data->history[kept++] = data->history[i];
+	data->n_history = kept;
+}
+
 /* As PostgreSQL's findNewestTimeLine(): the unbroken run of files. */
 uint32_t
 sim_newest_after(const SimData *data, uint32_t timeline)

@@ -224,6 +224,8 @@ begin_start(int node, int64_t serial, void *owned)
 			finish(node, HA_TASK_FAILED, "server exited right at its start");
 			return;
 		}
+		if (is_standby && self->kind == SIM_OURS)
+			sim_history_remove_unused(&self->data);
 		if (is_standby)
 			sim_server_follow(node, task->source, task->source >= 0 ? task->slot : "");
 		task->is_waiting = true;

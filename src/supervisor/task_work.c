@@ -673,6 +673,18 @@ work_basebackup(Work *work)
 
 /* --- becoming the postmaster --- */
 
+/* A standby must not take a timeline for its own of which it has no WAL. */
+static void
+forget_unused_timelines(const char *data_dir)
+{
+	ControlFile control;
+
+	if (control_file_load(data_dir, &control, NULL))
+		history_files_remove_unused(data_dir,
+									control.minimum_recovery_timeline > control.checkpoint_timeline ?
+									control.minimum_recovery_timeline : control.checkpoint_timeline);
+}
+
 static void
 work_start(Work *work, bool is_standby, char *const *arguments)
 {
@@ -693,6 +705,8 @@ work_start(Work *work, bool is_standby, char *const *arguments)
 	if (mark == DATA_MARK_CLONE)
 		leave(work, HA_TASK_IMPOSSIBLE, "the data directory holds an unfinished clone");
 	config_problems_init(&problems);
+	if (is_standby)
+		forget_unused_timelines(settings->data_dir);
 	if (!write_configuration(work, is_standby, &error) ||
 		!server_parameters(settings, version_num(settings), is_standby, &command_line, &config_file,
 						   &problems, &error) ||

@@ -1,0 +1,103 @@
+/*-------------------------------------------------------------------------
+ *
+ * test_history_file.c
+ *      Which history files go before a standby is started.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "postgres/postgres_dir.h"
+#include "postgres/postgres_files.h"
+
+static char directory[] = "/tmp/test_history_file.XXXXXX";
+
+static void
+put(const char *name)
+{
+	char		path[256];
+	int			fd;
+
+	snprintf(path, sizeof(path), "%s/pg_wal/%s", directory, name);
+	fd = open(path, O_WRONLY | O_CREAT, 0600);
+	assert_true(fd >= 0);
+	close(fd);
+}
+
+static bool
+is_there(const char *name)
+{
+	char		path[256];
+
+	snprintf(path, sizeof(path), "%s/pg_wal/%s", directory, name);
+	return access(path, F_OK) == 0;
+}
+
+static int
+make_directory(void **state)
+{
+	char		path[256];
+
+	(void) state;
+	if (mkdtemp(directory) == NULL)
+		return -1;
+	snprintf(path, sizeof(path), "%s/pg_wal", directory);
+	return mkdir(path, 0700);
+}
+
+static int
+remove_directory(void **state)
+{
+	char		command[256];
+
+	(void) state;
+	snprintf(command, sizeof(command), "rm -rf '%s'", directory);
+	return system(command);
+}
+
+static void
+unused_files_go(void **state)
+{
+	(void) state;
+	put("000000010000000000000003");
+	put("000000020000000000000003");
+	put("000000090000000000000003.partial");	/* nothing that a server reads */
+	put("00000002.history");
+	put("00000003.history");
+	put("0000000A.history");
+	put("0000000B.history.tmp");
+	/* up to "from" all are kept, whatever WAL there is */
+	history_files_remove_unused(directory, 3);
+	assert_true(is_there("00000002.history"));
+	assert_true(is_there("00000003.history"));
+	assert_false(is_there("0000000A.history"));
+	assert_true(is_there("0000000B.history.tmp"));
+	/* and so is what WAL is here of */
+	history_files_remove_unused(directory, 1);
+	assert_true(is_there("00000002.history"));
+	assert_false(is_there("00000003.history"));
+	assert_true(is_there("000000020000000000000003"));
+	assert_int_equal(history_newest_timeline(directory, 1), 2);
+	history_files_remove_unused("/nowhere", 1);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(unused_files_go),
+	};
+
+	return cmocka_run_group_tests(tests, make_directory, remove_directory);
+}
