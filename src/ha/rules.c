@@ -152,6 +152,8 @@ const HaRule ha_life_rules[] = {
 	"a crashed primary must finish crash recovery before its timeline can be compared"},
 	{"check-former-primary", F(STOPPED) | F(WAS_PRIMARY) | F(LEASE_OTHER), F(CHECKED), HA_DO_CHECK_DIVERGENCE,
 	"a former primary may have WAL that the leader does not have"},
+	{"check-failed-start", F(STOPPED) | F(START_FAILED) | F(LEASE_OTHER), F(CHECKED), HA_DO_CHECK_DIVERGENCE,
+	"the server does not start: it may have WAL that the leader does not have"},
 	{"start-standby", F(STOPPED), 0, HA_DO_START_STANDBY,
 	"the server is not running"},
 	{"nothing-to-do", 0, 0, HA_DO_WAIT,

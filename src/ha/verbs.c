@@ -136,13 +136,25 @@ ha_start_task(HaNode *node, HaTask task, const Member *member, HaStopMode mode,
 	}
 }
 
+/*
+ * Starts that fail, and the timeline checks between them, are one series: the
+ * pauses grow over both.
+ */
+static bool
+is_same_series(HaTask failed, HaTask task)
+{
+	return failed == task ||
+		(failed == HA_TASK_START_STANDBY && task == HA_TASK_CHECK_DIVERGENCE) ||
+		(failed == HA_TASK_CHECK_DIVERGENCE && task == HA_TASK_START_STANDBY);
+}
+
 /* What to do when a task failed. */
 static void
 task_failed(HaNode *node, HaTask task, HaTaskOutcome outcome, const char *message)
 {
 	int64_t		pause_ms = HA_TASK_RETRY_MIN_MS;
 
-	node->task_failures = node->failed_task == task ? node->task_failures + 1 : 1;
+	node->task_failures = is_same_series(node->failed_task, task) ? node->task_failures + 1 : 1;
 	node->failed_task = task;
 	for (int i = 1; i < node->task_failures && pause_ms < HA_TASK_RETRY_MAX_MS; i++)
 		pause_ms *= 2;
@@ -163,6 +175,9 @@ task_failed(HaNode *node, HaTask task, HaTaskOutcome outcome, const char *messag
 			break;
 		case HA_TASK_START_PRIMARY:
 		case HA_TASK_START_STANDBY:
+			/* files changed, or the leader went on: what was found out may be outdated */
+			if (task == HA_TASK_START_STANDBY && outcome != HA_TASK_CANCELLED && !node->is_diverged)
+				node->is_checked = false;
 			/* the command is over; that the server is down is a matter of its own */
 			if (node->goal == HA_GOAL_RESTART && outcome != HA_TASK_CANCELLED)
 			{
@@ -197,8 +212,12 @@ task_succeeded(HaNode *node, const HaInput *input)
 {
 	HaTask		task = input->task.task;
 
-	/* a start that was given up has failed, even if the stop after it went well */
-	if (task != HA_TASK_STOP)
+	/*
+	 * A start that was given up has failed, even if the stop after it went
+	 * well; and a check in between does not make the next start a first one.
+	 */
+	if (task != HA_TASK_STOP &&
+		(task != HA_TASK_CHECK_DIVERGENCE || node->failed_task != HA_TASK_START_STANDBY))
 	{
 		node->task_failures = 0;
 		node->failed_task = HA_TASK_NONE;

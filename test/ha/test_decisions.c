@@ -910,7 +910,7 @@ task_pause(void)
 	assert_non_null(strstr(ha_decision(node)->because, "out of luck"));
 	assert_int_equal(last(HA_WAKE_AT)->deadline_ms, now + HA_TASK_RETRY_MIN_MS);
 	tick(HA_TASK_RETRY_MIN_MS);
-	expect_rule("start-standby");
+	expect_rule("check-failed-start");
 	/* the pause doubles */
 	end_task(HA_TASK_FAILED, 0, 0);
 	tick(HA_TASK_RETRY_MIN_MS);
@@ -1303,6 +1303,34 @@ check_former_primary(void)
 {
 	start_stopped_follower(HA_CONTROL_SHUTDOWNED);
 	assert_string_equal(expect_task(HA_TASK_CHECK_DIVERGENCE)->member, "node2");
+}
+
+/*
+ * A server that was a standby of nobody is no former primary by its files; that
+ * it does not start is what tells.  Nothing found: the pauses go on growing.
+ */
+static void
+check_failed_start(void)
+{
+	start_stopped_follower(HA_CONTROL_SHUTDOWNED_IN_RECOVERY);
+	expect_rule("start-standby");
+	end_task(HA_TASK_FAILED, 0, 0);
+	tick(HA_TASK_RETRY_MIN_MS);
+	assert_string_equal(expect_task(HA_TASK_CHECK_DIVERGENCE)->member, "node2");
+	end_task(HA_TASK_OK, HA_DIVERGENCE_NONE, 0);
+	expect_task(HA_TASK_START_STANDBY);
+	end_task(HA_TASK_FAILED, 0, 0);
+	forget();
+	tick(HA_TASK_RETRY_MIN_MS);
+	assert_int_equal(count(HA_START_TASK), 0);
+	tick(HA_TASK_RETRY_MIN_MS);
+	expect_task(HA_TASK_CHECK_DIVERGENCE);
+	end_task(HA_TASK_OK, HA_DIVERGENCE_REWIND, 0);
+	expect_task(HA_TASK_REWIND);
+	/* back to the rule: it does not start, and nothing is known */
+	start_stopped_follower(HA_CONTROL_SHUTDOWNED_IN_RECOVERY);
+	end_task(HA_TASK_FAILED, 0, 0);
+	tick(HA_TASK_RETRY_MIN_MS);
 }
 
 static void
@@ -1887,6 +1915,7 @@ static const struct
 	{"diverged", diverged},
 	{"recover-crashed", recover_crashed},
 	{"check-former-primary", check_former_primary},
+	{"check-failed-start", check_failed_start},
 	{"start-standby", start_standby},
 	{"nothing-to-do", nothing_to_do},
 	{"confirming-lease", confirming_lease},
@@ -2963,6 +2992,8 @@ failed_restart_is_said(void **state)
 	assert_non_null(strstr(last_key(HA_PUT_KEY, "requests/node1")->text, "out of luck"));
 	/* the member is started all the same */
 	tick(HA_TASK_RETRY_MIN_MS);
+	expect_task(HA_TASK_CHECK_DIVERGENCE);
+	end_task(HA_TASK_OK, HA_DIVERGENCE_NONE, 0);
 	expect_task(HA_TASK_START_STANDBY);
 }
 
