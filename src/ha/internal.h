@@ -188,6 +188,7 @@ struct HaNode
 	uint32_t	claimed_timeline;
 	int64_t		upstream_set_ms;	/* when we last re-pointed the server */
 
+	char		checked_with[CLUSTER_NAME_MAX];	/* the leader that what follows is about; "" = unknown */
 	bool		is_checked;
 	bool		is_diverged;
 	bool		has_rewind_failed;

@@ -380,6 +380,25 @@ drop_goal(HaNode *node)
 	}
 }
 
+/*
+ * What was found out against one leader says nothing of the next: its history
+ * is another one, and a rewind from it may work.
+ */
+static void
+forget_check(HaNode *node)
+{
+	const ClusterView *view = &node->view;
+
+	if (!node->is_checked || node->checked_with[0] == '\0' || node->task != HA_TASK_NONE ||
+		!view->is_loaded || !view->has_leader || strcmp(view->leader, node->checked_with) == 0 ||
+		cluster_is_leader(view, node->settings.name))
+		return;
+	ha_log(node, 1, "new-leader", "\"%s\" leads instead of \"%s\": timelines are to be compared again",
+		   view->leader, node->checked_with);
+	node->is_checked = node->is_diverged = node->has_rewind_failed = false;
+	node->checked_with[0] = '\0';
+}
+
 /* --- what this node is --- */
 
 static MemberState
@@ -565,6 +584,7 @@ ha_step(HaNode *node, int64_t now_ms, const HaInput *input, HaActions *actions)
 	}
 	take_back_claim(node);
 	drop_goal(node);
+	forget_check(node);
 	facts = ha_gather_facts(node);
 	rule = decide(node, facts);
 	node->verb = rule->then;

@@ -190,7 +190,8 @@ task_failed(HaNode *node, HaTask task, HaTaskOutcome outcome, const char *messag
 			}
 			break;
 		case HA_TASK_REWIND:
-			if (outcome == HA_TASK_IMPOSSIBLE || node->task_failures >= 3)
+			/* anything else is the leader or the way to it: that comes back */
+			if (outcome == HA_TASK_IMPOSSIBLE)
 				node->has_rewind_failed = true;
 			break;
 		case HA_TASK_WAL_END:
@@ -260,6 +261,7 @@ task_succeeded(HaNode *node, const HaInput *input)
 				break;
 			}
 			node->is_checked = true;
+			ha_name_copy(node->checked_with, sizeof(node->checked_with), node->task_member);
 			node->is_diverged = input->task.divergence == HA_DIVERGENCE_REWIND;
 			if (node->is_diverged)
 				ha_log(node, 2, "diverged", "this member has WAL that \"%s\" does not have%s%s",
@@ -270,6 +272,7 @@ task_succeeded(HaNode *node, const HaInput *input)
 			break;
 		case HA_TASK_REWIND:
 			node->is_checked = true;
+			ha_name_copy(node->checked_with, sizeof(node->checked_with), node->task_member);
 			node->is_diverged = node->has_rewind_failed = false;
 			break;
 		case HA_TASK_REMOVE_DATA:

@@ -289,7 +289,7 @@ home_change_release(char *saved)
 		"is_post_bootstrapped", "is_checked", "is_diverged", "has_rewind_failed",
 		"needs_checkpoint", "is_request_running", "repair_next_ms", "repair_failures",
 		"announced_role", "handled_request", "member_text", "renewed_ms", "next_id",
-		"is_giving_away", "request_problem", "has_bootstrap_failed",
+		"is_giving_away", "request_problem", "has_bootstrap_failed", "checked_with",
 	};
 	json_t	   *json;
 	char	   *text;

@@ -1289,6 +1289,34 @@ diverged(void)
 	end_task(HA_TASK_IMPOSSIBLE, 0, 0);
 	tick(HA_TASK_RETRY_MIN_MS);
 	assert_int_equal(last(HA_START_TASK)->task, HA_TASK_REWIND);
+	/* that was about node2: another leader, another try */
+	forget();
+	set_key("leader", "node3");
+	tell_view();
+	assert_string_equal(expect_task(HA_TASK_CHECK_DIVERGENCE)->member, "node3");
+	diverge();
+	end_task(HA_TASK_IMPOSSIBLE, 0, 0);
+	tick(HA_TASK_RETRY_MIN_MS);
+}
+
+/* The leader may be gone for a while: that is no verdict on pg_rewind. */
+static void
+rewind_is_tried_until_the_leader_answers(void **state)
+{
+	(void) state;
+	diverge();
+	settings.remove_data_directory_on_rewind_failure = true;
+	tell_settings();
+	for (int i = 0; i < 6; i++)
+	{
+		expect_task(HA_TASK_REWIND);
+		end_task(HA_TASK_FAILED, 0, 0);
+		forget();
+		tick(HA_TASK_RETRY_MAX_MS);
+	}
+	expect_task(HA_TASK_REWIND);
+	end_task(HA_TASK_OK, 0, 0);
+	expect_task(HA_TASK_START_STANDBY);
 }
 
 static void
@@ -3197,6 +3225,7 @@ main(void)
 		TEST(pause_rules),
 		TEST(member_requests),
 		TEST(failed_restart_is_said),
+		TEST(rewind_is_tried_until_the_leader_answers),
 		TEST(names_of_other_scripts),
 		TEST(repair_ends_without_a_leader),
 		TEST(reinit_ends_without_a_leader),
