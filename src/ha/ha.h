@@ -349,7 +349,8 @@ typedef enum HaActionKind
 	HA_RELOAD,					/* configuration files again */
 	HA_RESUME_REPLAY,
 	/* the server; supervisor only */
-	HA_START_TASK,				/* .task .task_id .member .url .stop_mode .from_leader */
+	HA_START_TASK,				/* .task .task_id .member .url .stop_mode .from_leader;
+								 * .timeline of a running standby */
 	HA_CANCEL_TASK,				/* .task_id */
 	HA_CALLBACK,				/* .key = on_start, on_stop, on_restart, on_role_change; .role */
 	HA_EXIT,					/* .exit_code: the supervisor ends, the server is left alone */

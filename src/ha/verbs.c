@@ -127,6 +127,9 @@ ha_start_task(HaNode *node, HaTask task, const Member *member, HaStopMode mode,
 	action->stop_mode = mode;
 	action->from_leader = node->goal_from_leader;
 	action->lsn = node->postgres.flush_lsn;
+	/* the control file may show an older one until the next restartpoint */
+	if (ha_is_running(node) && node->postgres.is_in_recovery)
+		action->timeline = ha_own_timeline(node);
 	if (member != NULL)
 	{
 		ha_name_copy(action->member, sizeof(action->member), member->name);

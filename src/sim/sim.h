@@ -208,6 +208,7 @@ typedef struct SimTask
 	uint32_t	source_incarnation;
 	char		slot[64];
 	HaStopMode	stop_mode;
+	uint32_t	timeline;		/* of the running standby; 0 = unknown */
 	int			harshness;
 	bool		must_fail;
 	bool		is_waiting;		/* for the server to start or stop */

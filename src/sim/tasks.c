@@ -361,7 +361,11 @@ find_divergence(int node, DivergenceResult *result)
 		facts.local_lsn = data->minimum_recovery.lsn;
 		facts.local_timeline = sim_timeline_of(data->minimum_recovery);
 		if (self->server.state == HA_SERVER_RUNNING && self->process[SIM_SERVER].n_pauses == 0)
+		{
 			facts.local_lsn = data->end.lsn;
+			if (self->task.timeline > facts.local_timeline)
+				facts.local_timeline = self->task.timeline;
+		}
 	}
 	if (facts.local_wal == LOCAL_WAL_CRASHED)
 		facts.local_timeline = sim_newest_after(data, facts.local_timeline);
@@ -614,6 +618,7 @@ sim_task_start(int node, const HaAction *action)
 	task->id = action->task_id;
 	task->source = action->member[0] != '\0' ? sim_node_of(action->member) : -1;
 	task->stop_mode = action->stop_mode;
+	task->timeline = action->timeline;
 	task->must_fail = sim_chance(self->task_failure);
 	task->divergence = HA_DIVERGENCE_UNKNOWN;
 	take_slot(self, action);

@@ -133,6 +133,7 @@ start_task(Supervisor *supervisor, const HaAction *action)
 	if (supervisor->stop == STOP_FASTER)
 		request.stop_mode = HA_STOP_IMMEDIATE;
 	request.from_leader = action->from_leader;
+	request.timeline = action->timeline;
 	if (action->task == HA_TASK_WAL_END)
 		request.start_lsn =
 			atomic_load_explicit(&supervisor->page->flush_lsn, memory_order_acquire);

@@ -1161,7 +1161,12 @@ look_at_self(Work *work, DivergenceFacts *facts, Error *error)
 		facts->local_lsn = control.minimum_recovery_lsn;
 		facts->local_timeline = control.minimum_recovery_timeline;
 		if (runs)
+		{
+			/* pg_control lags behind: the timeline there may be one that was left */
+			if (work->request->timeline > facts->local_timeline)
+				facts->local_timeline = work->request->timeline;
 			ask_self(work, facts);
+		}
 	}
 	else if (facts->local_wal == LOCAL_WAL_SHUT_DOWN &&
 			 !wal_record_end(dir, control.checkpoint_timeline, control.checkpoint_lsn, &control,

@@ -661,6 +661,9 @@ check_stream(void)
 {
 	lose_stream();
 	assert_string_equal(expect_task(HA_TASK_CHECK_DIVERGENCE)->member, "node2");
+	/* pg_control may not show it yet */
+	assert_int_equal(last(HA_START_TASK)->timeline, postgres.timeline);
+	assert_int_not_equal(postgres.timeline, 0);
 }
 
 /* The bootstrap up to the started server. */
