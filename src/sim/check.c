@@ -154,14 +154,6 @@ name_of(int node)
  * Fences
  * ------------------------------------------------------------------------ */
 
-/* Could a backend of this node tell a client "committed" now? */
-static bool
-acknowledges(const SimNode *node)
-{
-	return node->kind == SIM_OURS && node->host_is_up && node->page != NULL &&
-		node->server.state == HA_SERVER_RUNNING && !node->server.is_in_recovery;
-}
-
 static bool
 is_fence_never(const SimNode *node)
 {
@@ -174,7 +166,7 @@ has_open_fence(const SimNode *node)
 {
 	int64_t		deadline_us;
 
-	if (!acknowledges(node))
+	if (node->kind != SIM_OURS || !node->host_is_up || node->page == NULL)
 		return false;
 	deadline_us = lease_page_deadline_us(node->page);
 	return deadline_us != LEASE_CLOSED_US && deadline_us != LEASE_NEVER_US &&
@@ -234,8 +226,8 @@ old_optime(int64_t before_us)
 
 /*
  * S1: at any instant at most one node has an open fence: its deadline lies
- * ahead on its own clock, its server runs, is not in recovery, and its host
- * has power.  Frozen processes count as open: they go on where they were.
+ * ahead on its own clock and its host has power, whatever its server does: a
+ * stopped one could be started.  Frozen processes count as open: they go on where they were.
  * Deadlines move and servers change by events only, and an open fence closes
  * by itself, so looking after each event misses nothing.
  */
