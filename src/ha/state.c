@@ -164,6 +164,21 @@ timeline_is_old(const HaNode *node)
 	return false;
 }
 
+/* Is the text this number, as printf() writes it?  Asked in each step. */
+static bool
+is_decimal(const char *text, uint64_t number)
+{
+	size_t		at = strlen(text);
+
+	do
+	{
+		if (at == 0 || text[--at] != (char) ('0' + number % 10))
+			return false;
+		number /= 10;
+	} while (number != 0);
+	return at == 0;
+}
+
 static HaFacts
 store_facts(HaNode *node)
 {
@@ -200,12 +215,10 @@ store_facts(HaNode *node)
 		facts |= HA_FACT(LEASE_OVER);
 	if (view->system_identifier[0] != '\0')
 	{
-		char		own[32];
-
 		facts |= HA_FACT(INITIALIZED);
-		snprintf(own, sizeof(own), "%llu", (unsigned long long) node->postgres.system_identifier);
 		if (node->has_postgres && node->postgres.system_identifier != 0 &&
-			node->postgres.data == HA_DATA_PRESENT && strcmp(own, view->system_identifier) != 0)
+			node->postgres.data == HA_DATA_PRESENT &&
+			!is_decimal(view->system_identifier, node->postgres.system_identifier))
 			facts |= HA_FACT(FOREIGN);
 	}
 	else if (view->has_initialize && !node->is_bootstrapping)

@@ -520,7 +520,7 @@ note_decision(HaNode *node, const HaRule *rule)
 	char		because[HA_REASON_MAX];
 	char		better[CLUSTER_NAME_MAX];
 
-	snprintf(because, sizeof(because), "%s", rule->because);
+	ha_name_copy(because, sizeof(because), rule->because);
 	if (strcmp(rule->name, "better-placed") == 0 && !ha_race_most_wal(node, better))
 		snprintf(because, sizeof(because), "\"%.100s\" is better placed to lead", better);
 	else if (strcmp(rule->name, "following") == 0 || strcmp(rule->name, "follow") == 0)
