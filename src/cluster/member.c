@@ -72,6 +72,9 @@ static void
 read_tags(MemberTags *tags, const json_t *object)
 {
 	memset(tags, 0, sizeof(*tags));
+	tags->failover_priority = tags->sync_priority = 1;
+	if (object == NULL)
+		return;
 	read_priority_tag(object, "nofailover", "failover_priority", &tags->nofailover, &tags->failover_priority);
 	read_priority_tag(object, "nosync", "sync_priority", &tags->nosync, &tags->sync_priority);
 	tags->noloadbalance = cluster_json_truth(json_object_get(object, "noloadbalance"));
