@@ -24,7 +24,7 @@
 #include "sim/sim.h"
 
 #define JOBS_MAX		64
-#define FAILURES_MAX	32		/* then the jobs stop */
+#define FAILURES_MAX	256		/* then the jobs stop */
 #define HANG_S			60		/* of one run */
 
 typedef struct Options
