@@ -443,6 +443,9 @@ sim_check_promotion(int number, int branch)
 	{
 		check.kind[branch] = BRANCH_BY_HAND;
 		check.had_hands = true;
+		/* a failover that a person ordered in a paused cluster leaves writes behind too */
+		if (sim_store_leader() == number)
+			leave_behind(fork);
 		return;
 	}
 	check.kind[branch] = BRANCH_LEASE;
