@@ -172,6 +172,8 @@ const HaRule ha_leader_rules[] = {
 	"a switchover or failover is requested"},
 	{"lead", F(PRIMARY), 0, HA_DO_LEAD,
 	"this member is the primary and holds the leader lease"},
+	{"paused-unseen", F(PAUSED), F(OBSERVED) | F(PROMOTING) | F(REQUEST_FOR_ME), HA_DO_WAIT,
+	"the cluster is paused and the worker has not seen yet what this server is"},
 	{"paused-not-primary", F(PAUSED), F(PROMOTING) | F(REQUEST_FOR_ME), HA_DO_RELEASE,
 	"the cluster is paused and this server is not a primary"},
 	{"promoting", F(PROMOTING), 0, HA_DO_WAIT,
