@@ -163,7 +163,7 @@ tell_view_at(uint64_t at_revision)
 		if (keys[i].name[0] != '\0')
 			cluster_view_apply(&view, &key);
 	}
-	view.revision = at_revision;
+	view.revision = view.complete_revision = at_revision;
 	input.view = &view;
 	step(&input);
 	cluster_view_free(&view);
@@ -1453,6 +1453,20 @@ paused_not_primary(void)
 	assert_int_equal(count(HA_PROMOTE), 0);
 }
 
+/* The supervisor's guess right after a start must not cost the lease. */
+static void
+paused_unseen(void)
+{
+	create(HA_HOME_WORKER);
+	be_standby();
+	postgres.is_observed = false;
+	settings.is_paused = true;
+	set_key("leader", "node1");
+	tell_all();
+	confirm_lease();
+	assert_int_equal(count(HA_RELEASE), 0);
+}
+
 /* The lease is ours, the server a standby: up to the claimed timeline. */
 static void
 win_race(void)
@@ -1954,6 +1968,7 @@ static const struct
 	{"outdated-leader", outdated_leader},
 	{"switchover", switchover},
 	{"lead", lead},
+	{"paused-unseen", paused_unseen},
 	{"paused-not-primary", paused_not_primary},
 	{"promoting", promoting},
 	{"claim-timeline", claim_timeline},
