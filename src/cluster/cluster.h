@@ -180,6 +180,7 @@ typedef struct ClusterView
 	bool		is_loaded;			/* false: nothing is known of the store */
 	bool		is_incomplete;		/* a key did not fit the bounds or memory: reload when in doubt */
 	uint64_t	revision;			/* store revision this view shows */
+	uint64_t	complete_revision;	/* everything up to there is in it; own writes may be newer */
 
 	bool		has_leader;			/* the key exists and is not empty */
 	char		leader[CLUSTER_NAME_MAX];

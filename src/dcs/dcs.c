@@ -623,6 +623,11 @@ dcs_cache_settle(Dcs *dcs, uint64_t revision)
 	int			i;
 	int			kept = 0;
 
+	if (revision > dcs->view.complete_revision)
+	{
+		dcs->view.complete_revision = revision;
+		dcs->is_changed = true;
+	}
 	for (i = 0; i < dcs->n_keys; i++)
 	{
 		DcsKey	   *key = &dcs->keys[i];
@@ -664,6 +669,7 @@ dcs_load(Dcs *dcs, DcsKey *keys, int n_keys, uint64_t revision, Error *error)
 	cluster_view_free(&dcs->view);
 	dcs->view = view;
 	dcs->view.is_loaded = true;
+	dcs->view.complete_revision = revision;
 	for (i = 0; i < dcs->n_keys; i++)
 		cache_show(dcs, &dcs->keys[i]);
 	for (i = 0; i < n_old; i++)

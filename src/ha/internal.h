@@ -250,6 +250,7 @@ extern bool ha_request_is_due(const HaNode *node);
 /* lease.c */
 extern int64_t ha_deadline_ms(const HaNode *node);
 extern bool ha_lease_is_over(const HaNode *node);
+extern bool ha_sees_lease(const HaNode *node);
 extern void ha_keep_lease(HaNode *node);
 extern void ha_lease_got(HaNode *node, HaPurpose purpose, int64_t sent_ms, uint64_t version);
 extern void ha_lease_lost(HaNode *node, const char *because);

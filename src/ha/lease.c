@@ -13,6 +13,8 @@
  *      lease counts as given away from the moment the release is sent.  A
  *      release whose end is unknown may still happen at any time: it is sent
  *      again until the store gives a definite answer.
+ *  (5) An acquired lease opens the fence only once the store has been read up
+ *      to the acquisition: see ha_sees_lease().
  *
  * Sources: etcd "lease keepalive" (the TTL restarts when the leader of the
  * store handles the request, so later than it was sent).
@@ -116,6 +118,17 @@ ha_lease_from_view(HaNode *node)
 		node->leaderless_since_ms = node->now_ms;
 }
 
+/*
+ * Has the store been read since we acquired the lease?  Before that another
+ * member may have led in between, on a newer timeline, without our knowing:
+ * a host that was frozen takes up again with the view it had.
+ */
+bool
+ha_sees_lease(const HaNode *node)
+{
+	return node->lease_version == 0 || node->view.complete_revision >= node->lease_version;
+}
+
 /* How often the lease is renewed: twice can fail before it is over. */
 static int64_t
 renew_interval_ms(const HaNode *node)
@@ -205,6 +218,9 @@ ha_keep_lease(HaNode *node)
 		ha_set_fence(node, 0, "the server is down: whatever is left of it must not acknowledge writes");
 	else if (node->settings.is_paused)
 		ha_set_fence(node, HA_DEADLINE_NEVER, "the cluster is paused");
+	else if (node->has_lease && !ha_sees_lease(node) &&
+			 !(node->is_fence_set && node->fence_ms == HA_DEADLINE_NEVER))
+		;						/* it is opened, or prolonged, when the store has been read */
 	else if (node->has_lease && !ha_is_pending(node, FOR_RELEASE))
 	{
 		ha_set_fence(node, ha_deadline_ms(node), "the leader lease was renewed");

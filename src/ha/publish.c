@@ -193,7 +193,8 @@ ha_lead(HaNode *node)
 	const ClusterView *view = &node->view;
 	Lsn			position = postgres->flush_lsn;
 
-	if (!node->has_lease || !ha_is_primary(node) || ha_lease_is_over(node) || !view->is_loaded)
+	if (!node->has_lease || !ha_is_primary(node) || ha_lease_is_over(node) || !view->is_loaded ||
+		!ha_sees_lease(node))
 		return;
 	if (node->is_bootstrapping && !node->is_post_bootstrapped)
 		return;

@@ -395,8 +395,9 @@ trace_input_is_long(HaInputKind kind)
 json_t *
 trace_view_to_json(const ClusterView *view)
 {
-	return json_pack("{s:b, s:b, s:I}", "is_loaded", view->is_loaded, "is_incomplete",
-	                 view->is_incomplete, "revision", (json_int_t) view->revision);
+	return json_pack("{s:b, s:b, s:I, s:I}", "is_loaded", view->is_loaded, "is_incomplete",
+	                 view->is_incomplete, "revision", (json_int_t) view->revision,
+	                 "complete_revision", (json_int_t) view->complete_revision);
 }
 
 static bool
@@ -466,6 +467,8 @@ view_from_json(ClusterView *view, const json_t *document)
 	view->is_loaded = json_is_true(json_object_get(document, "is_loaded"));
 	view->is_incomplete = json_is_true(json_object_get(document, "is_incomplete"));
 	view->revision = (uint64_t) json_integer_value(json_object_get(document, "revision"));
+	view->complete_revision = (uint64_t)
+		json_integer_value(json_object_get(document, "complete_revision"));
 	return true;
 }
 

@@ -198,7 +198,7 @@ build_view(ClusterView *view)
 		if (keys[i].value)
 			cluster_view_apply(view, &key);
 	}
-	view->revision = revision;
+	view->revision = view->complete_revision = revision;
 }
 
 static void
