@@ -67,6 +67,13 @@ known_end(const DivergenceFacts *facts)
 {
 	if (facts->local_wal == LOCAL_WAL_SHUT_DOWN && facts->local_checkpoint_end != 0)
 		return facts->local_checkpoint_end;
+
+	/*
+	 * Of a former primary that was started as a standby the minimum recovery
+	 * point is where its last checkpoint begins; the record itself is there too.
+	 */
+	if (facts->local_wal == LOCAL_WAL_IN_RECOVERY && facts->local_checkpoint >= facts->local_lsn)
+		return facts->local_checkpoint + 1;
 	return facts->local_lsn;
 }
 

@@ -171,6 +171,7 @@ typedef struct DivergenceFacts
 	uint32_t	local_timeline;
 	Lsn			local_lsn;
 	Lsn			local_checkpoint_end;	/* SHUT_DOWN: end of its record; 0 = not known */
+	Lsn			local_checkpoint;		/* IN_RECOVERY: start of its record if it is on local_timeline */
 	bool		has_local_history;		/* true on timeline 1 as well */
 	const TimelineHistory *local_history;
 	int			n_local_history;

@@ -366,6 +366,8 @@ find_divergence(int node, DivergenceResult *result)
 			if (self->task.timeline > facts.local_timeline)
 				facts.local_timeline = self->task.timeline;
 		}
+		if (data->checkpoint_timeline == facts.local_timeline)
+			facts.local_checkpoint = data->checkpoint.lsn;
 	}
 	if (facts.local_wal == LOCAL_WAL_CRASHED)
 		facts.local_timeline = sim_newest_after(data, facts.local_timeline);

@@ -1167,6 +1167,8 @@ look_at_self(Work *work, DivergenceFacts *facts, Error *error)
 				facts->local_timeline = work->request->timeline;
 			ask_self(work, facts);
 		}
+		if (control.checkpoint_timeline == facts->local_timeline)
+			facts->local_checkpoint = control.checkpoint_lsn;
 	}
 	else if (facts->local_wal == LOCAL_WAL_SHUT_DOWN &&
 			 !wal_record_end(dir, control.checkpoint_timeline, control.checkpoint_lsn, &control,

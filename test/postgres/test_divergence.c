@@ -83,6 +83,29 @@ test_cases(void **state)
 	}
 }
 
+/* A checkpoint at the fork is beyond it, whatever the minimum recovery point says. */
+static void
+test_checkpoint_in_recovery(void **state)
+{
+	TimelineHistory leader = {.timeline = 1, .switch_lsn = 200};
+	DivergenceFacts facts = {
+		.local_system_identifier = 7, .leader_system_identifier = 7,
+		.local_wal = LOCAL_WAL_IN_RECOVERY, .local_timeline = 1, .local_lsn = 200,
+		.has_local_history = true,
+		.leader_timeline = 2, .leader_lsn = 900, .leader_history = &leader, .n_leader_history = 1,
+	};
+	DivergenceResult result;
+
+	(void) state;
+	facts.local_checkpoint = 192;
+	divergence_decide(&facts, &result);
+	assert_int_equal(result.divergence, HA_DIVERGENCE_NONE);
+	facts.local_checkpoint = 200;	/* the leader left before it was written */
+	divergence_decide(&facts, &result);
+	assert_int_equal(result.divergence, HA_DIVERGENCE_REWIND);
+	assert_true(result.pg_rewind_can_help);
+}
+
 /* These come before everything else. */
 static void
 test_never_follow(void **state)
@@ -114,6 +137,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_cases),
+		cmocka_unit_test(test_checkpoint_in_recovery),
 		cmocka_unit_test(test_never_follow),
 	};
 
