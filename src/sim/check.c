@@ -75,6 +75,7 @@ typedef struct Check
 	int64_t		healthy_base_us;
 	int64_t		last_look_us;
 	int64_t		excused_us;
+	int64_t		hopeless_us;	/* nobody may lead for so long */
 
 	Command		commands[COMMANDS_MAX];
 	int			n_commands;		/* slots in use, including free ones below */
@@ -679,6 +680,10 @@ waits_for_person(const SimNode *node, int primary)
 /*
  * Is there a writable primary that owns the leader key, and does every other
  * member stream from it?  In peace also: is every command answered?
+ *
+ * A cluster where nobody may lead (the one member that might has lost its data
+ * directory, the others are tagged nofailover or lag too much) waits for a
+ * person: S5 forbids what L1 would ask for.
  */
 bool
 sim_check_is_healthy(void)
@@ -686,7 +691,7 @@ sim_check_is_healthy(void)
 	int			primary = writable_primary();
 
 	if (primary < 0)
-		return false;
+		return check.has_peace && check.hopeless_us >= EXCUSE_MAX_US;
 	for (int n = 0; n < sim.n_nodes; n++)
 		if (n != primary && sim.node[n].is_member && !follows(n, primary) &&
 			!waits_for_person(&sim.node[n], primary))
@@ -810,9 +815,19 @@ sim_check_peace(void)
 	check.last_look_us = sim.now_us;
 	look_at_commands();
 	if (writable_primary() >= 0)
+	{
 		check.primary_base_us = sim.now_us;
+		check.hopeless_us = 0;
+	}
 	else
 	{
+		if (!sim_check_has_eligible())
+		{
+			check.hopeless_us += passed_us;
+			check.primary_base_us = sim.now_us;
+		}
+		else
+			check.hopeless_us = 0;
 		if (is_excused() && check.excused_us < EXCUSE_MAX_US)
 		{
 			check.excused_us += passed_us;
