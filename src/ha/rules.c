@@ -112,7 +112,7 @@ const HaRule ha_life_rules[] = {
 	"this member is to be reinitialized"},
 	{"reinit-wait", F(GOAL_REINIT) | F(STOPPED), 0, HA_DO_WAIT,
 	"this member is to be reinitialized; waiting for a leader"},
-	{"restart-leader", F(GOAL_RESTART) | F(STOPPED) | F(LEASE_MINE) | F(WAS_PRIMARY), 0, HA_DO_START_PRIMARY,
+	{"restart-leader", F(GOAL_RESTART) | F(STOPPED) | F(LEASE_MINE) | F(WAS_PRIMARY), F(START_FAILED), HA_DO_START_PRIMARY,
 	"a restart was asked for; the lease is kept"},
 	{"restart-paused-primary", F(GOAL_RESTART) | F(STOPPED) | F(PAUSED) | F(WAS_PRIMARY), 0, HA_DO_START_PRIMARY,
 	"a restart was asked for"},

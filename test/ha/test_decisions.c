@@ -1089,6 +1089,26 @@ restart_leader(void)
 	assert_true(ha_has_lease(node));
 }
 
+/* A restart that takes too long is given up, not begun again. */
+static void
+slow_restart_gives_the_lease_away(void **state)
+{
+	(void) state;
+	restart_leader();
+	postgres.server = HA_SERVER_STARTING;
+	tell_postgres();
+	settings.primary_start_timeout_ms = 1000;
+	tell_settings();
+	tick(1000);
+	end_task(HA_TASK_CANCELLED, 0, 0);
+	expect_task(HA_TASK_STOP);
+	be_stopped(HA_CONTROL_IN_PRODUCTION);
+	tell_postgres();
+	end_task(HA_TASK_OK, 0, 0);
+	last(HA_RELEASE);
+	assert_int_equal(last(HA_START_TASK)->task, HA_TASK_STOP);
+}
+
 static void
 restart_paused_primary(void)
 {
@@ -3243,6 +3263,7 @@ main(void)
 		TEST(pause_rules),
 		TEST(member_requests),
 		TEST(failed_restart_is_said),
+		TEST(slow_restart_gives_the_lease_away),
 		TEST(rewind_is_tried_until_the_leader_answers),
 		TEST(names_of_other_scripts),
 		TEST(repair_ends_without_a_leader),
