@@ -11,8 +11,10 @@
 #   make unit sanitize pure layering headers symbols regress tap   its parts
 #   make demo       a cluster of three members on this machine; demo-stop
 #   make docs       write docs/decisions.md from the decision tables
-#   make sim        simulated clusters under faults: SEEDS=n SEED=x NODES=n
-#                   PROFILE=p; sim-regressions, sim-mutants
+#   make sim        simulated clusters under faults (docs/proof.md): SEEDS=n
+#                   SEED=x NODES=n PROFILE=p TRACE=yes
+#   make sim-check sim-regressions sim-mutants sim-digests   20,000 seeds; old
+#                   seeds; planted mistakes; the same runs on two compilers
 #   make sim-replay TRACE=file   the decisions of a real node again, from its record
 #
 # All paths are relative, so that a work tree with spaces in its path works.
@@ -407,10 +409,14 @@ sim-regressions: $(BUILD)/patroni_sim
 sim-digests: $(BUILD)/patroni_sim
 	@+scripts/sim-digests.sh '$(MAKE)' '$(BUILD)' '$(CLANG)'
 
-# Are planted mistakes found?  SIM_LINE is how to link one.
+# Are planted mistakes found?  MUTANTS="name ..." tries some of them only.
 sim-mutants: $(BUILD)/patroni_sim
 	@CC='$(CC)' FLAGS='$(OUR_CPPFLAGS) $(OUR_CFLAGS)' LIBRARIES='$(SIM_LIBS)' \
 		scripts/sim-mutants.sh '$(BUILD)' $(SIM_OBJS) $(SIM_SHIPPED_OBJS)
+
+# Do their patches still apply?
+sim-patches:
+	@SEEDS=0 scripts/sim-mutants.sh '$(BUILD)'
 
 check:
 	@+scripts/check.sh

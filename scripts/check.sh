@@ -26,6 +26,10 @@ part pure
 part symbols
 part unit -j"$(nproc)"
 part sanitize -j"$(nproc)"
+part sim-patches
+part sim-digests -j"$(nproc)"
+part sim-regressions -j"$(nproc)"
+part sim-check -j"$(nproc)"
 part regress
 part tap
 
