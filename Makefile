@@ -13,8 +13,9 @@
 #   make docs       write docs/decisions.md from the decision tables
 #   make sim        simulated clusters under faults (docs/proof.md): SEEDS=n
 #                   SEED=x NODES=n PROFILE=p TRACE=yes
-#   make sim-check sim-regressions sim-mutants sim-digests   20,000 seeds; old
-#                   seeds; planted mistakes; the same runs on two compilers
+#   make sim-check sim-regressions sim-digests sim-patches   20,000 seeds; old
+#                   seeds; the same runs on two compilers; do mutants apply
+#   make sim-mutants   are planted mistakes found?
 #   make sim-replay TRACE=file   the decisions of a real node again, from its record
 #
 # All paths are relative, so that a work tree with spaces in its path works.
@@ -254,7 +255,7 @@ export PG_CONFIG BUILD CLANG
 .SECONDARY:
 .PHONY: all install uninstall clean unit sanitize pure layering headers symbols regress tap \
 	check demo demo-stop docs unit-programs clang lists FORCE \
-	sim sim-replay sim-check sim-mutants sim-regressions sim-digests
+	sim sim-replay sim-check sim-mutants sim-patches sim-regressions sim-digests
 
 all: $(BUILD)/patroni_bgw.so $(BUILD)/patroni_worker.so $(BUILD)/patroni_supervisor
 
@@ -390,10 +391,10 @@ clang:
 SIM_OPTIONS = $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SEED),--seed $(SEED)) \
 	$(if $(NODES),--nodes $(NODES)) $(if $(PROFILE),--profile $(PROFILE)) $(if $(TRACE),--trace)
 
-# SEED alone runs one seed and shows what happens in it
 sim-replay: $(BUILD)/patroni_replay
 	@$(BUILD)/patroni_replay '$(TRACE)'
 
+# SEED alone runs one seed and shows what happens in it
 sim: $(BUILD)/patroni_sim
 	@$(BUILD)/patroni_sim $(SIM_OPTIONS)
 
