@@ -176,9 +176,42 @@ history_file_place(const char *data_directory, uint32_t timeline, uint32_t paren
 	return ok && directory_sync(directory, error);
 }
 
+/* 8 upper case hexadecimal digits; 0: something else. */
+static uint32_t
+timeline_of_name(const char *name)
+{
+	char		digits[9];
+
+	memcpy(digits, name, 8);
+	digits[8] = '\0';
+	return strspn(digits, "0123456789ABCDEF") == 8 ? (uint32_t) strtoul(digits, NULL, 16) : 0;
+}
+
+/* The newest timeline that there is a WAL segment of, "from" if that is newer. */
+static uint32_t
+newest_segment(DIR *dir, uint32_t from)
+{
+	struct dirent *entry;
+
+	while ((entry = readdir(dir)) != NULL)
+		if (strlen(entry->d_name) == 24 &&
+			strspn(entry->d_name, "0123456789ABCDEF") == 24 &&
+			timeline_of_name(entry->d_name) > from)
+			from = timeline_of_name(entry->d_name);
+	rewinddir(dir);
+	return from;
+}
+
 /*
- * Take away what history_file_place() made.  Called before following an
- * upstream: the walreceiver does not fetch a history file that is there.
+ * Take away what history_file_place() made, there or on the server it was
+ * fetched from.  Called before following an upstream: the walreceiver does not
+ * fetch a history file that is there.
+ *
+ * Those of timelines older than the newest with WAL here stay.  They hide
+ * nothing, as that WAL comes from past them, but they are links of a chain: a
+ * server that starts from a checkpoint of timeline 1 looks for 00000002.history,
+ * then for 00000003.history, and ends at the first that is not there.  With
+ * WAL, or a minimum recovery point, of timeline 3 it would not start any more.
  */
 void
 history_files_remove_placed(const char *data_directory)
@@ -186,12 +219,14 @@ history_files_remove_placed(const char *data_directory)
 	char		directory[PATH_MAX];
 	DIR		   *dir;
 	struct dirent *entry;
+	uint32_t	from;
 
 	if (!path_join(directory, sizeof(directory), data_directory, "pg_wal"))
 		return;
 	dir = opendir(directory);
 	if (dir == NULL)
 		return;
+	from = newest_segment(dir, 0);
 	while ((entry = readdir(dir)) != NULL)
 	{
 		size_t		length = strlen(entry->d_name);
@@ -200,6 +235,7 @@ history_files_remove_placed(const char *data_directory)
 		char	   *last;
 
 		if (length != 16 || strcmp(entry->d_name + 8, ".history") != 0 ||
+			timeline_of_name(entry->d_name) < from ||
 			!path_join(path, sizeof(path), directory, entry->d_name))
 			continue;
 		text = file_read(path, HISTORY_FILE_MAX, &length);
@@ -213,17 +249,6 @@ history_files_remove_placed(const char *data_directory)
 		free(text);
 	}
 	closedir(dir);
-}
-
-/* 8 upper case hexadecimal digits; 0: something else. */
-static uint32_t
-timeline_of_name(const char *name)
-{
-	char		digits[9];
-
-	memcpy(digits, name, 8);
-	digits[8] = '\0';
-	return strspn(digits, "0123456789ABCDEF") == 8 ? (uint32_t) strtoul(digits, NULL, 16) : 0;
 }
 
 /*
@@ -250,12 +275,7 @@ history_files_remove_unused(const char *data_directory, uint32_t from)
 	dir = opendir(directory);
 	if (dir == NULL)
 		return;
-	while ((entry = readdir(dir)) != NULL)
-		if (strlen(entry->d_name) == 24 &&
-			strspn(entry->d_name, "0123456789ABCDEF") == 24 &&
-			timeline_of_name(entry->d_name) > from)
-			from = timeline_of_name(entry->d_name);
-	rewinddir(dir);
+	from = newest_segment(dir, from);
 	while ((entry = readdir(dir)) != NULL)
 	{
 		char		path[PATH_MAX];

@@ -84,7 +84,8 @@ extern DataMark data_mark_get(const char *data_directory);
 extern void data_mark_clear(const char *data_directory);
 
 /* History files we placed ourselves to mark an id as taken; before following
- * an upstream they must go, or they would hide the real ones. */
+ * an upstream they must go, or they would hide the real ones; not those older
+ * than the newest WAL here. */
 extern void history_files_remove_placed(const char *data_directory);
 /* Those of timelines above "from" that have no WAL here: a standby must not be
  * started with them. */

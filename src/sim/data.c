@@ -62,14 +62,28 @@ sim_history_add(SimData *data, uint32_t timeline, uint32_t parent, Lsn lsn, bool
 	file->is_placed = is_placed;
 }
 
+/* The newest timeline of which there is WAL. */
+static uint32_t
+newest_with_wal(const SimData *data)
+{
+	uint32_t	newest = data->checkpoint_timeline;
+
+	if (sim_timeline_of(data->minimum_recovery) > newest)
+		newest = sim_timeline_of(data->minimum_recovery);
+	if (sim_timeline_of(data->end) > newest)
+		newest = sim_timeline_of(data->end);
+	return newest;
+}
+
 /* As before following somebody: history_files_remove_placed(). */
 void
 sim_history_remove_placed(SimData *data)
 {
+	uint32_t	from = newest_with_wal(data);
 	int			kept = 0;
 
 	for (int i = 0; i < data->n_history; i++)
-		if (!data->history[i].is_placed)
+		if (!data->history[i].is_placed || data->history[i].timeline < from)
 			data->history[kept++] = data->history[i];
 	data->n_history = kept;
 }
@@ -78,13 +92,9 @@ sim_history_remove_placed(SimData *data)
 void
 sim_history_remove_unused(SimData *data)
 {
-	uint32_t	from = data->checkpoint_timeline;
+	uint32_t	from = newest_with_wal(data);
 	int			kept = 0;
 
-	if (sim_timeline_of(data->minimum_recovery) > from)
-		from = sim_timeline_of(data->minimum_recovery);
-	if (sim_timeline_of(data->end) > from)
-		from = sim_timeline_of(data->end);
 	for (int i = 0; i < data->n_history; i++)
 		if (data->history[i].timeline <= from)
 			data->history[kept++] = data->history[i];

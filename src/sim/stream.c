@@ -107,15 +107,24 @@ fetch_history(SimData *mine, const SimData *theirs, uint32_t from, uint32_t to)
 	return true;
 }
 
-/* As rescanLatestTimeLine(). */
+/*
+ * As rescanLatestTimeLine().  Where the WAL on disk is of a newer timeline than
+ * recovery goes to (it began without a history file in between), what counts
+ * is whether that timeline is on the way to the newest: recovery itself is
+ * still at the end of the older one.
+ */
 static void
 rescan_timelines(SimServer *server, const SimData *data)
 {
 	uint32_t	newest = sim_newest_after(data, server->recovery_target);
+	uint32_t	own = sim_timeline_of(data->end);
 	Lsn			fork_lsn;
 
-	if (newest != server->recovery_target &&
-		sim_history_fork(data, newest, server->recovery_target, &fork_lsn) &&
+	if (newest == server->recovery_target ||
+		!sim_history_fork(data, newest, server->recovery_target, &fork_lsn))
+		return;
+	if (own > server->recovery_target ?
+		newest == own || (sim_history_fork(data, newest, own, &fork_lsn) && data->end.lsn <= fork_lsn) :
 		data->end.lsn <= fork_lsn)
 		server->recovery_target = newest;
 }
@@ -153,7 +162,9 @@ may_follow(int node, int upstream)
 		return refused(node, "the upstream is of another cluster");
 	if (theirs < own)
 		return refused(node, "the upstream is on an older timeline");
-	if (!fetch_history(&self->data, &other->data, own, theirs))
+	/* it asks for WAL of the timeline its recovery is at, and for the files from there on */
+	if (!fetch_history(&self->data, &other->data,
+					   self->server.recovery_target < own ? self->server.recovery_target : own, theirs))
 		return refused(node, "the upstream has not all history files");
 	if (other->kind == SIM_OURS && !has_slot(&other->server, self->data.upstream_slot))
 		return refused(node, "its replication slot does not exist");

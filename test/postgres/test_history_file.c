@@ -21,7 +21,7 @@
 #include "postgres/postgres_dir.h"
 #include "postgres/postgres_files.h"
 
-static char directory[] = "/tmp/test_history_file.XXXXXX";
+static char directory[sizeof("/tmp/test_history_file.XXXXXX")];
 
 static void
 put(const char *name)
@@ -50,6 +50,7 @@ make_directory(void **state)
 	char		path[256];
 
 	(void) state;
+	strcpy(directory, "/tmp/test_history_file.XXXXXX");
 	if (mkdtemp(directory) == NULL)
 		return -1;
 	snprintf(path, sizeof(path), "%s/pg_wal", directory);
@@ -92,12 +93,34 @@ unused_files_go(void **state)
 	history_files_remove_unused("/nowhere", 1);
 }
 
+static void
+placed_files_go(void **state)
+{
+	Error		error;
+
+	(void) state;
+	put("000000010000000000000003");
+	put("000000030000000000000003");
+	put("00000003.history");
+	assert_true(history_file_place(directory, 2, 1, 0x3000028, &error));
+	assert_true(history_file_place(directory, 4, 3, 0x3000028, &error));
+	assert_int_equal(history_newest_timeline(directory, 1), 4);
+	/* 2 is a link from 1 to 3, of which there is WAL; 4 may hide a real one */
+	history_files_remove_placed(directory);
+	assert_true(is_there("00000002.history"));
+	assert_true(is_there("00000003.history"));
+	assert_false(is_there("00000004.history"));
+	assert_int_equal(history_newest_timeline(directory, 1), 3);
+	history_files_remove_placed("/nowhere");
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(unused_files_go),
+		cmocka_unit_test_setup_teardown(unused_files_go, make_directory, remove_directory),
+		cmocka_unit_test_setup_teardown(placed_files_go, make_directory, remove_directory),
 	};
 
-	return cmocka_run_group_tests(tests, make_directory, remove_directory);
+	return cmocka_run_group_tests(tests, NULL, NULL);
 }
