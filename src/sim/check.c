@@ -666,15 +666,27 @@ follows(int number, int primary)
 }
 
 /*
- * A directory that went another way, when nobody allowed a rewind or its
- * removal, waits for a person.
+ * A directory that went another way, when nobody allowed its removal and a
+ * rewind is not allowed either, or has failed of this very primary for good,
+ * waits for a person to reinitialize it: pg_rewind's manual says to take a new
+ * backup then.  A rewind cannot help where both have the same timeline id (one
+ * was promoted by hand, or by Patroni, and nobody could hear of it): pg_rewind
+ * itself would say that none is required.  Patroni, which asks nothing more,
+ * would start such a member; the model of it leaves it alone, even when it
+ * might remove its data.
  */
 static bool
 waits_for_person(const SimNode *node, int primary)
 {
-	return !sim.profile.use_pg_rewind && !sim.profile.may_remove_data &&
-		node->data.state == HA_DATA_PRESENT &&
-		!sim_wal_contains(sim.node[primary].server.insert, node->data.end);
+	SimPosition leader = sim.node[primary].server.insert;
+
+	if (node->data.state != HA_DATA_PRESENT ||
+		(!node->data.is_rewinding && sim_wal_contains(leader, node->data.end)))
+		return false;
+	if (node->kind == SIM_PATRONI && sim_timeline_of(leader) == sim_timeline_of(node->data.end))
+		return true;
+	return !sim.profile.may_remove_data &&
+		(!sim.profile.use_pg_rewind || node->data.rewind_failed_of == primary + 1);
 }
 
 /*

@@ -140,6 +140,7 @@ typedef struct SimData
 	uint32_t	checkpoint_timeline;
 	SimPosition minimum_recovery;	/* pg_control's; .lsn 0 on a primary */
 	bool		is_rewinding;	/* pg_rewind has begun and not ended: marked unusable */
+	int			rewind_failed_of;	/* 1 + the node pg_rewind failed of for good; 0 none */
 	bool		is_standby_configured;	/* standby.signal */
 	int			upstream;		/* primary_conninfo: node, -1 none */
 	char		upstream_slot[64];

@@ -62,6 +62,10 @@ finish(int node, HaTaskOutcome outcome, const char *message)
 	task->is_waiting = false;
 	task->outcome = outcome;
 	task->message = message;
+	if (task->task == HA_TASK_REWIND && outcome == HA_TASK_IMPOSSIBLE)
+		sim.node[node].data.rewind_failed_of = task->source + 1;
+	else if ((task->task == HA_TASK_REWIND || task->task == HA_TASK_START_STANDBY) && outcome == HA_TASK_OK)
+		sim.node[node].data.rewind_failed_of = 0;
 	sim_note(node, "task", (uint64_t) task->task, (uint64_t) outcome);
 	sim_trace(node, "task \"%s\" ends: %s%s%s", ha_task_name(task->task),
 			  outcome == HA_TASK_OK ? "done" : outcome == HA_TASK_FAILED ? "failed" :
