@@ -17,7 +17,7 @@ allowed_for() {
 		rest)       echo 'base cluster ha config postgres dcs node rest' ;;
 		supervisor) echo 'base cluster ha config postgres dcs node rest supervisor' ;;
 		ctl)        echo 'base cluster ha config postgres dcs node rest ctl' ;;
-		sim)        echo 'base cluster ha config dcs node sim' ;;
+		sim)        echo 'base cluster ha config postgres dcs node sim' ;;
 		*)          echo '' ;;
 	esac
 }
