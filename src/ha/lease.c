@@ -71,6 +71,7 @@ void
 ha_lease_got(HaNode *node, HaPurpose purpose, int64_t sent_ms, uint64_t version)
 {
 	int64_t		ttl_ms = node->pending[purpose].ttl_ms;
+	bool		is_news = purpose == FOR_ACQUIRE || !node->has_lease;
 
 	if (node->is_giving_away)
 		return;					/* it speaks of the time before the release */
@@ -82,7 +83,12 @@ ha_lease_got(HaNode *node, HaPurpose purpose, int64_t sent_ms, uint64_t version)
 		node->lease_ttl_ms = ttl_ms;
 	}
 	node->has_lease = true;
-	if (version != 0)
+	/*
+	 * A renewal confirms the key that we hold, which may have moved to another
+	 * session since it was acquired.  An older version than that of the
+	 * acquisition says that the store was restored and counts anew.
+	 */
+	if (version != 0 && (is_news || version < node->lease_version))
 		node->lease_version = version;
 	node->leaderless_since_ms = 0;
 }

@@ -208,7 +208,7 @@ take_reply(HaNode *node, const HaInput *input)
 				/* a view that shows another leader is newer than the renewal */
 				if (node->is_renewing_lease &&
 					(node->has_lease || cluster_is_leader(&node->view, node->settings.name)))
-					ha_lease_got(node, FOR_RENEW, input->reply.sent_at_ms, 0);
+					ha_lease_got(node, FOR_RENEW, input->reply.sent_at_ms, input->reply.version);
 			}
 			else if (is_refused)
 			{

@@ -291,7 +291,7 @@ act_on_store(int n, const HaAction *action)
 			else
 			{
 				node->lease_ms = now + node->settings.ttl_ms;
-				reply(n, action, HA_OUTCOME_DONE, false, 0);
+				reply(n, action, HA_OUTCOME_DONE, false, action->value[0] ? leader->version : 0);
 			}
 			break;
 		case HA_ACQUIRE:
@@ -907,6 +907,32 @@ survives_an_outage_of_the_store(void **state)
 	check_healthy();
 }
 
+/* A backup of the store has all that it had, but its revisions count anew. */
+static void
+goes_on_with_a_restored_store(void **state)
+{
+	int			leader;
+
+	(void) state;
+	revision += 1000;
+	nodes[leader_index()].is_dead = true;
+	run(60000);
+	leader = leader_index();
+	assert_true(fence_is_open(&nodes[leader]));
+	assert_true(find_key("leader")->version > 1000);
+	set_reachable(false);
+	run(200);
+	revision = 0;
+	for (int i = 0; i < KEYS; i++)
+		if (keys[i].value)
+			keys[i].version = ++revision;
+	set_reachable(true);
+	run(60000);
+	assert_int_equal(leader_index(), leader);
+	assert_true(revision < 1000);
+	assert_true(fence_is_open(&nodes[leader]));
+}
+
 static void
 pauses(void **state)
 {
@@ -1135,6 +1161,7 @@ main(void)
 		STORY(hands_over_a_crashed_server),
 		STORY(restarts_without_failover),
 		STORY(survives_an_outage_of_the_store),
+		STORY(goes_on_with_a_restored_store),
 		STORY(pauses),
 		STORY(never_promotes_nofailover),
 		STORY(shuts_down_and_hands_over),
