@@ -1747,7 +1747,12 @@ probe_done(Call *call, const CallResult *result)
 		watch_failed(etcd, now_ms, "the store went back in time");
 		return;
 	}
-	if (version != (leader != NULL ? leader->version : 0) && revision > etcd->watch_revision)
+	/*
+	 * The watch must tell of our own writes as well, which the cache has without
+	 * it: the engine waits for that before a new leader opens.
+	 */
+	if ((version != (leader != NULL ? leader->version : 0) || version > etcd->watch_revision) &&
+		revision > etcd->watch_revision)
 	{
 		if (etcd->suspect_revision != 0)
 		{
