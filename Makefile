@@ -8,7 +8,7 @@
 #   make [all]      build everything into $(BUILD)
 #   make install    PG_CONFIG, PREFIX and DESTDIR say where; also: uninstall
 #   make check      build, then every test; ends with "N passed, N failed"
-#   make unit sanitize pure layering headers symbols regress tap   its parts
+#   make unit sanitize pure layering headers symbols store regress tap   its parts
 #   make demo       a cluster of three members on this machine; demo-stop
 #   make docs       write docs/decisions.md from the decision tables
 #   make sim        simulated clusters under faults (docs/proof.md): SEEDS=n
@@ -253,7 +253,7 @@ worker_objects = $(addprefix $(BUILD)/pic/,$(1))
 export PG_CONFIG BUILD CLANG
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all install uninstall clean unit sanitize pure layering headers symbols regress tap \
+.PHONY: all install uninstall clean unit sanitize pure layering headers symbols store regress tap \
 	check demo demo-stop docs unit-programs clang lists FORCE \
 	sim sim-replay sim-check sim-mutants sim-patches sim-regressions sim-digests
 
@@ -371,6 +371,10 @@ headers:
 # What only it can find: a name in our libraries that the server has as well.
 symbols: $(BUILD)/patroni_worker.so $(BUILD)/patroni_bgw.so
 	@scripts/tally.sh symbols test/check_symbols.sh $(BUILD)/patroni_worker.so $(BUILD)/patroni_bgw.so
+
+# What only it can find: a real etcd that answers otherwise than we think.
+store: $(BUILD)/test/dcs/live_etcd3
+	@TESTS=store scripts/unit.sh test/dcs/live_etcd3.sh
 
 # What only it can find: what SQL shows and refuses on a real server.
 regress: all

@@ -30,6 +30,7 @@ part sim-patches
 part sim-digests -j"$(nproc)"
 part sim-regressions -j"$(nproc)"
 part sim-check -j"$(nproc)"
+part store
 part regress
 part tap
 

@@ -1,6 +1,7 @@
 #!/bin/sh
 # unit.sh PROGRAM...: run the unit tests, print what failed and one line a
 # program.  A program that dies counts as one failed test on top of what it said.
+# $TESTS is what the sum is called.
 passed=0 failed=0
 output=$(mktemp) || exit 1
 trap 'rm -f "$output"' EXIT
@@ -21,5 +22,5 @@ for program in "$@"; do
 	passed=$((passed + good))
 	failed=$((failed + bad))
 done
-[ -z "$TALLY" ] || echo "$passed $failed unit${SANITIZE:+ (sanitized)}" >> "$TALLY"
+[ -z "$TALLY" ] || echo "$passed $failed ${TESTS:-unit}${SANITIZE:+ (sanitized)}" >> "$TALLY"
 [ $failed -eq 0 ]

@@ -1,8 +1,8 @@
 #!/bin/sh
 # The contract of dcs.h against a real etcd: prints TAP.
-# Usage: live_etcd3.sh PROGRAM (built from live_etcd3.c)
+# Usage: live_etcd3.sh [PROGRAM] (built from live_etcd3.c)
 set -eu
-program=$1
+program=${1:-${BUILD:-build}/test/dcs/live_etcd3}
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 chmod 700 "$dir"
@@ -18,4 +18,4 @@ for who in server client; do
 		-CAcreateserial -extfile "$dir/$who.ext" -out "$dir/$who.crt" 2>/dev/null
 done
 # The program starts etcd itself; its end ends etcd.
-timeout -k 1 58 "$program" "$dir" "$port" "$((port + 1))" "$((port + 2))"
+timeout -k 1 120 "$program" "$dir" "$port" "$((port + 1))" "$((port + 2))"
