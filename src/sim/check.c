@@ -239,9 +239,7 @@ sim_check_step(void)
 
 	for (int n = 0; n < sim.n_nodes; n++)
 	{
-		/* most have no power, or are in recovery: the rest of the way is for few */
-		if (!sim.node[n].host_is_up || sim.node[n].server.is_in_recovery ||
-			!has_open_fence(&sim.node[n]) || is_robbed(&sim.node[n]))
+		if (!has_open_fence(&sim.node[n]) || is_robbed(&sim.node[n]))
 			continue;
 		if (open >= 0)
 		{
