@@ -26,13 +26,10 @@ part pure
 part symbols
 part unit -j"$(nproc)"
 part sanitize -j"$(nproc)"
-<<<<<<< HEAD
 part sim-patches
 part sim-digests -j"$(nproc)"
 part sim-regressions -j"$(nproc)"
 part sim-check -j"$(nproc)"
-=======
->>>>>>> 86c423c (Run the contract of the store on a real etcd with make check.)
 part store
 part regress
 part tap
