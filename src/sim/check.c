@@ -26,6 +26,7 @@
 #define OPTIMES_MAX			64
 #define LOOK_US				SIM_MS(250)		/* between two looks at the store's "status" */
 #define FOLLOW_US			SIM_MS(60000)	/* L1: rewind or clone included */
+#define RETRY_MAX_US	SIM_MS(30000)	/* L1: between two starts that fail: HA_TASK_RETRY_MAX_MS */
 #define EXCUSE_MAX_US		SIM_MS(120000)	/* L1: no wait for recovery is longer */
 #define ANSWER_US			SIM_MS(60000)	/* L2: after peace, or after it was given */
 
@@ -771,7 +772,9 @@ sim_check_has_eligible(void)
  * Nobody could be the primary right now, however well it decides: a member is
  * not up yet (its host boots, systemd starts its supervisor), or a server
  * with the newest WAL recovers, stops, or is worked on by a task.  A cluster
- * waits for it: what it has may have been acknowledged.
+ * waits for it: what it has may have been acknowledged.  It may also be down
+ * because it could not start and is tried again only now and then: that a
+ * person has repaired its data directory since, nobody tells it.
  */
 static bool
 is_excused(void)
@@ -790,6 +793,9 @@ is_excused(void)
 			continue;
 		if (node->server.state == HA_SERVER_STARTING || node->server.state == HA_SERVER_STOPPING ||
 			sim_task_running(n) != HA_TASK_NONE)
+			return true;
+		if (node->server.state == HA_SERVER_STOPPED && node->repaired_us != 0 &&
+			sim.now_us < node->repaired_us + RETRY_MAX_US)
 			return true;
 	}
 	return !sim_check_has_eligible();

@@ -603,6 +603,7 @@ repair_data(int node)
 	{
 		sim_trace(node, "an operator repairs the data directory");
 		data->is_broken = false;
+		sim.node[node].repaired_us = sim.now_us;
 		if (data->state == HA_DATA_UNREADABLE)
 			data->state = data->end.lsn != 0 ? HA_DATA_PRESENT : HA_DATA_EMPTY;
 	}
