@@ -192,6 +192,8 @@ struct HaNode
 	bool		is_checked;
 	bool		is_diverged;
 	bool		has_rewind_failed;
+	uint32_t	primary_timeline;	/* a primary here was on it; 0 = unknown */
+	bool		is_uncompared;	/* a standby that was started from a primary's data directory unseen */
 	bool		is_wal_end_known;
 	int64_t		down_since_ms;	/* 0 = the server runs */
 	int64_t		stream_lost_ms;	/* 0 = streams */

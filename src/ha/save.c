@@ -23,7 +23,7 @@ ha_node_save(const HaNode *node)
 	char	   *text;
 
 	saved = json_pack("{s:i, s:b, s:I, s:I, s:I, s:i, s:I, s:s, s:s, s:s, s:b, s:I, s:b, s:I,"
-					  " s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:i, s:i, s:s, s:s, s:I, s:I, s:b, s:s, s:b, s:b, s:s}",
+					  " s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:i, s:i, s:s, s:s, s:I, s:I, s:b, s:s, s:b, s:b, s:s, s:I, s:b}",
 					  "protocol", HA_PROTOCOL,
 					  "has_lease", node->has_lease,
 					  "lease_sent_ms", (json_int_t) node->lease_sent_ms,
@@ -56,7 +56,9 @@ ha_node_save(const HaNode *node)
 					  "request_problem", node->request_problem,
 					  "has_bootstrap_failed", node->has_bootstrap_failed,
 					  "fence_is_never", node->is_fence_set && node->fence_ms == HA_DEADLINE_NEVER,
-					  "checked_with", node->checked_with);
+					  "checked_with", node->checked_with,
+					  "primary_timeline", (json_int_t) node->primary_timeline,
+					  "is_uncompared", node->is_uncompared);
 	if (saved == NULL)
 		return NULL;
 	text = json_dumps(saved, JSON_COMPACT);
@@ -136,6 +138,8 @@ ha_node_load(HaNode *node, const char *saved_text, int64_t now_ms)
 	node->successor[0] = '\0';
 	node->is_checked = node->is_diverged = node->has_rewind_failed = false;
 	node->checked_with[0] = '\0';
+	node->primary_timeline = 0;
+	node->is_uncompared = false;
 	node->is_wal_end_known = false;
 	free(node->member_text);
 	node->member_text = NULL;
@@ -179,6 +183,8 @@ ha_node_load(HaNode *node, const char *saved_text, int64_t now_ms)
 	node->is_diverged = get_bool(saved, "is_diverged");
 	node->has_rewind_failed = get_bool(saved, "has_rewind_failed");
 	get_text(saved, "checked_with", node->checked_with, sizeof(node->checked_with));
+	node->primary_timeline = (uint32_t) get_int(saved, "primary_timeline");
+	node->is_uncompared = get_bool(saved, "is_uncompared");
 	node->has_bootstrap_failed = get_bool(saved, "has_bootstrap_failed");
 	node->needs_checkpoint = get_bool(saved, "needs_checkpoint");
 	node->is_request_running = get_bool(saved, "is_request_running");

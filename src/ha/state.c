@@ -144,7 +144,8 @@ stream_is_lost(HaNode *node)
  * this member does not have, whatever its position is: check_timeline off
  * does not make that any better, so the engine does not ask.  The history alone does not tell when
  * ids were skipped; for a primary, the promotion of another member to a higher
- * id is reason enough, even if it was claimed only; one in nobody's name was
+ * id is reason enough, even if it was claimed only, and so is one to the same id: then this primary is
+ * a person's promotion that nobody had heard of; one in nobody's name was
  * made by a person and is none.
  */
 static bool
@@ -158,7 +159,7 @@ timeline_is_old(const HaNode *node)
 	if (cluster_timeline(view) > own)
 		return true;
 	for (int i = 0; i < view->n_taken && ha_is_primary(node); i++)
-		if (view->taken[i].timeline > own && view->taken[i].name[0] != '\0' &&
+		if (view->taken[i].timeline >= own && view->taken[i].name[0] != '\0' &&
 			strcmp(view->taken[i].name, node->settings.name) != 0)
 			return true;
 	return false;
@@ -262,6 +263,9 @@ server_facts(HaNode *node)
 	if (postgres->data == HA_DATA_PRESENT && !postgres->is_standby_configured &&
 		postgres->control_state != HA_CONTROL_SHUTDOWNED_IN_RECOVERY &&
 		postgres->control_state != HA_CONTROL_IN_ARCHIVE_RECOVERY)
+		facts |= HA_FACT(WAS_PRIMARY);
+	/* as a standby it stays what it was until it has been compared with a leader */
+	if (node->is_uncompared && ha_is_running(node) && !ha_is_primary(node))
 		facts |= HA_FACT(WAS_PRIMARY);
 	if (postgres->control_state == HA_CONTROL_SHUTDOWNED ||
 		postgres->control_state == HA_CONTROL_SHUTDOWNED_IN_RECOVERY)

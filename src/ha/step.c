@@ -585,6 +585,11 @@ ha_step(HaNode *node, int64_t now_ms, const HaInput *input, HaActions *actions)
 	take_back_claim(node);
 	drop_goal(node);
 	forget_check(node);
+	if (ha_is_primary(node) && node->postgres.is_observed)
+	{
+		node->is_uncompared = false;	/* it is one again: what it was does not matter */
+		node->primary_timeline = ha_own_timeline(node);
+	}
 	facts = ha_gather_facts(node);
 	rule = decide(node, facts);
 	node->verb = rule->then;

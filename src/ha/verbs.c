@@ -211,10 +211,60 @@ task_failed(HaNode *node, HaTask task, HaTaskOutcome outcome, const char *messag
 	}
 }
 
+/* Is the data directory that of a primary? */
+static bool
+was_primary(const HaNode *node)
+{
+	const HaPostgres *postgres = &node->postgres;
+
+	return postgres->data == HA_DATA_PRESENT && !postgres->is_standby_configured &&
+		postgres->control_state != HA_CONTROL_SHUTDOWNED_IN_RECOVERY &&
+		postgres->control_state != HA_CONTROL_IN_ARCHIVE_RECOVERY;
+}
+
+/*
+ * The timeline on which a primary wrote WAL here that was not compared; 0 none.
+ * The checkpoint of one that crashed may be from before its promotion.
+ */
+static uint32_t
+was_primary_on(const HaNode *node)
+{
+	if (!ha_is_running(node) && was_primary(node))
+		return node->postgres.control_state == HA_CONTROL_SHUTDOWNED ?
+			node->postgres.checkpoint_timeline : 0;
+	return node->is_uncompared ? node->primary_timeline : 0;
+}
+
+/*
+ * Nothing was found by comparing ids and positions.  But two primaries on one
+ * timeline were promoted to it both, one of them by hand when nobody could
+ * hear of it; and the WAL that they wrote there differs, whatever its length.
+ * "other" is who else was promoted to it.  False: that is not known yet, the
+ * leader's key is from before its promotion.
+ */
+static bool
+is_leader_newer(const HaNode *node, const char **other)
+{
+	const ClusterView *view = &node->view;
+	const Member *leader = cluster_find_member(view, node->task_member);
+	uint32_t	own = was_primary_on(node);
+
+	if (own == 0)
+		return true;
+	for (int i = 0; i < view->n_taken && *other == NULL; i++)
+		if (view->taken[i].timeline == own && view->taken[i].name[0] != '\0' &&
+			strcmp(view->taken[i].name, node->settings.name) != 0)
+			*other = view->taken[i].name;
+	if (leader != NULL && leader->timeline == own && leader->role == ROLE_PRIMARY && *other == NULL)
+		*other = leader->name;
+	return *other != NULL || (leader != NULL && leader->timeline > own);
+}
+
 static void
 task_succeeded(HaNode *node, const HaInput *input)
 {
 	HaTask		task = input->task.task;
+	const char *other = NULL;
 
 	/*
 	 * A start that was given up has failed, even if the stop after it went
@@ -231,6 +281,7 @@ task_succeeded(HaNode *node, const HaInput *input)
 	switch (task)
 	{
 		case HA_TASK_BASEBACKUP:
+			node->is_uncompared = false;
 			node->is_checked = node->is_diverged = node->has_rewind_failed = false;
 			node->goal_from_leader = false;
 			ha_finish_member_request(node, true, "reinitialized");
@@ -263,22 +314,41 @@ task_succeeded(HaNode *node, const HaInput *input)
 				task_failed(node, task, HA_TASK_FAILED, input->task.message);
 				break;
 			}
+			if (input->task.divergence == HA_DIVERGENCE_NONE && !is_leader_newer(node, &other))
+			{
+				task_failed(node, task, HA_TASK_FAILED, "the leader's timeline is not known yet");
+				break;
+			}
 			node->is_checked = true;
 			ha_name_copy(node->checked_with, sizeof(node->checked_with), node->task_member);
-			node->is_diverged = input->task.divergence == HA_DIVERGENCE_REWIND;
-			if (node->is_diverged)
+			node->is_diverged = input->task.divergence == HA_DIVERGENCE_REWIND || other != NULL;
+			if (other != NULL)
+			{
+				node->has_rewind_failed = true; /* it goes by ids and positions, too */
+				ha_log(node, 2, "same-timeline",
+					   "this member and \"%s\" were both promoted to timeline %u, and their WAL differs: "
+					   "it has to be cloned anew", other, was_primary_on(node));
+			}
+			else if (node->is_diverged)
 				ha_log(node, 2, "diverged", "this member has WAL that \"%s\" does not have%s%s",
 					   node->task_member, input->task.message ? ": " : "",
 					   input->task.message ? input->task.message : "");
-			else if (node->goal == HA_GOAL_REPAIR)
-				ha_clear_goal(node);
+			else
+			{
+				node->is_uncompared = false;
+				if (node->goal == HA_GOAL_REPAIR)
+					ha_clear_goal(node);
+			}
 			break;
 		case HA_TASK_REWIND:
+			node->is_uncompared = false;
 			node->is_checked = true;
 			ha_name_copy(node->checked_with, sizeof(node->checked_with), node->task_member);
 			node->is_diverged = node->has_rewind_failed = false;
 			break;
 		case HA_TASK_REMOVE_DATA:
+			node->is_uncompared = false;
+			node->primary_timeline = 0;
 			node->is_checked = node->is_diverged = node->has_rewind_failed = false;
 			if (node->goal == HA_GOAL_REINIT)
 			{
@@ -533,14 +603,37 @@ follow(HaNode *node, const HaRule *rule)
 	node->repair_failures = 0;
 }
 
+/*
+ * A former primary may be started as a standby without a look at its WAL: so
+ * it is when the store is silent, or when nobody leads.  Then it is a standby
+ * of nobody, and stays that until it has been compared with a leader: what it
+ * wrote may be on a timeline with the id and the position of the leader's.
+ * One that has handed over knows that its successor has all it wrote.
+ */
+static void
+note_former_primary(HaNode *node)
+{
+	const HaPostgres *postgres = &node->postgres;
+
+	if (postgres->data != HA_DATA_PRESENT || !was_primary(node) || node->is_checked ||
+		node->is_handed_over)
+		return;
+	node->is_uncompared = true;
+	/* of one that crashed it may be from before the promotion */
+	if (postgres->control_state == HA_CONTROL_SHUTDOWNED &&
+		postgres->checkpoint_timeline > node->primary_timeline)
+		node->primary_timeline = postgres->checkpoint_timeline;
+}
+
 static void
 start_standby(HaNode *node, const HaRule *rule)
 {
 	const Member *upstream = NULL;
 
-	if (!node->has_lease)
+	note_former_primary(node);
+	if (!node->has_lease && !node->is_uncompared)
 		upstream = ha_upstream(node);
-	if (upstream == NULL && node->successor[0] != '\0' && !node->has_lease)
+	if (!node->is_uncompared && upstream == NULL && node->successor[0] != '\0' && !node->has_lease)
 		upstream = cluster_find_member(&node->view, node->successor);
 	ha_start_task(node, HA_TASK_START_STANDBY, upstream, HA_STOP_FAST, rule->name, rule->because);
 }

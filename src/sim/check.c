@@ -665,13 +665,28 @@ follows(int number, int primary)
 }
 
 /*
+ * Did both go different ways under one timeline id?  That is what a promotion
+ * by hand, or by Patroni, can do that nobody could hear of.  pg_rewind compares
+ * ids and positions: for it there is nothing to rewind, or not from there.
+ */
+static bool
+has_same_id(SimPosition a, SimPosition b)
+{
+	SimPosition common = sim_wal_common(a, b);
+
+	for (int i = a.branch; i >= 0 && i != common.branch; i = sim.branch[i].parent)
+		for (int j = b.branch; j >= 0 && j != common.branch; j = sim.branch[j].parent)
+			if (sim.branch[i].timeline == sim.branch[j].timeline)
+				return true;
+	return false;
+}
+
+/*
  * A directory that went another way, when nobody allowed its removal and a
- * rewind is not allowed either, or has failed of this very primary for good,
- * waits for a person to reinitialize it: pg_rewind's manual says to take a new
- * backup then.  A rewind cannot help where both have the same timeline id (one
- * was promoted by hand, or by Patroni, and nobody could hear of it): pg_rewind
- * itself would say that none is required.  Patroni, which asks nothing more,
- * would start such a member; the model of it leaves it alone, even when it
+ * rewind is not allowed, is no help or has failed of this very primary for
+ * good, waits for a person to reinitialize it: pg_rewind's manual says to take
+ * a new backup then.  Patroni, which asks nothing more, would start a member
+ * with the same timeline id; the model of it leaves it alone, even when it
  * might remove its data.
  */
 static bool
@@ -682,10 +697,11 @@ waits_for_person(const SimNode *node, int primary)
 	if (node->data.state != HA_DATA_PRESENT ||
 		(!node->data.is_rewinding && sim_wal_contains(leader, node->data.end)))
 		return false;
-	if (node->kind == SIM_PATRONI && sim_timeline_of(leader) == sim_timeline_of(node->data.end))
+	if (node->kind == SIM_PATRONI && has_same_id(leader, node->data.end))
 		return true;
 	return !sim.profile.may_remove_data &&
-		(!sim.profile.use_pg_rewind || node->data.rewind_failed_of == primary + 1);
+		(!sim.profile.use_pg_rewind || node->data.rewind_failed_of == primary + 1 ||
+		 has_same_id(leader, node->data.end));
 }
 
 /*

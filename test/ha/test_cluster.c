@@ -429,6 +429,7 @@ do_task(int n, const HaAction *action)
 			{
 				end_of_wal += 100;
 				postgres->checkpoint_lsn = input.task.lsn = end_of_wal;
+				postgres->checkpoint_timeline = postgres->timeline;
 				for (int other = 0; other < NODES; other++)
 					tell_postgres(other);
 			}
@@ -440,6 +441,7 @@ do_task(int n, const HaAction *action)
 			break;
 		case HA_TASK_CRASH_RECOVERY:
 			postgres->control_state = HA_CONTROL_SHUTDOWNED;
+			postgres->checkpoint_timeline = postgres->timeline;
 			break;
 		case HA_TASK_WAL_END:
 			input.task.lsn = end_of_wal;

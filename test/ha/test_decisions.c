@@ -1275,6 +1275,30 @@ diverge(void)
 }
 
 static void
+diverged_outage(void)
+{
+	diverge();
+	end_task(HA_TASK_FAILED, 0, 0);
+	forget();
+	tell_reachable(false);
+	tick(HA_TASK_RETRY_MIN_MS);
+	tick(10000);
+	assert_int_equal(count(HA_START_TASK), 0);
+}
+
+static void
+diverged_leaderless(void)
+{
+	diverge();
+	end_task(HA_TASK_FAILED, 0, 0);
+	forget();
+	set_key("leader", NULL);
+	tell_view();
+	tick(HA_TASK_RETRY_MIN_MS);
+	assert_int_equal(count(HA_START_TASK), 0);
+}
+
+static void
 rewind_after_checkpoint(void)
 {
 	create(HA_HOME_SUPERVISOR);
@@ -1823,6 +1847,110 @@ promotion_lost(void)
 	last(HA_YIELD);
 }
 
+/* A former primary that was started as a standby while the store was silent. */
+static void
+come_back_uncompared(const char *promotions, const char *leader)
+{
+	create(HA_HOME_SUPERVISOR);
+	be_stopped(HA_CONTROL_SHUTDOWNED);
+	postgres.timeline = postgres.checkpoint_timeline = postgres.newest_timeline = 2;
+	tell_settings();
+	tell_postgres();
+	tell_reachable(false);
+	tick(10000);
+	assert_string_equal(expect_task(HA_TASK_START_STANDBY)->member, "");
+	be_standby();
+	postgres.upstream_host[0] = '\0';
+	postgres.timeline = postgres.checkpoint_timeline = postgres.newest_timeline = 2;
+	tell_postgres();
+	end_task(HA_TASK_OK, 0, 0);
+	forget();
+	set_key("leader", "node2");
+	set_key("promotions", promotions);
+	set_member("node2", leader);
+	tell_view();
+	tell_reachable(true);
+	assert_int_equal(count(HA_FOLLOW), 0);
+	tick(1);
+}
+
+static void
+compare_first(void)
+{
+	come_back_uncompared(NULL, ",\"timeline\":3");
+	assert_int_equal(count(HA_FOLLOW), 0);
+	/* back to the rule: the check is made, and is over */
+	assert_string_equal(expect_task(HA_TASK_CHECK_DIVERGENCE)->member, "node2");
+	end_task(HA_TASK_OK, HA_DIVERGENCE_NONE, 0);
+	tick(200);
+	assert_string_equal(last(HA_FOLLOW)->member, "node2");
+	create(HA_HOME_WORKER);
+	be_standby();
+	node->is_uncompared = true;
+	node->primary_timeline = 2;
+	set_key("leader", "node2");
+	set_member("node2", "");
+	tell_all();
+}
+
+static void
+compare_later(void)
+{
+	come_back_uncompared(NULL, ",\"timeline\":3");
+	end_task(HA_TASK_FAILED, 0, 0);
+	assert_int_equal(count(HA_FOLLOW), 0);
+}
+
+/*
+ * Ids and positions fit, but both were promoted to the same timeline: by the
+ * key "promotions", or because the leader is on it.
+ */
+static void
+two_primaries_on_one_timeline_have_diverged(void **state)
+{
+	(void) state;
+	come_back_uncompared("{\"2\":{\"name\":\"node3\",\"from\":1,\"lsn\":83886080}}", ",\"timeline\":3");
+	expect_task(HA_TASK_CHECK_DIVERGENCE);
+	end_task(HA_TASK_OK, HA_DIVERGENCE_NONE, 0);
+	assert_int_equal(expect_task(HA_TASK_STOP)->stop_mode, HA_STOP_FAST);
+	assert_true(node->has_rewind_failed);
+	assert_int_equal(count(HA_FOLLOW), 0);
+
+	come_back_uncompared(NULL, ",\"role\":\"primary\",\"timeline\":2");
+	expect_task(HA_TASK_CHECK_DIVERGENCE);
+	end_task(HA_TASK_OK, HA_DIVERGENCE_NONE, 0);
+	expect_task(HA_TASK_STOP);
+
+	/* the leader's key is older than its promotion: ask again */
+	come_back_uncompared(NULL, ",\"timeline\":2");
+	expect_task(HA_TASK_CHECK_DIVERGENCE);
+	end_task(HA_TASK_OK, HA_DIVERGENCE_NONE, 0);
+	expect_rule("compare-later");
+
+	/* its own promotion */
+	come_back_uncompared("{\"2\":{\"name\":\"node1\",\"from\":1,\"lsn\":83886080}}", ",\"timeline\":3");
+	expect_task(HA_TASK_CHECK_DIVERGENCE);
+	end_task(HA_TASK_OK, HA_DIVERGENCE_NONE, 0);
+	tick(200);
+	assert_string_equal(last(HA_FOLLOW)->member, "node2");
+}
+
+/* The other home must know, too. */
+static void
+uncompared_is_handed_on(void **state)
+{
+	char	   *saved;
+
+	(void) state;
+	come_back_uncompared(NULL, ",\"timeline\":3");
+	saved = ha_node_save(node);
+	create(HA_HOME_WORKER);
+	assert_true(ha_node_load(node, saved, now));
+	free(saved);
+	assert_true(node->is_uncompared);
+	assert_int_equal(node->primary_timeline, 2);
+}
+
 static void
 follow(void)
 {
@@ -1966,6 +2094,7 @@ static const struct
 	{"paused-leader-stopped", paused_leader_stopped},
 	{"paused-stopped", paused_stopped},
 	{"confirm-lease", confirm_lease_first},
+	{"diverged-outage", diverged_outage},
 	{"start-outage", start_outage},
 	{"start-failed", start_failed},
 	{"crashed-lossless", crashed_lossless},
@@ -1981,6 +2110,7 @@ static const struct
 	{"recover-crashed", recover_crashed},
 	{"check-former-primary", check_former_primary},
 	{"check-failed-start", check_failed_start},
+	{"diverged-leaderless", diverged_leaderless},
 	{"start-standby", start_standby},
 	{"nothing-to-do", nothing_to_do},
 	{"confirming-lease", confirming_lease},
@@ -2014,6 +2144,8 @@ static const struct
 	{"primary-without-lease-paused", primary_without_lease_paused},
 	{"demote", demote},
 	{"promotion-lost", promotion_lost},
+	{"compare-first", compare_first},
+	{"compare-later", compare_later},
 	{"follow", follow},
 	{"resume-replay", resume_replay},
 	{"repair", repair},
@@ -3265,6 +3397,8 @@ main(void)
 		TEST(failed_restart_is_said),
 		TEST(slow_restart_gives_the_lease_away),
 		TEST(rewind_is_tried_until_the_leader_answers),
+		TEST(two_primaries_on_one_timeline_have_diverged),
+		TEST(uncompared_is_handed_on),
 		TEST(names_of_other_scripts),
 		TEST(repair_ends_without_a_leader),
 		TEST(reinit_ends_without_a_leader),

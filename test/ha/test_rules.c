@@ -130,8 +130,9 @@ forbidden_decisions(void **state)
 		   "a start as primary under another leader");
 	forbid(ha_life_rules, HA_DO_INITDB, 0, F(BOOTSTRAPPING), "initdb without having won the bootstrap");
 	forbid(ha_life_rules, HA_DO_CLAIM_INITIALIZE, F(INITIALIZED), 0, "bootstrap of an existing cluster");
-	forbid(ha_life_rules, HA_DO_START_STANDBY, F(DIVERGED) | F(LEASE_OTHER), F(GOAL_RESTART) | F(LEASE_MINE) | F(STORE_SILENT),
+	forbid(ha_life_rules, HA_DO_START_STANDBY, F(DIVERGED) | F(LEASE_OTHER), F(GOAL_RESTART) | F(LEASE_MINE),
 		   "start of a diverged directory");
+	forbid(ha_follower_rules, HA_DO_FOLLOW, F(WAS_PRIMARY), 0, "a former primary follows without a comparison");
 }
 
 int
