@@ -108,6 +108,8 @@ const HaRule ha_life_rules[] = {
 	"no candidate has all of the WAL: handing over would lose writes"},
 	{"follow-successor", F(GOAL_SWITCHOVER) | F(STOPPED) | F(PAUSED), F(LEASE_MINE) | F(DIVERGED), HA_DO_START_STANDBY,
 	"leadership was handed over; the pause does not keep the server down"},
+	{"release-for-reinit", F(GOAL_REINIT) | F(STOPPED) | F(LEASE_MINE), 0, HA_DO_RELEASE,
+	"this member leads but is to be reinitialized from another leader"},
 	{"remove-for-reinit", F(GOAL_REINIT) | F(STOPPED) | F(LEASE_OTHER), 0, HA_DO_REMOVE_DATA,
 	"this member is to be reinitialized"},
 	{"reinit-wait", F(GOAL_REINIT) | F(STOPPED), 0, HA_DO_WAIT,

@@ -24,6 +24,11 @@
 /* The reason in a file that history_file_place() made; tells it from a real one. */
 #define PLACED_REASON		"timeline id taken by another promotion (patroni)"
 
+/* More timelines than that between a checkpoint and the newest are no gap of ours. */
+#define BRIDGE_MAX			1000
+/* Before any position: the first WAL of a cluster comes later. */
+#define BRIDGE_LSN			1
+
 static bool
 history_path(const char *data_directory, uint32_t timeline, char path[PATH_MAX])
 {
@@ -202,24 +207,56 @@ newest_segment(DIR *dir, uint32_t from)
 	return from;
 }
 
+/* Did history_file_place() make it?  Of a copy, too. */
+static bool
+is_placed(const char *path)
+{
+	size_t		length;
+	char	   *text = file_read(path, HISTORY_FILE_MAX, &length);
+	char	   *last;
+	bool		is_ours;
+
+	if (text == NULL)
+		return false;
+	if (length > 0 && text[length - 1] == '\n')
+		text[length - 1] = '\0';
+	last = strrchr(text, '\n');
+	is_ours = strstr(last == NULL ? text : last, PLACED_REASON) != NULL;
+	free(text);
+	return is_ours;
+}
+
+/* The timeline of a history file, and its path; 0: it is none. */
+static uint32_t
+timeline_of_history(const char *directory, const char *name, char path[PATH_MAX])
+{
+	if (strlen(name) != 16 || strcmp(name + 8, ".history") != 0 ||
+		!path_join(path, PATH_MAX, directory, name))
+		return 0;
+	return timeline_of_name(name);
+}
+
 /*
- * Take away what history_file_place() made, there or on the server it was
+ * Take away what history_file_place() made, here or on the server it was
  * fetched from.  Called before following an upstream: the walreceiver does not
  * fetch a history file that is there.
  *
- * Those of timelines older than the newest with WAL here stay.  They hide
- * nothing, as that WAL comes from past them, but they are links of a chain: a
- * server that starts from a checkpoint of timeline 1 looks for 00000002.history,
- * then for 00000003.history, and ends at the first that is not there.  With
- * WAL, or a minimum recovery point, of timeline 3 it would not start any more.
+ * Those of timelines older than the newest with WAL or a real history file
+ * here stay.  They hide nothing, as we come, or go, past them, but they are
+ * links of a chain: a server that starts from a checkpoint of timeline 1 looks
+ * for 00000002.history, then for 00000003.history, and ends at the first that
+ * is not there.  With a minimum recovery point on timeline 3 it would not start
+ * any more.
  */
 void
 history_files_remove_placed(const char *data_directory)
 {
 	char		directory[PATH_MAX];
+	char		path[PATH_MAX];
 	DIR		   *dir;
 	struct dirent *entry;
 	uint32_t	from;
+	uint32_t	timeline;
 
 	if (!path_join(directory, sizeof(directory), data_directory, "pg_wal"))
 		return;
@@ -229,24 +266,16 @@ history_files_remove_placed(const char *data_directory)
 	from = newest_segment(dir, 0);
 	while ((entry = readdir(dir)) != NULL)
 	{
-		size_t		length = strlen(entry->d_name);
-		char		path[PATH_MAX];
-		char	   *text;
-		char	   *last;
-
-		if (length != 16 || strcmp(entry->d_name + 8, ".history") != 0 ||
-			timeline_of_name(entry->d_name) < from ||
-			!path_join(path, sizeof(path), directory, entry->d_name))
-			continue;
-		text = file_read(path, HISTORY_FILE_MAX, &length);
-		if (text == NULL)
-			continue;
-		if (length > 0 && text[length - 1] == '\n')
-			text[length - 1] = '\0';
-		last = strrchr(text, '\n');
-		if (strstr(last == NULL ? text : last, PLACED_REASON) != NULL)
+		timeline = timeline_of_history(directory, entry->d_name, path);
+		if (timeline > from && !is_placed(path))
+			from = timeline;
+	}
+	rewinddir(dir);
+	while ((entry = readdir(dir)) != NULL)
+	{
+		timeline = timeline_of_history(directory, entry->d_name, path);
+		if (timeline != 0 && timeline >= from && is_placed(path))
 			unlink(path);
-		free(text);
 	}
 	closedir(dir);
 }
@@ -280,10 +309,45 @@ history_files_remove_unused(const char *data_directory, uint32_t from)
 	{
 		char		path[PATH_MAX];
 
-		if (strlen(entry->d_name) == 16 && strcmp(entry->d_name + 8, ".history") == 0 &&
-			timeline_of_name(entry->d_name) > from &&
-			path_join(path, sizeof(path), directory, entry->d_name))
+		if (timeline_of_history(directory, entry->d_name, path) > from)
 			unlink(path);
 	}
 	closedir(dir);
+}
+
+/*
+ * Before a standby is started, after the above: let the server find its way
+ * from the timeline of its checkpoint to the newest there is a history file of.
+ * Where an id in between was left out (another promotion took it) and its
+ * placed file did not come along, as with pg_basebackup from a standby, the
+ * server would not look any further.
+ */
+bool
+history_files_bridge(const char *data_directory, uint32_t from, Error *error)
+{
+	char		directory[PATH_MAX];
+	char		path[PATH_MAX];
+	DIR		   *dir;
+	struct dirent *entry;
+	uint32_t	newest = 0;
+	bool		ok = true;
+
+	if (!path_join(directory, sizeof(directory), data_directory, "pg_wal"))
+		return error_set(error, "data directory name is too long");
+	dir = opendir(directory);
+	if (dir == NULL)
+		return error_set(error, "could not open directory \"%s\": %s", directory, strerror(errno));
+	while ((entry = readdir(dir)) != NULL)
+	{
+		uint32_t	timeline = timeline_of_history(directory, entry->d_name, path);
+
+		if (timeline > newest)
+			newest = timeline;
+	}
+	closedir(dir);
+	if (from == 0 || newest <= from || newest - from > BRIDGE_MAX)
+		return true;
+	for (uint32_t id = from + 1; ok && id < newest; id++)
+		ok = history_file_place(data_directory, id, from, BRIDGE_LSN, error);
+	return ok;
 }

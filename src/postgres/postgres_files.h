@@ -85,11 +85,13 @@ extern void data_mark_clear(const char *data_directory);
 
 /* History files we placed ourselves to mark an id as taken; before following
  * an upstream they must go, or they would hide the real ones; not those older
- * than the newest WAL here. */
+ * than the newest WAL or real history file here. */
 extern void history_files_remove_placed(const char *data_directory);
 /* Those of timelines above "from" that have no WAL here: a standby must not be
  * started with them. */
 extern void history_files_remove_unused(const char *data_directory, uint32_t from);
+/* Close the gaps between "from" and the newest, at which a server would stop looking. */
+extern bool history_files_bridge(const char *data_directory, uint32_t from, Error *error) MUST_CHECK;
 extern int	history_parse(const char *text, TimelineHistory *entries, int max);	/* -1: bad */
 
 /* --- connection strings --- */

@@ -83,6 +83,9 @@ sim_history_remove_placed(SimData *data)
 	int			kept = 0;
 
 	for (int i = 0; i < data->n_history; i++)
+		if (!data->history[i].is_placed && data->history[i].timeline > from)
+			from = data->history[i].timeline;
+	for (int i = 0; i < data->n_history; i++)
 		if (!data->history[i].is_placed || data->history[i].timeline < from)
 			data->history[kept++] = data->history[i];
 	data->n_history = kept;
@@ -99,6 +102,19 @@ sim_history_remove_unused(SimData *data)
 		if (data->history[i].timeline <= from)
 			data->history[kept++] = data->history[i];
 	data->n_history = kept;
+}
+
+/* As after that: history_files_bridge(). */
+void
+sim_history_bridge(SimData *data)
+{
+	uint32_t	newest = 0;
+
+	for (int i = 0; i < data->n_history; i++)
+		if (data->history[i].timeline > newest)
+			newest = data->history[i].timeline;
+	for (uint32_t id = data->checkpoint_timeline + 1; id < newest; id++)
+		sim_history_add(data, id, data->checkpoint_timeline, 0, true);
 }
 
 /* As PostgreSQL's findNewestTimeLine(): the unbroken run of files. */

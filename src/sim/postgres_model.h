@@ -21,6 +21,7 @@ extern bool sim_wal_is_owner(int node, SimPosition position);
 extern const SimHistoryFile *sim_history_find(const SimData *data, uint32_t timeline);
 extern void sim_history_remove_placed(SimData *data);
 extern void sim_history_remove_unused(SimData *data);
+extern void sim_history_bridge(SimData *data);
 extern bool sim_history_fork(const SimData *data, uint32_t timeline, uint32_t ancestor, Lsn *fork_lsn);
 extern int	sim_history_list(const SimData *data, uint32_t timeline, TimelineHistory *entries, int max);
 extern uint32_t sim_newest_after(const SimData *data, uint32_t timeline);

@@ -165,6 +165,14 @@ end_basebackup(int node, int64_t serial, void *owned)
 		return;
 	}
 	from = &sim.node[self->task.source].data;
+	if (!sim.node[self->task.source].server.is_in_recovery &&
+		from->checkpoint_timeline != sim.node[self->task.source].server.timeline)
+	{
+		/* a copy of a primary begins with a checkpoint of its own */
+		sim_server_checkpoint(self->task.source);
+		work_later(node, SIM_MS(50), SIM_MS(500), end_basebackup);
+		return;
+	}
 	sim_data_clear(node);
 	data->state = HA_DATA_PRESENT;
 	data->system_identifier = from->system_identifier;
@@ -229,7 +237,10 @@ begin_start(int node, int64_t serial, void *owned)
 			return;
 		}
 		if (is_standby && self->kind == SIM_OURS)
+		{
 			sim_history_remove_unused(&self->data);
+			sim_history_bridge(&self->data);
+		}
 		if (is_standby)
 			sim_server_follow(node, task->source, task->source >= 0 ? task->slot : "");
 		task->is_waiting = true;

@@ -673,16 +673,21 @@ work_basebackup(Work *work)
 
 /* --- becoming the postmaster --- */
 
-/* A standby must not take a timeline for its own of which it has no WAL. */
-static void
-forget_unused_timelines(const char *data_dir)
+/*
+ * A standby must not take a timeline for its own of which it has no WAL, and
+ * must find the way to those of which it has.
+ */
+static bool
+prepare_timelines(const char *data_dir, Error *error)
 {
 	ControlFile control;
 
-	if (control_file_load(data_dir, &control, NULL))
-		history_files_remove_unused(data_dir,
-									control.minimum_recovery_timeline > control.checkpoint_timeline ?
-									control.minimum_recovery_timeline : control.checkpoint_timeline);
+	if (!control_file_load(data_dir, &control, NULL))
+		return true;			/* the server will say what is wrong with it */
+	history_files_remove_unused(data_dir,
+								control.minimum_recovery_timeline > control.checkpoint_timeline ?
+								control.minimum_recovery_timeline : control.checkpoint_timeline);
+	return history_files_bridge(data_dir, control.checkpoint_timeline, error);
 }
 
 static void
@@ -705,9 +710,8 @@ work_start(Work *work, bool is_standby, char *const *arguments)
 	if (mark == DATA_MARK_CLONE)
 		leave(work, HA_TASK_IMPOSSIBLE, "the data directory holds an unfinished clone");
 	config_problems_init(&problems);
-	if (is_standby)
-		forget_unused_timelines(settings->data_dir);
-	if (!write_configuration(work, is_standby, &error) ||
+	if ((is_standby && !prepare_timelines(settings->data_dir, &error)) ||
+		!write_configuration(work, is_standby, &error) ||
 		!server_parameters(settings, version_num(settings), is_standby, &command_line, &config_file,
 						   &problems, &error) ||
 		!conf_path(settings, path, sizeof(path)))

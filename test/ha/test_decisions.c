@@ -1058,6 +1058,19 @@ reinitialize(void)
 	tell_postgres();
 }
 
+/* A confirmation sent with an outdated view has made the leader key. */
+static void
+release_for_reinit(void)
+{
+	reinitialize();
+	end_task(HA_TASK_OK, 0, 0);
+	set_key("leader", "node1");
+	tell_view();
+	confirm_lease();
+	last(HA_RELEASE);
+	assert_int_equal(count(HA_START_TASK), 0);
+}
+
 static void
 remove_for_reinit(void)
 {
@@ -2086,6 +2099,7 @@ static const struct
 	{"hand-over", hand_over},
 	{"handover-failed", handover_failed},
 	{"follow-successor", follow_successor},
+	{"release-for-reinit", release_for_reinit},
 	{"remove-for-reinit", remove_for_reinit},
 	{"reinit-wait", reinit_wait},
 	{"restart-leader", restart_leader},

@@ -111,7 +111,39 @@ placed_files_go(void **state)
 	assert_true(is_there("00000003.history"));
 	assert_false(is_there("00000004.history"));
 	assert_int_equal(history_newest_timeline(directory, 1), 3);
+	/* as before the first WAL of 6 comes: its history has been fetched */
+	assert_true(history_file_place(directory, 5, 3, 0x3000028, &error));
+	put("00000006.history");
+	assert_true(history_file_place(directory, 7, 3, 0x3000028, &error));
+	history_files_remove_placed(directory);
+	assert_true(is_there("00000005.history"));
+	assert_true(is_there("00000006.history"));
+	assert_false(is_there("00000007.history"));
 	history_files_remove_placed("/nowhere");
+}
+
+static void
+gaps_are_bridged(void **state)
+{
+	Error		error;
+
+	(void) state;
+	put("000000010000000000000003");
+	put("000000050000000000000003");
+	put("00000003.history");
+	put("00000005.history");
+	assert_int_equal(history_newest_timeline(directory, 1), 1);
+	assert_true(history_files_bridge(directory, 1, &error));
+	assert_int_equal(history_newest_timeline(directory, 1), 5);
+	assert_false(is_there("00000001.history"));
+	assert_false(is_there("00000006.history"));
+	/* and they are not taken away again before it follows */
+	history_files_remove_placed(directory);
+	assert_int_equal(history_newest_timeline(directory, 1), 5);
+	put("000F0000.history");
+	assert_true(history_files_bridge(directory, 1, &error));
+	assert_false(is_there("00000006.history"));
+	assert_false(history_files_bridge("/nowhere", 1, &error));
 }
 
 int
@@ -119,6 +151,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(unused_files_go, make_directory, remove_directory),
+		cmocka_unit_test_setup_teardown(gaps_are_bridged, make_directory, remove_directory),
 		cmocka_unit_test_setup_teardown(placed_files_go, make_directory, remove_directory),
 	};
 
