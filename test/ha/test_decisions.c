@@ -1063,12 +1063,12 @@ static void
 release_for_reinit(void)
 {
 	reinitialize();
-	end_task(HA_TASK_OK, 0, 0);
-	set_key("leader", "node1");
+	set_key("leader", NULL);
 	tell_view();
+	end_task(HA_TASK_OK, 0, 0);
 	confirm_lease();
 	last(HA_RELEASE);
-	assert_int_equal(count(HA_START_TASK), 0);
+	assert_int_equal(last(HA_START_TASK)->task, HA_TASK_STOP);
 }
 
 static void
