@@ -39,12 +39,14 @@ is($cluster->key('leader'), undef, 'nobody leads');
 $_->start for $cluster->nodes;
 check('stopped in order');
 
-# --- the leader first: the next one takes over, and so on ---
+# --- the leader first: the next one takes over, and so on; once it is followed,
+# for who has not followed is on an older timeline and does not take over ---
 
 $writer = $cluster->writer;
 for my $node (1 .. 2)
 {
 	$leader = $cluster->wait_for_leader;
+	$cluster->wait_until_streaming;
 	is($leader->stop, 0, "leader $leader->{name} stops");
 }
 $leader = $cluster->wait_for('the last one leads', sub { $cluster->leader });
