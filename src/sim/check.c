@@ -483,7 +483,8 @@ sim_check_promotion(int number, int branch)
 /*
  * S7: a data directory is about to lose everything beyond "kept" (lsn 0: all).
  * What it holds of acknowledged writes that are not lost is durable in
- * another member's data directory too.
+ * another member's data directory too.  And a whole directory goes only when the
+ * configuration allows it, or a person asked for a new copy.
  */
 void
 sim_check_destroy(int number, SimPosition kept)
@@ -492,6 +493,8 @@ sim_check_destroy(int number, SimPosition kept)
 
 	if (node->data.state != HA_DATA_PRESENT || node->data.end.lsn == 0)
 		return;
+	if (kept.lsn == 0 && !sim.profile.may_remove_data && !node->may_be_cloned)
+		sim_fail("S7 %s removes its data directory, which nobody has allowed", name_of(number));
 	for (int i = sim.n_writes - 1; i >= 0; i--)
 	{
 		const SimWrite *write = &sim.write[i];

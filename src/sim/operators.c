@@ -149,6 +149,9 @@ strike_member(SimFault fault, int node)
 	{
 		command.force = sim_chance(300);
 		command.from_leader = sim_chance(300);
+		for (int i = 0; i < sim.n_nodes; i++)
+			if (command.member[0] == '\0' ? i == node : strcmp(command.member, sim.node[i].name) == 0)
+				sim.node[i].may_be_cloned = true;
 	}
 	give(node, &command);
 }

@@ -357,6 +357,7 @@ typedef struct SimNode
 	int			disk_slowness;	/* 1 = normal; factor of everything on disk */
 	int			task_failure;	/* per mille of tasks that fail */
 	bool		was_promoted_by_hand;
+	bool		may_be_cloned;	/* a person asked to reinitialize it */
 	int64_t		repaired_us;	/* when a person repaired its data directory; 0 never */
 	SimTask		task;
 } SimNode;
