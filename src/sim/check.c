@@ -889,11 +889,22 @@ sim_check_peace(void)
 	}
 }
 
-/* The run is over: L2 for all that is left, L3 as a whole. */
+/*
+ * The run is over: L2 for all that is left, L3 as a whole, and of S1 that no
+ * fence stayed as the pause had it.
+ */
 void
 sim_check_end(void)
 {
 	look_at_commands();
+	for (int n = 0; n < sim.n_nodes; n++)
+	{
+		const SimNode *node = &sim.node[n];
+
+		if (!sim_config_is_paused() && node->is_member && node->kind == SIM_OURS && node->page != NULL &&
+			node->server.state == HA_SERVER_RUNNING && !node->server.is_in_recovery && is_fence_never(node))
+			sim_fail("S1 the fence of %s has no deadline, and the cluster is not paused", name_of(n));
+	}
 	if (!sim.profile.has_faults && writable_primary() < 0)
 		sim_fail("L3 the primary is gone without any fault");
 }
