@@ -42,9 +42,12 @@ typedef enum DcsOperation
 	/*
 	 * Extend the node's session (granting one if there is none) and, if
 	 * "key" is not NULL, make sure that the leader key still holds "value"
-	 * under this session: no write at all if the cached key says so, else the
-	 * repair transaction of dcs-layout.md 4.3.1.  LOST_RACE: the session is
-	 * gone (reply.session_lost) or somebody else owns the key.
+	 * under this session: no write at all if the cached key says so and is
+	 * not older than "version", else the repair transaction of dcs-layout.md
+	 * 4.3.1.  Version 0: the caller does not know the key to be its own; the
+	 * store is asked in any case, and an absent key is not written.
+	 * LOST_RACE: the session is gone (reply.session_lost), somebody else owns
+	 * the key, or it is gone and was not known to be ours.
 	 */
 	DCS_RENEW,
 	DCS_ACQUIRE_LEADER,			/* create "leader" = value under the session if absent */
@@ -63,7 +66,7 @@ typedef struct DcsRequest
 	DcsOperation operation;
 	const char *key;			/* relative: "config"; copied by dcs_submit() */
 	const char *value;			/* copied by dcs_submit() */
-	uint64_t	version;		/* 0 = unconditional */
+	uint64_t	version;		/* 0 = unconditional; of DCS_RENEW see there */
 	int			timeout_ms;		/* bound of the wait; 0 = retry_timeout */
 } DcsRequest;
 

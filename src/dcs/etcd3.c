@@ -1010,7 +1010,12 @@ operation_leader_step(DcsPending *pending)
 		operation_end(pending, DCS_DONE, 0, NULL);
 		return;
 	}
-	if (etcd->watch_state == WATCH_HEALTHY && leader != NULL)
+	/*
+	 * The cache may lag behind what the caller, or the other home, has heard: it
+	 * counts when it knows of the key that the caller means.
+	 */
+	if (etcd->watch_state == WATCH_HEALTHY && leader != NULL && request->version != 0 &&
+		leader->version >= request->version)
 	{
 		if (strcmp(leader->value, request->value) != 0)
 		{
@@ -1026,7 +1031,9 @@ operation_leader_step(DcsPending *pending)
 	/* Running it twice gives the same: it may be repeated. */
 	snprintf(operation->session, sizeof(operation->session), "%s", etcd->dcs->session);
 	operation_call(pending, "/kv/txn",
-				   etcd3_body_repair(etcd->leader_key, request->value, etcd->dcs->session),
+				   request->version != 0 ?
+				   etcd3_body_repair(etcd->leader_key, request->value, etcd->dcs->session) :
+				   etcd3_body_confirm(etcd->leader_key, request->value, etcd->dcs->session),
 				   true, repair_done);
 }
 

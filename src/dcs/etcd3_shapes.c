@@ -179,6 +179,15 @@ etcd3_body_repair(const char *key, const char *value, const char *lease)
 						  "success", "request_put", put(key, value, lease)));
 }
 
+/* Put the leader key under our lease if it is ours. */
+char *
+etcd3_body_confirm(const char *key, const char *value, const char *lease)
+{
+	return dump(json_pack("{s:[o],s:[{s:o}]}",
+						  "compare", compare_value(key, value),
+						  "success", "request_put", put(key, value, lease)));
+}
+
 char *
 etcd3_body_grant(int64_t ttl_s)
 {

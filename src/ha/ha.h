@@ -326,7 +326,8 @@ typedef struct HaInput
 typedef enum HaActionKind
 {
 	/* the store; .request_id comes back in HA_INPUT_REPLY */
-	HA_RENEW,					/* .value = own name when the leader key is ours, else "" */
+	HA_RENEW,					/* .value = own name when the leader key is ours, else "";
+								 * .version of the key, 0 = it is to be confirmed */
 	HA_ACQUIRE,					/* .value = own name */
 	HA_RELEASE,					/* .value = own name */
 	HA_PUT_MEMBER,				/* .text */

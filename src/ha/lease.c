@@ -13,7 +13,10 @@
  *      lease counts as given away from the moment the release is sent.  A
  *      release whose end is unknown may still happen at any time: it is sent
  *      again until the store gives a definite answer.
- *  (5) An acquired lease opens the fence only once the store has been read up
+ *  (5) A leader key that names us is ours only when the store itself says so: the
+ *      view of this home may be older than what the other home, or a refused
+ *      renewal, has found out.
+ *  (6) An acquired lease opens the fence only once the store has been read up
  *      to the acquisition: see ha_sees_lease().
  *
  * Sources: etcd "lease keepalive" (the TTL restarts when the leader of the
@@ -208,6 +211,8 @@ ha_keep_lease(HaNode *node)
 			node->is_renewing_lease = node->has_lease || is_unsure;
 			if (node->is_renewing_lease)
 				ha_name_copy(action->value, sizeof(action->value), node->settings.name);
+			/* a view that names us may be old news: then the store itself is asked */
+			action->version = node->has_lease ? node->lease_version : 0;
 			shorten_lease(node);
 			/* a short bound, so that a dead connection leaves time to try again */
 			action->timeout_ms = (int) (node->settings.ttl_ms / 6);

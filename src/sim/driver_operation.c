@@ -258,7 +258,12 @@ operation_leader_step(DcsPending *pending)
 		operation_end(pending, DCS_DONE, 0, NULL);
 		return;
 	}
-	if (driver->watch_state == WATCH_HEALTHY && leader != NULL)
+	/*
+	 * The cache may lag behind what the caller, or the other home, has heard: it
+	 * counts when it knows of the key that the caller means.
+	 */
+	if (driver->watch_state == WATCH_HEALTHY && leader != NULL && request->version != 0 &&
+		leader->version >= request->version)
 	{
 		if (strcmp(leader->value, request->value) != 0)
 		{
@@ -273,7 +278,8 @@ operation_leader_step(DcsPending *pending)
 	}
 	snprintf(operation->session, sizeof(operation->session), "%s", driver->dcs->session);
 	operation_call(pending,
-				   driver_request(driver, SIM_REPAIR, "leader", request->value, operation->session),
+				   driver_request(driver, request->version != 0 ? SIM_REPAIR : SIM_CONFIRM, "leader",
+								  request->value, operation->session),
 				   true, repair_done);
 }
 

@@ -541,6 +541,8 @@ compare(const SimRequest *request, const SimKey *key)
 				key->created <= request->version;
 		case SIM_REPAIR:
 			return key == NULL || strcmp(key->value, request->value) == 0;
+		case SIM_CONFIRM:
+			return key != NULL && strcmp(key->value, request->value) == 0;
 		default:
 			return true;
 	}

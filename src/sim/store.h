@@ -26,6 +26,7 @@ typedef enum SimRequestKind
 	SIM_PUT_VERSION,
 	SIM_CREATE,
 	SIM_REPAIR,					/* put if the value is ours or the key is absent */
+	SIM_CONFIRM,				/* put if the value is ours */
 	SIM_DELETE,
 	SIM_DELETE_VERSION,
 	SIM_DELETE_VALUE,

@@ -323,9 +323,12 @@ test_basics(DcsConfig *config)
 	ok(request(a, DCS_ACQUIRE_LEADER, NULL, "a", 0, 0) == DCS_DONE, "acquire finds its own write");
 	version = view_of(a)->leader_version;
 	start_ms = clock_now_ms();
-	ok(request(a, DCS_RENEW, "leader", "a", 0, 0) == DCS_DONE && !a->reply.session_lost &&
+	ok(request(a, DCS_RENEW, "leader", "a", version, 0) == DCS_DONE && !a->reply.session_lost &&
 	   a->reply.sent_at_ms >= start_ms && a->reply.sent_at_ms <= clock_now_ms(), "renew");
 	ok(view_of(a)->leader_version == version, "renewing did not write");
+	ok(request(a, DCS_RENEW, "leader", "a", 0, 0) == DCS_DONE &&
+	   view_of(a)->leader_version == a->reply.version && a->reply.version > version,
+	   "a key that is not known to be ours is confirmed by the store");
 	ok(request(b, DCS_RENEW, "leader", "b", 0, 0) == DCS_LOST_RACE && !b->reply.session_lost,
 	   "renew by another loses");
 	ok(request(a, DCS_CREATE, "initialize", "", 0, 0) == DCS_DONE, "create");
@@ -344,6 +347,9 @@ test_basics(DcsConfig *config)
 	ok(request(b, DCS_RELEASE_LEADER, NULL, "b", 0, 0) == DCS_LOST_RACE, "release by another loses");
 	ok(request(a, DCS_RELEASE_LEADER, NULL, "a", 0, 0) == DCS_DONE &&
 	   UNTIL(!view_of(b)->has_leader, 1000), "release is seen by the watcher");
+	ok(request(a, DCS_RENEW, "leader", "a", 0, 0) == DCS_LOST_RACE && !a->reply.session_lost &&
+	   !etcdctl("get --print-value-only /service/batman/leader | grep -x a"),
+	   "a key that is not known to be ours is not made anew");
 
 	/* hand-over of the session, and another ttl */
 	ok(request(a, DCS_ACQUIRE_LEADER, NULL, "a", 0, 0) == DCS_DONE, "acquire again");

@@ -34,6 +34,9 @@ bodies(void **state)
 			"\"success\":[{\"request_put\":{\"key\":" K ",\"value\":\"bm9kZTE=\",\"lease\":\"" LEASE "\"}}],"
 			"\"failure\":[{\"request_txn\":{\"compare\":[{\"key\":" K ",\"target\":\"CREATE\",\"create_revision\":\"0\"}],"
 			"\"success\":[{\"request_put\":{\"key\":" K ",\"value\":\"bm9kZTE=\",\"lease\":\"" LEASE "\"}}]}}]}");
+	body_is(etcd3_body_confirm(LEADER, "node1", LEASE),
+			"{\"compare\":[{\"key\":" K ",\"target\":\"VALUE\",\"value\":\"bm9kZTE=\"}],"
+			"\"success\":[{\"request_put\":{\"key\":" K ",\"value\":\"bm9kZTE=\",\"lease\":\"" LEASE "\"}}]}");
 	body_is(etcd3_body_range("/service/batman/", "/service/batman0", true),
 			"{\"key\":\"L3NlcnZpY2UvYmF0bWFuLw==\",\"range_end\":\"L3NlcnZpY2UvYmF0bWFuMA==\",\"serializable\":true}");
 	body_is(etcd3_body_range(LEADER, NULL, false), "{\"key\":" K ",\"serializable\":false}");
