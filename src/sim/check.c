@@ -428,8 +428,8 @@ sim_check_promotion(int number, int branch)
 
 	if (number < 0 || number >= SIM_NODES_MAX)
 		return;
-	/* an order by hand that came to nothing excuses no later promotion under the lease */
-	is_by_hand = node->was_promoted_by_hand && sim_store_leader() != number;
+	/* also of a node whose name is still in the leader key: no home has asked for it */
+	is_by_hand = node->was_promoted_by_hand;
 	node->was_promoted_by_hand = false;
 	sim_note(number, "promoted", made->timeline, made->fork_lsn);
 	if (node->kind == SIM_PATRONI && !is_by_hand)

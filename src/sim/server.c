@@ -444,27 +444,33 @@ promotion_done(int node, int64_t number, void *owned)
 }
 
 static void
-promotion_begins(int node, int64_t number, void *owned)
+promotion_begins(int node, int64_t is_by_hand, void *owned)
 {
 	SimServer  *server = &sim.node[node].server;
 	int64_t		delay_us;
 
-	(void) number;
 	(void) owned;
 	if (server->state != HA_SERVER_RUNNING || !server->is_in_recovery || server->is_promoting ||
 		server->is_told_to_stop)
 		return;
 	server->is_promoting = true;
+	sim.node[node].was_promoted_by_hand = is_by_hand != 0;	/* whose signal came first */
 	sim_stream_end(node);
 	delay_us = sim_disk_us(node, sim_between(SIM_MS(10), SIM_MS(60)));
 	sim_later_in(node, SIM_SERVER, delay_us, promotion_done, 0, NULL);
+}
+
+static void
+send_promotion(int node, bool is_by_hand)
+{
+	sim_later_in(node, SIM_SERVER, sim_between(100, 1000), promotion_begins, is_by_hand, NULL);
 }
 
 /* pg_promote: a signal first, then it takes its time. */
 void
 sim_server_promote(int node)
 {
-	sim_later_in(node, SIM_SERVER, sim_between(100, 1000), promotion_begins, 0, NULL);
+	send_promotion(node, false);
 }
 
 /* An operator promotes by hand, whatever the cluster thinks. */
@@ -475,8 +481,7 @@ sim_server_promote_by_hand(int node)
 
 	if (server->state != HA_SERVER_RUNNING || !server->is_in_recovery)
 		return;
-	sim.node[node].was_promoted_by_hand = true;
-	sim_server_promote(node);
+	send_promotion(node, true);
 }
 
 /* --- follow --- */
