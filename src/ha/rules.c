@@ -247,7 +247,7 @@ const HaRule ha_follower_rules[] = {
 	{"resume-replay", F(REPLAY_PAUSED), F(PAUSED), HA_DO_RESUME_REPLAY,
 	"replay stopped because a parameter is smaller than on the primary"},
 	{"repair", F(STREAM_LOST), F(PAUSED), HA_DO_REPAIR,
-	"the server has not streamed from the leader for a while"},
+	"the server has not streamed from the leader for a while, or cannot"},
 	{"following", 0, 0, HA_DO_WAIT,
 	"another member leads and this one follows it"},
 };

@@ -100,9 +100,37 @@ ha_request_is_due(const HaNode *node)
 	return !node->settings.is_paused && node->wall_ms >= request->scheduled_at_ms;
 }
 
+/*
+ * Does the history of the cluster say that the leader's timeline left ours
+ * before our WAL ends?  Then there is nothing to stream, and it is better not
+ * to try: with the leader's history file, but without its WAL, the server would
+ * replay our timeline beyond that place if it were restarted after a crash of
+ * one of its processes.  A look at both timelines follows, and not at once again.
+ */
+static bool
+is_beyond_leader(HaNode *node)
+{
+	const ClusterView *view = &node->view;
+	uint32_t	own = ha_own_timeline(node);
+
+	if (!ha_is_running(node) || !node->postgres.is_in_recovery || !node->postgres.is_observed ||
+		node->postgres.is_streaming || ha_leader_member(node) == NULL ||
+		own == 0 || cluster_timeline(view) <= own)
+		return false;
+	for (int i = 0; i < view->n_history; i++)
+	{
+		if (view->history[i].timeline != own || ha_own_position(node) <= view->history[i].switch_lsn)
+			continue;
+		if (node->now_ms >= node->repair_next_ms)
+			return true;
+		ha_wake(node, node->repair_next_ms);
+	}
+	return false;
+}
+
 /* Does the configured upstream match the wanted one? */
 static bool
-follows_right(const HaNode *node)
+follows_right(HaNode *node)
 {
 	const Member *upstream = ha_upstream(node);
 	char		host[256];
@@ -111,6 +139,8 @@ follows_right(const HaNode *node)
 
 	if (upstream == NULL)
 		return true;			/* nobody better to follow: leave it */
+	if (is_beyond_leader(node))
+		return true;			/* it is compared first */
 	if (!member_host_port(upstream, host, &port))
 		return true;
 	if (node->settings.use_slots)
@@ -120,12 +150,14 @@ follows_right(const HaNode *node)
 		strcmp(slot, node->postgres.upstream_slot) == 0;
 }
 
-/* Has a standby that should stream not done so for a while? */
+/* Has a standby that should stream not done so for a while, or can it not? */
 static bool
 stream_is_lost(HaNode *node)
 {
 	int64_t		since_ms = node->stream_lost_ms;
 
+	if (is_beyond_leader(node))
+		return true;
 	if (since_ms == 0 || !node->postgres.is_observed || ha_upstream(node) == NULL)
 		return false;
 	if (node->upstream_set_ms > since_ms)

@@ -1996,6 +1996,26 @@ repair(void)
 	tick(HA_STREAM_LOST_MS);
 	assert_string_equal(ha_goal_name(node), "repair");
 	last(HA_YIELD);
+	/* at once, and before it follows, where the leader left the timeline before its WAL ends */
+	start_follower(HA_HOME_WORKER);
+	postgres.is_streaming = false;
+	postgres.received_lsn = postgres.replayed_lsn = 2000;
+	tell_postgres();
+	set_key("leader", "node3");
+	set_key("history", "[[1,2000,\"no recovery target specified\",\"\",\"node3\"]]");
+	tell_view();
+	assert_string_equal(last(HA_FOLLOW)->member, "node3");
+	postgres.received_lsn = 2001;
+	forget();
+	tell_postgres();
+	assert_int_equal(count(HA_FOLLOW), 0);
+	assert_string_equal(ha_goal_name(node), "repair");
+	/* but not again and again: what the store says may be old */
+	ha_clear_goal(node);
+	tick(200);
+	expect_rule("follow");
+	tick(HA_STREAM_LOST_MS);
+	expect_rule("repair");
 }
 
 static void
