@@ -164,6 +164,7 @@ struct Etcd3
 	Call	   *probe_call;
 	int64_t		probe_at_ms;
 	uint64_t	suspect_revision;	/* the watch must reach it soon; 0 = none */
+	bool		leader_is_certain;	/* the store has said so since the watch is healthy */
 	int64_t		suspect_until_ms;
 };
 
@@ -993,6 +994,7 @@ repair_done(Call *call, const CallResult *result)
 	pending->sent_at_ms = operation->session_sent_at_ms;
 	revision = answer_revision(result->answer);
 	operation_show(etcd, "leader", pending->request.value, operation->session, revision);
+	etcd->leader_is_certain = etcd->watch_state == WATCH_HEALTHY;
 	operation_end(pending, DCS_DONE, revision, NULL);
 }
 
@@ -1012,7 +1014,8 @@ operation_leader_step(DcsPending *pending)
 	}
 	/*
 	 * The cache may lag behind what the caller, or the other home, has heard: it
-	 * counts when it knows of the key that the caller means.
+	 * counts when it knows of the key that the caller means.  A new watch is
+	 * healthy before etcd has told what was missed: then the store is asked once.
 	 */
 	if (etcd->watch_state == WATCH_HEALTHY && leader != NULL && request->version != 0 &&
 		leader->version >= request->version)
@@ -1022,7 +1025,7 @@ operation_leader_step(DcsPending *pending)
 			operation_end(pending, DCS_LOST_RACE, 0, NULL);
 			return;
 		}
-		if (strcmp(leader->session, etcd->dcs->session) == 0)
+		if (etcd->leader_is_certain && strcmp(leader->session, etcd->dcs->session) == 0)
 		{
 			operation_end(pending, DCS_DONE, leader->version, NULL);
 			return;
@@ -1171,7 +1174,10 @@ write_done(Call *call, const CallResult *result)
 		return;
 	}
 	if (request->operation == DCS_ACQUIRE_LEADER)
+	{
 		pending->sent_at_ms = operation->session_sent_at_ms;
+		etcd->leader_is_certain = etcd->watch_state == WATCH_HEALTHY;
+	}
 	revision = answer_revision(result->answer);
 	operation_key(request, name, sizeof(name));
 	operation_show(etcd, name, deletes ? NULL : request->value,
@@ -1491,6 +1497,7 @@ watch_document(void *context, const json_t *document)
 	if (etcd->watch_state != WATCH_HEALTHY)
 	{
 		etcd->watch_state = WATCH_HEALTHY;
+		etcd->leader_is_certain = false;	/* what was missed comes after this word */
 		etcd->n_watch_failures = 0;
 		etcd->sync_backoff_ms = BACKOFF_MIN_MS;
 		dcs_set_reachable(etcd->dcs, true, NULL);
@@ -1772,6 +1779,7 @@ probe_done(Call *call, const CallResult *result)
 		return;
 	}
 	etcd->suspect_revision = 0;
+	etcd->leader_is_certain = version == (leader != NULL ? leader->version : 0);
 }
 
 static void

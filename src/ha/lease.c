@@ -74,7 +74,7 @@ void
 ha_lease_got(HaNode *node, HaPurpose purpose, int64_t sent_ms, uint64_t version)
 {
 	int64_t		ttl_ms = node->pending[purpose].ttl_ms;
-	bool		is_news = purpose == FOR_ACQUIRE || !node->has_lease;
+	bool		is_news = purpose == FOR_ACQUIRE || !node->has_lease || ha_lease_is_over(node);
 
 	if (node->is_giving_away)
 		return;					/* it speaks of the time before the release */
@@ -88,8 +88,9 @@ ha_lease_got(HaNode *node, HaPurpose purpose, int64_t sent_ms, uint64_t version)
 	node->has_lease = true;
 	/*
 	 * A renewal confirms the key that we hold, which may have moved to another
-	 * session since it was acquired.  An older version than that of the
-	 * acquisition says that the store was restored and counts anew.
+	 * session since it was acquired; after the deadline it is like a new one.
+	 * An older version than that of the acquisition says that the store was
+	 * restored and counts anew.
 	 */
 	if (version != 0 && (is_news || version < node->lease_version))
 		node->lease_version = version;
@@ -211,8 +212,12 @@ ha_keep_lease(HaNode *node)
 			node->is_renewing_lease = node->has_lease || is_unsure;
 			if (node->is_renewing_lease)
 				ha_name_copy(action->value, sizeof(action->value), node->settings.name);
-			/* a view that names us may be old news: then the store itself is asked */
-			action->version = node->has_lease ? node->lease_version : 0;
+
+			/*
+			 * A view that names us may be old news, and a lease that is over may
+			 * have been another's since: then the store itself is asked.
+			 */
+			action->version = node->has_lease && !ha_lease_is_over(node) ? node->lease_version : 0;
 			shorten_lease(node);
 			/* a short bound, so that a dead connection leaves time to try again */
 			action->timeout_ms = (int) (node->settings.ttl_ms / 6);

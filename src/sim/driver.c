@@ -153,6 +153,7 @@ watch_document(Driver *driver, const SimReply *reply, int64_t now_ms)
 	if (driver->watch_state != WATCH_HEALTHY)
 	{
 		driver->watch_state = WATCH_HEALTHY;
+		driver->leader_is_certain = false;	/* what was missed comes after this word */
 		driver->sync_backoff_ms = BACKOFF_MIN_MS;
 		dcs_set_reachable(driver->dcs, true, NULL);
 	}
@@ -314,6 +315,7 @@ probe_done(Call *call, const CallResult *result)
 		return;
 	}
 	driver->suspect_revision = 0;
+	driver->leader_is_certain = version == (leader != NULL ? leader->version : 0);
 }
 
 static void

@@ -242,6 +242,7 @@ repair_done(Call *call, const CallResult *result)
 	pending->sent_at_ms = operation->session_sent_at_ms;
 	revision = result->answer->revision;
 	dcs_cache_apply(driver->dcs, "leader", pending->request.value, operation->session, revision);
+	driver->leader_is_certain = driver->watch_state == WATCH_HEALTHY;
 	operation_end(pending, DCS_DONE, revision, NULL);
 }
 
@@ -270,7 +271,7 @@ operation_leader_step(DcsPending *pending)
 			operation_end(pending, DCS_LOST_RACE, 0, NULL);
 			return;
 		}
-		if (strcmp(leader->session, driver->dcs->session) == 0)
+		if (driver->leader_is_certain && strcmp(leader->session, driver->dcs->session) == 0)
 		{
 			operation_end(pending, DCS_DONE, leader->version, NULL);
 			return;
@@ -399,7 +400,10 @@ write_done(Call *call, const CallResult *result)
 		return;
 	}
 	if (request->operation == DCS_ACQUIRE_LEADER)
+	{
 		pending->sent_at_ms = operation->session_sent_at_ms;
+		driver->leader_is_certain = driver->watch_state == WATCH_HEALTHY;
+	}
 	revision = result->answer->revision;
 	operation_key(request, name, sizeof(name));
 	dcs_cache_apply(driver->dcs, name, deletes ? NULL : request->value,

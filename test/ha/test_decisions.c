@@ -2332,6 +2332,16 @@ silence_is_no_answer(void **state)
 	assert_true(ha_has_lease(node));
 	assert_int_equal(ha_lease_deadline_ms(node), deadline);
 	assert_int_equal(count(HA_FENCE), 0);
+	/* the key may have been another's since the deadline: the store is asked, not the cache */
+	start_leader(HA_HOME_WORKER);
+	node->lease_version = node->view.leader_version;
+	tick(10000);
+	assert_true(last(HA_RENEW)->version == node->view.leader_version);
+	reply(HA_RENEW, HA_OUTCOME_UNKNOWN);
+	forget();
+	tick(30000);
+	assert_true(ha_has_lease(node));
+	assert_int_equal(last(HA_RENEW)->version, 0);
 	/* an acquisition without an answer is none */
 	create(HA_HOME_WORKER);
 	be_primary();
