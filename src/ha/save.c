@@ -101,7 +101,8 @@ get_text(const json_t *saved, const char *key, char *text, size_t size)
  *
  * What this home knew from an earlier time with the baton is forgotten, the
  * server's state and the cluster included: the host tells both anew.  Settings,
- * known peers and waiting commands stay.  Returns false if "saved" could not be used.
+ * known peers and waiting commands stay, and in the supervisor that a former
+ * primary is to be compared, when the other home died.  Returns false if "saved" could not be used.
  */
 bool
 ha_node_load(HaNode *node, const char *saved_text, int64_t now_ms)
@@ -138,13 +139,22 @@ ha_node_load(HaNode *node, const char *saved_text, int64_t now_ms)
 	node->successor[0] = '\0';
 	node->is_checked = node->is_diverged = node->has_rewind_failed = false;
 	node->checked_with[0] = '\0';
-	node->primary_timeline = 0;
-	node->is_uncompared = false;
 	node->is_wal_end_known = false;
 	free(node->member_text);
 	node->member_text = NULL;
 	ha_clear_goal(node);
 	node->decision.rule = "taking-over";
+
+	/*
+	 * A worker that died takes with it what it knew, but not that the server
+	 * must not follow anybody yet: only the supervisor compares timelines, so
+	 * its own memory is right.
+	 */
+	if (node->home != HA_HOME_SUPERVISOR || json_object_get(saved, "is_uncompared") != NULL)
+	{
+		node->primary_timeline = (uint32_t) get_int(saved, "primary_timeline");
+		node->is_uncompared = get_bool(saved, "is_uncompared");
+	}
 	if (!json_is_object(saved))
 	{
 		json_decref(saved);
@@ -183,8 +193,6 @@ ha_node_load(HaNode *node, const char *saved_text, int64_t now_ms)
 	node->is_diverged = get_bool(saved, "is_diverged");
 	node->has_rewind_failed = get_bool(saved, "has_rewind_failed");
 	get_text(saved, "checked_with", node->checked_with, sizeof(node->checked_with));
-	node->primary_timeline = (uint32_t) get_int(saved, "primary_timeline");
-	node->is_uncompared = get_bool(saved, "is_uncompared");
 	node->has_bootstrap_failed = get_bool(saved, "has_bootstrap_failed");
 	node->needs_checkpoint = get_bool(saved, "needs_checkpoint");
 	node->is_request_running = get_bool(saved, "is_request_running");

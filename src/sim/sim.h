@@ -356,7 +356,6 @@ typedef struct SimNode
 	bool		disk_is_full;
 	int			disk_slowness;	/* 1 = normal; factor of everything on disk */
 	int			task_failure;	/* per mille of tasks that fail */
-	bool		was_promoted_by_hand;
 	bool		may_be_cloned;	/* a person asked to reinitialize it */
 	bool		was_promoted_by_hand;	/* the last promotion that began */
 	int64_t		repaired_us;	/* when a person repaired its data directory; 0 never */

@@ -1914,6 +1914,21 @@ compare_later(void)
 	come_back_uncompared(NULL, ",\"timeline\":3");
 	end_task(HA_TASK_FAILED, 0, 0);
 	assert_int_equal(count(HA_FOLLOW), 0);
+	/* also when the worker drove meanwhile and died without a word */
+	forget();
+	assert_true(ha_node_load(node, NULL, now));
+	tell_all();
+	tick(1);
+	assert_int_equal(count(HA_FOLLOW), 0);
+	expect_task(HA_TASK_CHECK_DIVERGENCE);
+	/* the worker's own memory of an earlier drive may be old */
+	create(HA_HOME_WORKER);
+	node->is_uncompared = true;
+	assert_true(ha_node_load(node, NULL, now));
+	assert_false(node->is_uncompared);
+	come_back_uncompared(NULL, ",\"timeline\":3");
+	end_task(HA_TASK_FAILED, 0, 0);
+	assert_int_equal(count(HA_FOLLOW), 0);
 }
 
 /*
