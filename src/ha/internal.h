@@ -242,6 +242,7 @@ extern HaPurpose ha_reply_purpose(HaNode *node, uint64_t id, HaOutcome outcome);
 extern HaFacts ha_gather_facts(HaNode *node);
 extern bool ha_is_primary(const HaNode *node);
 extern bool ha_is_running(const HaNode *node);
+extern bool ha_is_outdated(const HaNode *node);
 extern Lsn	ha_own_position(const HaNode *node);
 extern uint32_t ha_own_timeline(const HaNode *node);
 extern const Member *ha_leader_member(const HaNode *node);

@@ -17,7 +17,8 @@
  *      view of this home may be older than what the other home, or a refused
  *      renewal, has found out.
  *  (6) An acquired lease opens the fence only once the store has been read up
- *      to the acquisition: see ha_sees_lease().
+ *      to the acquisition, see ha_sees_lease(), and never that of a primary
+ *      that turns out to be on an older timeline: it is about to be released.
  *
  * Sources: etcd "lease keepalive" (the TTL restarts when the leader of the
  * store handles the request, so later than it was sent).
@@ -234,7 +235,7 @@ ha_keep_lease(HaNode *node)
 		ha_set_fence(node, 0, "the server is down: whatever is left of it must not acknowledge writes");
 	else if (node->settings.is_paused)
 		ha_set_fence(node, HA_DEADLINE_NEVER, "the cluster is paused");
-	else if (node->has_lease && !ha_sees_lease(node) &&
+	else if (node->has_lease && (!ha_sees_lease(node) || ha_is_outdated(node)) &&
 			 !(node->is_fence_set && node->fence_ms == HA_DEADLINE_NEVER))
 		;						/* it is opened, or prolonged, when the store has been read */
 	else if (node->has_lease && !ha_is_pending(node, FOR_RELEASE))

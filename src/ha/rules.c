@@ -126,6 +126,8 @@ const HaRule ha_life_rules[] = {
 	"the server is not running and the cluster is paused"},
 	{"confirm-lease", F(STOPPED) | F(LEASE_UNSURE), F(STORE_SILENT), HA_DO_REGAIN_LEASE,
 	"the leader key names this member"},
+	{"outdated-leader-stopped", F(STOPPED) | F(WAS_PRIMARY) | F(LEASE_MINE) | F(TIMELINE_OLD) | F(CLEAN), 0, HA_DO_RELEASE,
+	"this member leads but its data directory is on an older timeline than the cluster"},
 	{"diverged-outage", F(STOPPED) | F(STORE_SILENT) | F(DIVERGED), F(LEASE_MINE), HA_DO_WAIT,
 	"this member has WAL that the leader does not have, and the store does not answer"},
 	{"start-outage", F(STOPPED) | F(STORE_SILENT) | F(LEASE_OVER), 0, HA_DO_START_STANDBY,

@@ -212,6 +212,13 @@ is_decimal(const char *text, uint64_t number)
 	return at == 0;
 }
 
+/* Does a primary run here that must not write, because the cluster went on without it? */
+bool
+ha_is_outdated(const HaNode *node)
+{
+	return ha_is_primary(node) && timeline_is_old(node);
+}
+
 static HaFacts
 store_facts(HaNode *node)
 {

@@ -246,6 +246,12 @@ look_from_outside(int node, HaPostgres *postgres)
 	if (postgres->minimum_recovery_timeline > postgres->timeline)
 		postgres->timeline = postgres->minimum_recovery_timeline;
 	observe_history(node, postgres);
+	if (postgres->server == HA_SERVER_RUNNING && !postgres->is_in_recovery &&
+		postgres->newest_timeline > postgres->timeline)
+	{
+		postgres->timeline = postgres->newest_timeline;
+		observe_history(node, postgres);
+	}
 }
 
 static void
@@ -275,13 +281,24 @@ add_seen(const SimHome *supervisor, HaPostgres *postgres)
 		postgres->newest_timeline = outside.newest_timeline;
 	postgres->is_observed = supervisor->link != 0 && clock_now_ms() - last_ms <= STATE_FRESH_MS &&
 		outside.server != HA_SERVER_STOPPED;
-	if (postgres->is_observed)
-		return;
-	memcpy(postgres->upstream_host, outside.upstream_host, sizeof(postgres->upstream_host));
-	postgres->upstream_port = outside.upstream_port;
-	memcpy(postgres->upstream_slot, outside.upstream_slot, sizeof(postgres->upstream_slot));
-	if (outside.server == HA_SERVER_RUNNING)
-		postgres->is_in_recovery = outside.is_in_recovery;
+	if (!postgres->is_observed)
+	{
+		memcpy(postgres->upstream_host, outside.upstream_host, sizeof(postgres->upstream_host));
+		postgres->upstream_port = outside.upstream_port;
+		memcpy(postgres->upstream_slot, outside.upstream_slot, sizeof(postgres->upstream_slot));
+		if (outside.server == HA_SERVER_RUNNING)
+			postgres->is_in_recovery = outside.is_in_recovery;
+	}
+	if (outside.server == HA_SERVER_RUNNING && !outside.is_in_recovery &&
+		supervisor->seen.is_in_recovery)
+	{
+		postgres->is_observed = false;
+		postgres->is_in_recovery = false;
+		postgres->timeline = outside.timeline;
+		postgres->newest_timeline = outside.newest_timeline;
+		memcpy(postgres->history, outside.history, sizeof(postgres->history));
+		postgres->n_history = outside.n_history;
+	}
 }
 
 /* The server as the supervisor knows it. */

@@ -65,6 +65,17 @@ add_seen(const Supervisor *supervisor, HaPostgres *postgres)
 		if (outside->server == HA_SERVER_RUNNING)
 			postgres->is_in_recovery = outside->is_in_recovery;
 	}
+	if (outside->server == HA_SERVER_RUNNING && !outside->is_in_recovery &&
+		supervisor->seen.is_in_recovery)
+	{
+		/* a primary that started, or was promoted, since the worker looked */
+		postgres->is_observed = false;
+		postgres->is_in_recovery = false;
+		postgres->timeline = outside->timeline;
+		postgres->newest_timeline = outside->newest_timeline;
+		memcpy(postgres->history, outside->history, sizeof(postgres->history));
+		postgres->n_history = outside->n_history;
+	}
 	free(outside);
 }
 

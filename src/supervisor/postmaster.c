@@ -377,15 +377,18 @@ postmaster_observe(Postmaster *postmaster, HaPostgres *postgres)
 	PostmasterFile file;
 	Error		ignored;
 
-	memset(postgres, 0, sizeof(*postgres));
-	data_directory_look(data_dir, postgres);
+	bool		has_file;
+
 	if (postmaster->pid == 0)
 		postmaster_attach(postmaster);
+	/* before pg_control, which is then at least as new */
+	has_file = postmaster->pid > 0 && postmaster_file_read(data_dir, &file) &&
+		file.pid == postmaster->pid;
+	memset(postgres, 0, sizeof(*postgres));
+	data_directory_look(data_dir, postgres);
 	postgres->server = HA_SERVER_STOPPED;
 	if (postmaster->pid > 0)
 	{
-		bool		has_file = postmaster_file_read(data_dir, &file) && file.pid == postmaster->pid;
-
 		postgres->server = HA_SERVER_STARTING;
 		if (has_file && strcmp(file.status, "stopping") == 0)
 			postgres->server = HA_SERVER_STOPPING;
@@ -410,6 +413,14 @@ postmaster_observe(Postmaster *postmaster, HaPostgres *postgres)
 	if (postgres->minimum_recovery_timeline > postgres->timeline)
 		postgres->timeline = postgres->minimum_recovery_timeline;
 	postgres->newest_timeline = history_newest_timeline(data_dir, postgres->timeline);
+
+	/*
+	 * The checkpoint of a running primary may be from before its promotion,
+	 * which took the id after the newest one there was and wrote its history
+	 * file.
+	 */
+	if (postgres->server == HA_SERVER_RUNNING && !postgres->is_in_recovery)
+		postgres->timeline = postgres->newest_timeline;
 	if (!history_file_read(data_dir, postgres->timeline, postgres->history,
 						   (int) (sizeof(postgres->history) / sizeof(postgres->history[0])),
 						   &postgres->n_history, &ignored))

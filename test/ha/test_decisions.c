@@ -1264,6 +1264,20 @@ crashed_ask(void)
 	assert_int_equal(count(HA_ASK_PEER), 2);
 }
 
+/* The key came back to a primary that is on its way down to be a standby. */
+static void
+outdated_leader_stopped(void)
+{
+	create(HA_HOME_SUPERVISOR);
+	be_stopped(HA_CONTROL_SHUTDOWNED);
+	set_key("history", "[[1,83886080,\"no recovery target specified\"]]");
+	set_key("leader", "node1");
+	tell_all();
+	confirm_lease();
+	last(HA_RELEASE);
+	assert_int_equal(count(HA_START_TASK), 0);
+}
+
 static void
 restart_in_place(void)
 {
@@ -2145,6 +2159,7 @@ static const struct
 	{"paused-leader-stopped", paused_leader_stopped},
 	{"paused-stopped", paused_stopped},
 	{"confirm-lease", confirm_lease_first},
+	{"outdated-leader-stopped", outdated_leader_stopped},
 	{"diverged-outage", diverged_outage},
 	{"start-outage", start_outage},
 	{"start-failed", start_failed},
@@ -2367,6 +2382,29 @@ silence_is_no_answer(void **state)
 	/* until the view shows the key and the store confirms it */
 	confirm_lease();
 	assert_true(ha_has_lease(node));
+}
+
+/* A view arrives a moment before it is known that the store can be reached again. */
+static void
+outdated_primary_opens_no_fence(void **state)
+{
+	(void) state;
+	create(HA_HOME_WORKER);
+	be_primary();
+	tell_all();
+	tell_reachable(false);
+	reply_to(last(HA_ACQUIRE), HA_OUTCOME_DONE, false, now, revision + 1);
+	assert_true(ha_has_lease(node));
+	set_key("leader", "node1");
+	set_key("history", "[[1,83886080,\"no recovery target specified\"]]");
+	forget();
+	tell_view();
+	expect_rule("outage-lease-runs");
+	assert_int_equal(count(HA_FENCE), 0);
+	tell_reachable(true);
+	last(HA_RELEASE);
+	for (int i = 0; i < n_seen; i++)
+		assert_true(seen[i].kind != HA_FENCE || seen[i].deadline_ms == 0);
 }
 
 static void
@@ -3428,6 +3466,7 @@ main(void)
 		TEST(old_views_say_nothing),
 		TEST(answers_of_the_store_end_the_lease),
 		TEST(silence_is_no_answer),
+		TEST(outdated_primary_opens_no_fence),
 		TEST(release_closes_the_fence_first),
 		TEST(release_without_an_answer_is_repeated),
 		TEST(late_answers_do_not_bring_the_lease_back),
