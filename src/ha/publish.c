@@ -297,7 +297,8 @@ drop_slots_of_gone(HaNode *node)
  * Physical slots for the other members.  The leader (and whoever is named in
  * replicatefrom) needs them at once when members connect, so every node has
  * them; on a standby nothing moves them forward, so an unused one that fell
- * behind the last restartpoint is made anew.
+ * behind the last restartpoint is made anew.  A standby tagged nofailover needs
+ * those of members that stream from it; but a person may have promoted it.
  */
 void
 ha_keep_slots(HaNode *node)
@@ -306,8 +307,7 @@ ha_keep_slots(HaNode *node)
 	bool		is_primary = ha_is_primary(node);
 
 	if (node->home != HA_HOME_WORKER || !postgres->is_observed || !ha_is_running(node) ||
-		!node->settings.use_slots || node->settings.tags.nofailover || !node->view.is_loaded ||
-		node->is_promoting)
+		!node->settings.use_slots || !node->view.is_loaded || node->is_promoting)
 		return;
 	if (node->slots_asked_ms != 0 && node->now_ms < node->slots_asked_ms + HA_SLOTS_PAUSE_MS)
 	{
@@ -323,6 +323,9 @@ ha_keep_slots(HaNode *node)
 		bool		is_behind;
 
 		if (strcmp(member->name, node->settings.name) == 0 || member->tags.nostream)
+			continue;
+		if (node->settings.tags.nofailover && !is_primary &&
+			strcmp(member->tags.replicatefrom, node->settings.name) != 0)
 			continue;
 		member_slot_name(member->name, slot);
 		see_slot(node, slot);
