@@ -349,6 +349,13 @@ task_facts(HaNode *node)
 		facts |= HA_FACT(TASK_PAUSE);
 		ha_wake(node, node->task_retry_ms);
 	}
+	/* between two comparisons of a running server; the pause goes with the baton */
+	if (node->goal == HA_GOAL_NONE && node->is_uncompared && ha_is_running(node) &&
+		node->now_ms < node->repair_next_ms)
+	{
+		facts |= HA_FACT(TASK_PAUSE);
+		ha_wake(node, node->repair_next_ms);
+	}
 	if (node->is_checked)
 		facts |= HA_FACT(CHECKED);
 	if (node->is_diverged)

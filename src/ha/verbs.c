@@ -618,6 +618,11 @@ note_former_primary(HaNode *node)
 	if (postgres->data != HA_DATA_PRESENT || !was_primary(node) || node->is_checked ||
 		node->is_handed_over)
 		return;
+	if (!node->is_uncompared)
+	{
+		node->repair_failures = 0;
+		node->repair_next_ms = 0;
+	}
 	node->is_uncompared = true;
 	/* of one that crashed it may be from before the promotion */
 	if (postgres->control_state == HA_CONTROL_SHUTDOWNED &&
@@ -693,12 +698,14 @@ claim_initialize(HaNode *node, const HaRule *rule)
 static void
 repair(HaNode *node, const HaRule *rule)
 {
-	int64_t		pause_ms = HA_STREAM_LOST_MS;
+	/* a former primary follows nobody before it has been compared: sooner again */
+	int64_t		pause_ms = node->is_uncompared ? HA_TASK_RETRY_MIN_MS : HA_STREAM_LOST_MS;
+	int64_t		max_ms = node->is_uncompared ? HA_STREAM_LOST_MS : HA_REPAIR_MAX_MS;
 
-	for (int i = 0; i < node->repair_failures && pause_ms < HA_REPAIR_MAX_MS; i++)
+	for (int i = 0; i < node->repair_failures && pause_ms < max_ms; i++)
 		pause_ms *= 2;
-	if (pause_ms > HA_REPAIR_MAX_MS)
-		pause_ms = HA_REPAIR_MAX_MS;
+	if (pause_ms > max_ms)
+		pause_ms = max_ms;
 	node->repair_failures++;
 	node->repair_next_ms = node->now_ms + pause_ms;
 	ha_set_goal(node, HA_GOAL_REPAIR, rule->name, rule->because);

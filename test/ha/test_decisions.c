@@ -1731,6 +1731,52 @@ drops_slots_of_members_gone(void **state)
 	assert_string_equal(last(HA_DROP_SLOT)->slot, "node3");
 }
 
+/* Who streams from a member tagged nofailover needs a slot there, too. */
+static void
+makes_slots_in_spite_of_nofailover(void **state)
+{
+	(void) state;
+	start_follower(HA_HOME_WORKER);
+	settings.use_slots = true;
+	settings.tags.nofailover = true;
+	tell_settings();
+	assert_int_equal(count(HA_CREATE_SLOT), 0);
+	set_member("node3", ",\"tags\":{\"replicatefrom\":\"node1\"}");
+	tell_view();
+	assert_int_equal(count(HA_CREATE_SLOT), 1);
+	assert_string_equal(last(HA_CREATE_SLOT)->slot, "node3");
+	/* promoted by hand */
+	start_leader(HA_HOME_WORKER);
+	settings.use_slots = true;
+	settings.tags.nofailover = true;
+	tell_settings();
+	assert_int_equal(count(HA_CREATE_SLOT), 2);
+}
+
+/* A former primary whose leader cannot be reached: the homes do not take turns for ever. */
+static void
+compares_again_after_a_pause(void **state)
+{
+	int			n_yields;
+
+	(void) state;
+	create(HA_HOME_WORKER);
+	be_standby();
+	node->is_uncompared = true;
+	node->primary_timeline = 2;
+	set_key("leader", "node2");
+	tell_all();
+	n_yields = count(HA_YIELD);
+	assert_true(n_yields > 0);
+	/* the supervisor gave up at once; its view may be older */
+	ha_clear_goal(node);
+	tell_all();
+	expect_rule("compare-later");
+	assert_int_equal(count(HA_YIELD), n_yields);
+	tick(1000);
+	assert_true(count(HA_YIELD) > n_yields);
+}
+
 static void
 outdated(void)
 {
@@ -3460,6 +3506,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(drops_slots_of_members_gone),
+		TEST(makes_slots_in_spite_of_nofailover),
+		TEST(compares_again_after_a_pause),
 		TEST(every_rule_decides),
 		TEST(deadline_counts_from_before_the_request),
 		TEST(ttl_changes),
