@@ -26,6 +26,8 @@
 
 /* More timelines than that between a checkpoint and the newest are no gap of ours. */
 #define BRIDGE_MAX			1000
+/* A server that is still on an older one than so many ago has to be cloned. */
+#define OLDER_MAX			100
 /* Before any position: the first WAL of a cluster comes later. */
 #define BRIDGE_LSN			1
 
@@ -123,35 +125,23 @@ history_newest_timeline(const char *data_directory, uint32_t from)
 	return from;
 }
 
-/*
- * Mark an id as taken.  The file says that the timeline forked from "parent"
- * at "lsn"; because that is before any position this server may be at, the
- * server never follows it but does not choose its id either.  An existing
- * file is left as it is, whatever it says, and is success.
- */
-bool
-history_file_place(const char *data_directory, uint32_t timeline, uint32_t parent, Lsn lsn,
-				   Error *error)
+/* Make a history file, unless there is one. */
+static bool
+write_file(const char *data_directory, uint32_t timeline, const char *text, size_t length,
+		   const char *last_line, Error *error)
 {
 	char		path[PATH_MAX];
-	char		parent_path[PATH_MAX];
 	char		temporary[PATH_MAX + 40];
 	char		directory[PATH_MAX];
-	char	   *inherited = NULL;
 	FILE	   *file;
 	int			fd;
 	bool		ok;
 
-	if (timeline <= parent || parent == 0)
-		return error_set(error, "timeline %u cannot fork from timeline %u", timeline, parent);
 	if (!history_path(data_directory, timeline, path) ||
-		!history_path(data_directory, parent, parent_path) ||
 		!path_join(directory, sizeof(directory), data_directory, "pg_wal"))
 		return error_set(error, "data directory name is too long");
 	if (access(path, F_OK) == 0)
 		return true;
-	if (parent > 1)
-		inherited = file_read(parent_path, HISTORY_FILE_MAX, NULL);	/* none: one line will do */
 	snprintf(temporary, sizeof(temporary), "%s/patroni.%08X.tmp", directory, timeline);
 	unlink(temporary);
 	fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
@@ -162,14 +152,12 @@ history_file_place(const char *data_directory, uint32_t timeline, uint32_t paren
 		error_set(error, "could not create file \"%s\": %s", temporary, strerror(errno));
 		if (fd >= 0)
 			close(fd);
-		free(inherited);
 		return false;
 	}
-	if (inherited != NULL)
-		fprintf(file, "%s%s", inherited,
-				inherited[0] == '\0' || inherited[strlen(inherited) - 1] == '\n' ? "" : "\n");
-	free(inherited);
-	fprintf(file, "%u\t%X/%X\t%s\n", parent, (unsigned) (lsn >> 32), (unsigned) lsn, PLACED_REASON);
+	fwrite(text, 1, length, file);
+	if (length > 0 && text[length - 1] != '\n')
+		fputc('\n', file);
+	fputs(last_line, file);
 	ok = fflush(file) == 0 && !ferror(file) && fsync(fd) == 0;
 	ok = fclose(file) == 0 && ok;
 	if (!ok)
@@ -179,6 +167,35 @@ history_file_place(const char *data_directory, uint32_t timeline, uint32_t paren
 		ok = error_set(error, "could not create file \"%s\": %s", path, strerror(errno));
 	unlink(temporary);
 	return ok && directory_sync(directory, error);
+}
+
+/*
+ * Mark an id as taken.  The file says that the timeline forked from "parent"
+ * at "lsn"; because that is before any position this server may be at, the
+ * server never follows it but does not choose its id either.  An existing
+ * file is left as it is, whatever it says, and is success.
+ */
+bool
+history_file_place(const char *data_directory, uint32_t timeline, uint32_t parent, Lsn lsn,
+				   Error *error)
+{
+	char		parent_path[PATH_MAX];
+	char		line[sizeof(PLACED_REASON) + 64];
+	char	   *inherited = NULL;
+	bool		ok;
+
+	if (timeline <= parent || parent == 0)
+		return error_set(error, "timeline %u cannot fork from timeline %u", timeline, parent);
+	if (!history_path(data_directory, parent, parent_path))
+		return error_set(error, "data directory name is too long");
+	if (parent > 1)
+		inherited = file_read(parent_path, HISTORY_FILE_MAX, NULL);	/* none: one line will do */
+	snprintf(line, sizeof(line), "%u\t%X/%X\t%s\n", parent, (unsigned) (lsn >> 32), (unsigned) lsn,
+			 PLACED_REASON);
+	ok = write_file(data_directory, timeline, inherited == NULL ? "" : inherited,
+					inherited == NULL ? 0 : strlen(inherited), line, error);
+	free(inherited);
+	return ok;
 }
 
 /* 8 upper case hexadecimal digits; 0: something else. */
@@ -316,17 +333,45 @@ history_files_remove_unused(const char *data_directory, uint32_t from)
 }
 
 /*
- * Before a standby is started, after the above: let the server find its way
- * from the timeline of its checkpoint to the newest there is a history file of.
- * Where an id in between was left out (another promotion took it) and its
- * placed file did not come along, as with pg_basebackup from a standby, the
- * server would not look any further.
+ * The file of an older timeline, from that of one which comes from it: all the
+ * lines before its own.  NULL: it does not come from there.
+ */
+static const char *
+own_line(const char *text, uint32_t timeline)
+{
+	for (const char *line = text; line != NULL && line[0] != '\0';)
+	{
+		char	   *end;
+		unsigned long id = strtoul(line, &end, 10);
+
+		if (end != line && id == timeline)
+			return line;
+		line = strchr(line, '\n');
+		if (line != NULL)
+			line++;
+	}
+	return NULL;
+}
+
+/*
+ * Before a standby is started, after the above: have a history file of each
+ * timeline up to the newest there is one of.
+ *
+ * Where one is missing between the timeline of the checkpoint, "from", and the
+ * newest, the server would not look any further.  Where an older one is missing, as
+ * after pg_basebackup, which fetches that of the newest only, no standby could
+ * stream from this server, once it leads, that is on a timeline before it: a
+ * walreceiver asks for all in between, and gives up at the first it does not get.
+ *
+ * What a timeline's own history says of an older one is put into the file of
+ * that; an id in between was left out, because another promotion took it.
  */
 bool
 history_files_bridge(const char *data_directory, uint32_t from, Error *error)
 {
 	char		directory[PATH_MAX];
 	char		path[PATH_MAX];
+	char	   *text;
 	DIR		   *dir;
 	struct dirent *entry;
 	uint32_t	newest = 0;
@@ -345,9 +390,19 @@ history_files_bridge(const char *data_directory, uint32_t from, Error *error)
 			newest = timeline;
 	}
 	closedir(dir);
-	if (from == 0 || newest <= from || newest - from > BRIDGE_MAX)
+	if (from == 0 || (newest > from && newest - from > BRIDGE_MAX) ||
+		!history_path(data_directory, newest, path))
 		return true;
-	for (uint32_t id = from + 1; ok && id < newest; id++)
-		ok = history_file_place(data_directory, id, from, BRIDGE_LSN, error);
+	text = file_read(path, HISTORY_FILE_MAX, NULL);
+	for (uint32_t id = from > OLDER_MAX + 1 ? from - OLDER_MAX : 2; ok && id < newest; id++)
+	{
+		const char *line = text == NULL ? NULL : own_line(text, id);
+
+		if (line == NULL)
+			ok = history_file_place(data_directory, id, id > from ? from : 1, BRIDGE_LSN, error);
+		else if (line != text)
+			ok = write_file(data_directory, id, text, (size_t) (line - text), "", error);
+	}
+	free(text);
 	return ok;
 }

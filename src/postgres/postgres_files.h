@@ -90,7 +90,7 @@ extern void history_files_remove_placed(const char *data_directory);
 /* Those of timelines above "from" that have no WAL here: a standby must not be
  * started with them. */
 extern void history_files_remove_unused(const char *data_directory, uint32_t from);
-/* Close the gaps between "from" and the newest, at which a server would stop looking. */
+/* Have one of each timeline up to the newest; "from" is that of the checkpoint. */
 extern bool history_files_bridge(const char *data_directory, uint32_t from, Error *error) MUST_CHECK;
 extern int	history_parse(const char *text, TimelineHistory *entries, int max);	/* -1: bad */
 

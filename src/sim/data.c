@@ -104,19 +104,6 @@ sim_history_remove_unused(SimData *data)
 	data->n_history = kept;
 }
 
-/* As after that: history_files_bridge(). */
-void
-sim_history_bridge(SimData *data)
-{
-	uint32_t	newest = 0;
-
-	for (int i = 0; i < data->n_history; i++)
-		if (data->history[i].timeline > newest)
-			newest = data->history[i].timeline;
-	for (uint32_t id = data->checkpoint_timeline + 1; id < newest; id++)
-		sim_history_add(data, id, data->checkpoint_timeline, 0, true);
-}
-
 /* As PostgreSQL's findNewestTimeLine(): the unbroken run of files. */
 uint32_t
 sim_newest_after(const SimData *data, uint32_t timeline)
@@ -195,6 +182,31 @@ sim_history_list(const SimData *data, uint32_t timeline, TimelineHistory *entrie
 		count++;
 	}
 	return count;
+}
+
+/* As after sim_history_remove_unused(): history_files_bridge(). */
+void
+sim_history_bridge(SimData *data)
+{
+	TimelineHistory entries[SIM_HISTORY_MAX];
+	uint32_t	newest = 0;
+	uint32_t	from = data->checkpoint_timeline;
+	int			n_entries;
+	int			at = 0;
+
+	for (int i = 0; i < data->n_history; i++)
+		if (data->history[i].timeline > newest)
+			newest = data->history[i].timeline;
+	n_entries = sim_history_list(data, newest, entries, SIM_HISTORY_MAX);
+	for (uint32_t id = 2; id < newest; id++)
+	{
+		while (at < n_entries && entries[at].timeline < id)
+			at++;
+		if (at == n_entries || entries[at].timeline != id)
+			sim_history_add(data, id, id > from ? from : 1, 0, true);
+		else if (at > 0)
+			sim_history_add(data, id, entries[at - 1].timeline, entries[at - 1].switch_lsn, false);
+	}
 }
 
 /* initdb.  Only the first one makes the cluster that all others join. */

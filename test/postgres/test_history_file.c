@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -146,12 +147,48 @@ gaps_are_bridged(void **state)
 	assert_false(history_files_bridge("/nowhere", 1, &error));
 }
 
+/* As pg_basebackup leaves it: the file of the newest timeline alone. */
+static void
+older_files_come_back(void **state)
+{
+	const char *text = "1\t0/2000000\tno recovery target specified\n\n"
+		"3\t0/3000000\tno recovery target specified\n";
+	char		path[PATH_MAX];
+	char		read[200] = "";
+	TimelineHistory entries[4];
+	Error		error;
+	FILE	   *file;
+
+	(void) state;
+	snprintf(path, sizeof(path), "%s/pg_wal/00000004.history", directory);
+	file = fopen(path, "w");
+	assert_non_null(file);
+	fputs(text, file);
+	fclose(file);
+	assert_true(history_files_bridge(directory, 4, &error));
+	assert_true(is_there("00000002.history"));
+	assert_false(is_there("00000005.history"));
+	/* what 3 was before it was left */
+	snprintf(path, sizeof(path), "%s/pg_wal/00000003.history", directory);
+	file = fopen(path, "r");
+	assert_non_null(file);
+	assert_true(fread(read, 1, sizeof(read) - 1, file) > 0);
+	fclose(file);
+	assert_int_equal(history_parse(read, entries, 4), 1);
+	assert_int_equal(entries[0].timeline, 1);
+	assert_true(entries[0].switch_lsn == 0x2000000);
+	/* 2 was taken by somebody else: it is there for nobody to stop at */
+	history_files_remove_placed(directory);
+	assert_int_equal(history_newest_timeline(directory, 1), 4);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(unused_files_go, make_directory, remove_directory),
 		cmocka_unit_test_setup_teardown(gaps_are_bridged, make_directory, remove_directory),
+		cmocka_unit_test_setup_teardown(older_files_come_back, make_directory, remove_directory),
 		cmocka_unit_test_setup_teardown(placed_files_go, make_directory, remove_directory),
 	};
 
