@@ -26,6 +26,7 @@
 #define HA_HANDOVER_WAIT_MS		5000	/* for a candidate to confirm the shutdown checkpoint */
 #define HA_STREAM_LOST_MS		5000
 #define HA_REPAIR_MAX_MS		60000
+#define HA_OFF_COURSE_REPAIRS	2		/* in a row, before a standby is started anew */
 #define HA_SLOTS_PAUSE_MS		500		/* for the server to show what was made or dropped */
 #define HA_COMMAND_TIMEOUT_MS	60000
 #define HA_PLACE_MAX			256		/* history files placed in one step */

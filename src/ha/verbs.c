@@ -260,6 +260,25 @@ is_leader_newer(const HaNode *node, const char **other)
 	return *other != NULL || (leader != NULL && leader->timeline > own);
 }
 
+/*
+ * A standby recovers to the newest timeline that it has found a history file
+ * of.  When the leader that made that timeline is lost before any of its WAL
+ * came, and the next one comes from another, a running server stays on its
+ * course for ever ("new timeline is not a child of database system timeline");
+ * it looks again when it is started.  Not at the first try: the leader may be
+ * about to make a slot, or to come up.
+ */
+static bool
+is_off_course(const HaNode *node)
+{
+	const Member *leader = cluster_find_member(&node->view, node->task_member);
+
+	return node->goal == HA_GOAL_REPAIR && !node->is_uncompared && ha_is_running(node) &&
+		node->postgres.is_in_recovery && node->repair_failures == HA_OFF_COURSE_REPAIRS &&
+		leader != NULL && leader->role == ROLE_PRIMARY && ha_own_timeline(node) != 0 &&
+		leader->timeline > ha_own_timeline(node);
+}
+
 static void
 task_succeeded(HaNode *node, const HaInput *input)
 {
@@ -335,9 +354,15 @@ task_succeeded(HaNode *node, const HaInput *input)
 					   input->task.message ? input->task.message : "");
 			else
 			{
+				bool		is_stuck = is_off_course(node);
+
 				node->is_uncompared = false;
 				if (node->goal == HA_GOAL_REPAIR)
 					ha_clear_goal(node);
+				if (is_stuck)
+					ha_set_goal(node, HA_GOAL_RESTART, "off-course",
+								"the leader can be reached and has all of this member's WAL, yet its newer "
+								"timeline is not reached: looking for it anew");
 			}
 			break;
 		case HA_TASK_REWIND:

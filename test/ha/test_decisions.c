@@ -2093,6 +2093,42 @@ repair(void)
 	expect_rule("repair");
 }
 
+/* The timeline that the server is after was given up: it looks for another when it starts. */
+static void
+restarts_a_standby_that_is_off_course(void **state)
+{
+	(void) state;
+	for (int timeline = 1; timeline <= 2; timeline++)
+	{
+		start_follower(HA_HOME_SUPERVISOR);
+		set_member("node2", timeline == 1 ? ",\"role\":\"primary\"" :
+				   ",\"role\":\"primary\",\"timeline\":2");
+		tell_view();
+		postgres.is_streaming = false;
+		tell_postgres();
+		for (int i = 1; i <= HA_OFF_COURSE_REPAIRS; i++)
+		{
+			assert_string_equal(ha_goal_name(node), "");
+			tick(HA_STREAM_LOST_MS * i);
+			tick(1);
+			expect_task(HA_TASK_CHECK_DIVERGENCE);
+			end_task(HA_TASK_OK, HA_DIVERGENCE_NONE, 0);
+		}
+		/* the same timeline: something else is wrong, no restart helps */
+		assert_string_equal(ha_goal_name(node), timeline == 1 ? "" : "restart");
+	}
+	tick(1);
+	expect_task(HA_TASK_STOP);
+	be_stopped(HA_CONTROL_SHUTDOWNED_IN_RECOVERY);
+	tell_postgres();
+	end_task(HA_TASK_OK, 0, 0);
+	assert_string_equal(expect_task(HA_TASK_START_STANDBY)->member, "node2");
+	be_standby();
+	tell_postgres();
+	end_task(HA_TASK_OK, 0, 0);
+	assert_string_equal(ha_goal_name(node), "");
+}
+
 static void
 following(void)
 {
@@ -3508,6 +3544,7 @@ main(void)
 		TEST(drops_slots_of_members_gone),
 		TEST(makes_slots_in_spite_of_nofailover),
 		TEST(compares_again_after_a_pause),
+		TEST(restarts_a_standby_that_is_off_course),
 		TEST(every_rule_decides),
 		TEST(deadline_counts_from_before_the_request),
 		TEST(ttl_changes),
