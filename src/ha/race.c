@@ -147,6 +147,21 @@ compare_place(uint32_t a_timeline, Lsn a_position, int a_priority,
 	return (a_priority > b_priority) - (a_priority < b_priority);
 }
 
+/*
+ * Does it lag too much to lead?  It leaves the lease alone then, by rule
+ * "lagging", on however new a timeline it may be: that of a promotion by hand.
+ * Waiting for it would be for ever.
+ */
+static bool
+leaves_lease(const HaNode *node, const HaPeer *peer)
+{
+	Lsn			optime = node->view.status.optime;
+
+	return optime > peer->position &&
+		(int64_t) (optime - peer->position) > node->settings.maximum_lag_on_failover &&
+		!(node->view.failover.exists && ha_request_is_due(node));
+}
+
 /* Is no reachable member better placed?  If one is, its name comes back. */
 bool
 ha_race_most_wal(const HaNode *node, char better[CLUSTER_NAME_MAX])
@@ -159,7 +174,7 @@ ha_race_most_wal(const HaNode *node, char better[CLUSTER_NAME_MAX])
 		const HaPeer *peer = &race->answers[i];
 
 		if (!race->has_answered[i] || !ha_peer_can_lead(peer) || !peer->is_in_recovery ||
-			peer->position == 0)
+			peer->position == 0 || leaves_lease(node, peer))
 			continue;
 		if (compare_place(ha_own_timeline(node), ha_own_position(node),
 						  node->settings.tags.failover_priority,

@@ -2862,21 +2862,26 @@ races(void **state)
 		uint32_t	own_timeline;
 		int			own_priority;
 		bool		wins;
+		const char *status;
 	}			table[] = {
-		{"equal: the store decides", {0}, 1, 1, true},
-		{"one byte more there", {.position = END_OF_WAL + 1}, 1, 1, false},
-		{"one byte more here", {.position = END_OF_WAL - 1}, 1, 1, true},
-		{"more WAL of an older timeline", {.position = END_OF_WAL + 100}, 2, 1, true},
-		{"less WAL of a newer timeline", {.position = 16, .timeline = 2}, 1, 1, false},
-		{"higher priority there", {.priority = 2}, 1, 1, false},
-		{"higher priority here", {.priority = 1}, 1, 2, true},
-		{"priority does not beat WAL", {.priority = 9, .position = END_OF_WAL - 1}, 1, 1, true},
-		{"nofailover there", {.position = END_OF_WAL + 1, .nofailover = true}, 1, 1, true},
-		{"a broken watchdog there", {.position = END_OF_WAL + 1, .watchdog_failed = true}, 1, 1, true},
-		{"it cannot reach the store", {.position = END_OF_WAL + 1, .cannot_lead = true}, 1, 1, true},
-		{"a primary", {.is_primary = true, .position = 16}, 1, 1, false},
-		{"a primary without the store", {.is_primary = true, .cannot_lead = true}, 1, 1, true},
-		{"silence", {.is_silent = true, .position = END_OF_WAL + 1}, 1, 1, true},
+		{"equal: the store decides", {0}, 1, 1, true, NULL},
+		{"one byte more there", {.position = END_OF_WAL + 1}, 1, 1, false, NULL},
+		{"one byte more here", {.position = END_OF_WAL - 1}, 1, 1, true, NULL},
+		{"more WAL of an older timeline", {.position = END_OF_WAL + 100}, 2, 1, true, NULL},
+		{"less WAL of a newer timeline", {.position = 16, .timeline = 2}, 1, 1, false, NULL},
+		{"higher priority there", {.priority = 2}, 1, 1, false, NULL},
+		{"higher priority here", {.priority = 1}, 1, 2, true, NULL},
+		{"priority does not beat WAL", {.priority = 9, .position = END_OF_WAL - 1}, 1, 1, true, NULL},
+		{"nofailover there", {.position = END_OF_WAL + 1, .nofailover = true}, 1, 1, true, NULL},
+		{"a broken watchdog there", {.position = END_OF_WAL + 1, .watchdog_failed = true}, 1, 1, true, NULL},
+		{"it cannot reach the store", {.position = END_OF_WAL + 1, .cannot_lead = true}, 1, 1, true, NULL},
+		{"a primary", {.is_primary = true, .position = 16}, 1, 1, false, NULL},
+		{"a primary without the store", {.is_primary = true, .cannot_lead = true}, 1, 1, true, NULL},
+		{"silence", {.is_silent = true, .position = END_OF_WAL + 1}, 1, 1, true, NULL},
+		{"a newer timeline that lags too much", {.position = END_OF_WAL - 1048577, .timeline = 2}, 1, 1, true,
+		"{\"optime\":83886080}"},
+		{"a newer timeline that lags", {.position = END_OF_WAL - 1048576, .timeline = 2}, 1, 1, false,
+		"{\"optime\":83886080}"},
 	};
 
 	(void) state;
@@ -2888,6 +2893,7 @@ races(void **state)
 		tell_settings();
 		tell_postgres();
 		set_key("leader", NULL);
+		set_key("status", table[i].status);
 		tell_view();
 		answer_from("node2", table[i].answer);
 		assert_int_equal(count(HA_ACQUIRE), 0);	/* node3 has not answered */
