@@ -188,6 +188,28 @@ ha_race_most_wal(const HaNode *node, char better[CLUSTER_NAME_MAX])
 }
 
 /*
+ * Would a standby on this timeline leave the lease alone, whatever its
+ * position?  When the cluster is on a newer one, or a member that may lead.
+ */
+bool
+ha_is_outranked(const ClusterView *view, const char *name, uint32_t timeline, int64_t maximum_lag)
+{
+	if (timeline == 0)
+		return false;
+	for (int i = 0; i < view->n_members; i++)
+	{
+		const Member *member = &view->members[i];
+
+		if (strcmp(member->name, name) != 0 && member->timeline > timeline &&
+			!member->tags.nofailover && member->xlog_location != 0 &&
+			(view->status.optime <= member->xlog_location ||
+			 (int64_t) (view->status.optime - member->xlog_location) <= maximum_lag))
+			return true;
+	}
+	return timeline < cluster_timeline(view);
+}
+
+/*
  * The best placed member that can lead and has all WAL up to "lsn"; or NULL.
  * The same position on another timeline is other WAL.
  */

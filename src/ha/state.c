@@ -405,6 +405,8 @@ missed_writes(HaNode *node)
 		if (strcmp(member->name, node->settings.name) == 0 || member->api_url[0] == '\0' ||
 			member->tags.nofailover)
 			continue;
+		if (member->timeline != 0 && member->timeline < ha_own_timeline(node))
+			continue;			/* what it has more is of a branch that was left behind */
 		if (peer == NULL || !peer->is_reachable || peer->position == 0)
 		{
 			ha_wake(node, node->leaderless_since_ms + node->settings.ttl_ms);

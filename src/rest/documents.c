@@ -93,8 +93,8 @@ add_server_fields(json_t *json, const RestFacts *facts)
 	set_text(json, "role", member_role_name(facts->role));
 	if (postgres->version_num > 0)
 		set(json, "server_version", json_integer(postgres->version_num));
-	/* A primary behind a closed fence shows no position: it is out of the race. */
-	if (facts->is_replica || facts->is_primary)
+	/* Without a position it is out of the race; so is a primary behind a closed fence. */
+	if ((facts->is_replica && !facts->is_out_of_race) || facts->is_primary)
 		set(json, "xlog", xlog_to_json(facts));
 	if (facts->is_sync_standby)
 		set(json, "sync_standby", json_true());

@@ -82,6 +82,23 @@ find_leader(const RestFacts *facts)
 	return !status->is_paused || has_key;
 }
 
+/*
+ * Nobody leads, and this standby will not, whatever its position, being on an
+ * older timeline than others.  Patroni's members compare positions alone: they
+ * would wait for it for ever when it has more WAL than they have, be it of a
+ * branch that was left behind.
+ */
+static bool
+is_outranked(const RestFacts *facts)
+{
+	const Settings *settings = facts->status->settings;
+
+	return facts->is_replica && facts->view != NULL && !facts->view->has_leader &&
+	       settings != NULL &&
+	       ha_is_outranked(facts->view, settings->name, facts->status->postgres->timeline,
+	                       settings->maximum_lag_on_failover);
+}
+
 static MemberRole
 shown_role(const RestFacts *facts)
 {
@@ -137,6 +154,7 @@ rest_facts(RestFacts *facts, const RestStatus *status, int64_t now_ms, int64_t w
 	facts->is_leader = find_leader(facts);
 	facts->is_replica = facts->is_running && postgres->is_in_recovery;
 	facts->is_primary = facts->is_running && !postgres->is_in_recovery && facts->is_fence_open;
+	facts->is_out_of_race = is_outranked(facts);
 	facts->role = shown_role(facts);
 	facts->state = status->state == MEMBER_RUNNING && !facts->is_running ? MEMBER_STATE_UNKNOWN
 	                                                                     : status->state;

@@ -357,6 +357,7 @@ peers_status_of(SimHome *supervisor, bool is_fresh, HaPeer *peer)
 	const HaPostgres *postgres = host_last_postgres(supervisor->host);
 	bool		is_fence_open = lease_page_is_open(sim.node[supervisor->node].page);
 	bool		is_running = is_fresh && postgres != NULL && postgres->server == HA_SERVER_RUNNING;
+	const ClusterView *view = host_view(supervisor->host);
 	MemberRole	role = ROLE_UNINITIALIZED;
 	MemberTags	tags;
 
@@ -386,7 +387,11 @@ peers_status_of(SimHome *supervisor, bool is_fresh, HaPeer *peer)
 		return;
 	}
 	peer->timeline = postgres->timeline;
-	if (postgres->is_in_recovery)
+	if (postgres->is_in_recovery && view != NULL && view->is_loaded && !view->has_leader &&
+		settings != NULL && ha_is_outranked(view, settings->name, postgres->timeline,
+											settings->maximum_lag_on_failover))
+		peer->is_in_recovery = true;	/* likewise: it is out of the race */
+	else if (postgres->is_in_recovery)
 	{
 		Lsn			received = postgres->received_lsn != 0 ? postgres->received_lsn :
 			postgres->replayed_lsn;

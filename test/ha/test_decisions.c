@@ -1854,6 +1854,16 @@ missed_writes(void)
 	answers((Answer) {.is_silent = true});
 	tick(400);
 	assert_int_equal(count(HA_ACQUIRE), 1);
+	/* on an older timeline there is nothing to wait for */
+	start_follower(HA_HOME_WORKER);
+	postgres.timeline = postgres.newest_timeline = 2;
+	tell_postgres();
+	set_key("status", "{\"optime\":83886180}");
+	set_key("leader", NULL);
+	tell_view();
+	answers((Answer) {.is_silent = true});
+	tick(400);
+	assert_int_equal(count(HA_ACQUIRE), 1);
 	/* so that its case is the last decision */
 	start_follower(HA_HOME_WORKER);
 	set_key("status", "{\"optime\":83886180}");

@@ -616,6 +616,32 @@ test_status_of_replica(void **state)
 	json_decref(json);
 }
 
+/* Nobody leads and this one never will: Patroni's members must not wait for it. */
+static void
+test_status_of_outranked(void **state)
+{
+	Node *node = *state;
+	json_t *json;
+
+	become_unlocked(node);
+	node->postgres.timeline = 1;
+	assert_int_equal(ask(node, "GET", "/patroni"), 200);
+	json = body_json(node);
+	assert_null(json_object_get(json, "xlog")); /* node2 is on timeline 2 */
+	json_decref(json);
+	put_key(node, "members/node2", "{\"timeline\":1,\"xlog_location\":50331000}");
+	assert_int_equal(ask(node, "GET", "/patroni"), 200);
+	json = body_json(node);
+	expect_integer(json_object_get(json, "xlog"), "received_location", 0x3000000);
+	json_decref(json);
+	put_key(node, "history", "[[1,33554432,\"no recovery target specified\"]]");
+	assert_int_equal(ask(node, "GET", "/patroni"), 200);
+	json = body_json(node);
+	expect_text(json, "state", "running");
+	assert_null(json_object_get(json, "xlog"));
+	json_decref(json);
+}
+
 /* A server that does not answer: no position, so peers count it as unreachable. */
 static void
 test_status_of_silent(void **state)
@@ -1245,6 +1271,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_status_of_primary, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_status_of_fenced, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_status_of_replica, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_status_of_outranked, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_status_of_silent, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_status_of_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_cluster, setup, teardown),
