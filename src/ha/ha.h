@@ -119,6 +119,8 @@ typedef struct HaPostgres
 	uint32_t	minimum_recovery_timeline;
 	bool		can_rewind;			/* wal_log_hints or data checksums */
 	bool		is_standby_configured;	/* standby.signal or recovery.signal is there */
+	bool		is_former_primary;	/* marked as one that was not compared with a leader */
+	uint32_t	former_timeline;	/* which it was on then; 0 = unknown */
 
 	/* valid when RUNNING (or STARTING, as far as known) */
 	bool		is_observed;		/* seen by the worker just now, not remembered */
@@ -351,7 +353,8 @@ typedef enum HaActionKind
 	HA_RESUME_REPLAY,
 	/* the server; supervisor only */
 	HA_START_TASK,				/* .task .task_id .member .url .stop_mode .from_leader;
-								 * .timeline of a running standby */
+								 * .timeline of a running standby;
+								 * START_STANDBY: .is_former_primary of .timeline */
 	HA_CANCEL_TASK,				/* .task_id */
 	HA_CALLBACK,				/* .key = on_start, on_stop, on_restart, on_role_change; .role */
 	HA_EXIT,					/* .exit_code: the supervisor ends, the server is left alone */
@@ -378,6 +381,7 @@ typedef struct HaAction
 	HaTask		task;
 	HaStopMode	stop_mode;
 	bool		from_leader;
+	bool		is_former_primary;
 	bool		ok;
 	int			exit_code;
 	uint32_t	timeline;

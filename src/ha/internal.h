@@ -191,10 +191,12 @@ struct HaNode
 
 	char		checked_with[CLUSTER_NAME_MAX];	/* the leader that what follows is about; "" = unknown */
 	bool		is_checked;
+	bool		is_checked_running;	/* as a standby: says nothing of what it writes as a primary since */
 	bool		is_diverged;
 	bool		has_rewind_failed;
 	uint32_t	primary_timeline;	/* a primary here was on it; 0 = unknown */
 	bool		is_uncompared;	/* a standby that was started from a primary's data directory unseen */
+	bool		knows_past;		/* whether it is that: else the mark on the data directory tells */
 	bool		is_wal_end_known;
 	int64_t		down_since_ms;	/* 0 = the server runs */
 	int64_t		stream_lost_ms;	/* 0 = streams */
@@ -242,6 +244,7 @@ extern HaPurpose ha_reply_purpose(HaNode *node, uint64_t id, HaOutcome outcome);
 /* facts.c */
 extern HaFacts ha_gather_facts(HaNode *node);
 extern bool ha_is_primary(const HaNode *node);
+extern bool ha_was_primary(const HaNode *node);
 extern bool ha_is_running(const HaNode *node);
 extern bool ha_is_outdated(const HaNode *node);
 extern Lsn	ha_own_position(const HaNode *node);

@@ -23,7 +23,7 @@ ha_node_save(const HaNode *node)
 	char	   *text;
 
 	saved = json_pack("{s:i, s:b, s:I, s:I, s:I, s:i, s:I, s:s, s:s, s:s, s:b, s:I, s:b, s:I,"
-					  " s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:i, s:i, s:s, s:s, s:I, s:I, s:b, s:s, s:b, s:b, s:s, s:I, s:b}",
+					  " s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:i, s:i, s:s, s:s, s:I, s:I, s:b, s:s, s:b, s:b, s:s, s:I, s:b, s:b, s:b}",
 					  "protocol", HA_PROTOCOL,
 					  "has_lease", node->has_lease,
 					  "lease_sent_ms", (json_int_t) node->lease_sent_ms,
@@ -58,7 +58,9 @@ ha_node_save(const HaNode *node)
 					  "fence_is_never", node->is_fence_set && node->fence_ms == HA_DEADLINE_NEVER,
 					  "checked_with", node->checked_with,
 					  "primary_timeline", (json_int_t) node->primary_timeline,
-					  "is_uncompared", node->is_uncompared);
+					  "is_uncompared", node->is_uncompared,
+					  "knows_past", node->knows_past,
+					  "is_checked_running", node->is_checked_running);
 	if (saved == NULL)
 		return NULL;
 	text = json_dumps(saved, JSON_COMPACT);
@@ -101,8 +103,7 @@ get_text(const json_t *saved, const char *key, char *text, size_t size)
  *
  * What this home knew from an earlier time with the baton is forgotten, the
  * server's state and the cluster included: the host tells both anew.  Settings,
- * known peers and waiting commands stay, and in the supervisor that a former
- * primary is to be compared, when the other home died.  Returns false if "saved" could not be used.
+ * known peers and waiting commands stay.  Returns false if "saved" could not be used.
  */
 bool
 ha_node_load(HaNode *node, const char *saved_text, int64_t now_ms)
@@ -138,23 +139,16 @@ ha_node_load(HaNode *node, const char *saved_text, int64_t now_ms)
 	node->goal_from_leader = false;
 	node->successor[0] = '\0';
 	node->is_checked = node->is_diverged = node->has_rewind_failed = false;
+	node->is_checked_running = false;
 	node->checked_with[0] = '\0';
+	node->primary_timeline = 0;
+	node->is_uncompared = false;
+	node->knows_past = false;
 	node->is_wal_end_known = false;
 	free(node->member_text);
 	node->member_text = NULL;
 	ha_clear_goal(node);
 	node->decision.rule = "taking-over";
-
-	/*
-	 * A worker that died takes with it what it knew, but not that the server
-	 * must not follow anybody yet: only the supervisor compares timelines, so
-	 * its own memory is right.
-	 */
-	if (node->home != HA_HOME_SUPERVISOR || json_object_get(saved, "is_uncompared") != NULL)
-	{
-		node->primary_timeline = (uint32_t) get_int(saved, "primary_timeline");
-		node->is_uncompared = get_bool(saved, "is_uncompared");
-	}
 	if (!json_is_object(saved))
 	{
 		json_decref(saved);
@@ -190,9 +184,13 @@ ha_node_load(HaNode *node, const char *saved_text, int64_t now_ms)
 	node->is_bootstrapping = get_bool(saved, "is_bootstrapping");
 	node->is_post_bootstrapped = get_bool(saved, "is_post_bootstrapped");
 	node->is_checked = get_bool(saved, "is_checked");
+	node->is_checked_running = get_bool(saved, "is_checked_running");
 	node->is_diverged = get_bool(saved, "is_diverged");
 	node->has_rewind_failed = get_bool(saved, "has_rewind_failed");
 	get_text(saved, "checked_with", node->checked_with, sizeof(node->checked_with));
+	node->primary_timeline = (uint32_t) get_int(saved, "primary_timeline");
+	node->is_uncompared = get_bool(saved, "is_uncompared");
+	node->knows_past = get_bool(saved, "knows_past") && json_is_boolean(json_object_get(saved, "is_uncompared"));
 	node->has_bootstrap_failed = get_bool(saved, "has_bootstrap_failed");
 	node->needs_checkpoint = get_bool(saved, "needs_checkpoint");
 	node->is_request_running = get_bool(saved, "is_request_running");

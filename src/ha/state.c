@@ -25,6 +25,17 @@ ha_is_primary(const HaNode *node)
 	return ha_is_running(node) && !node->postgres.is_in_recovery;
 }
 
+/* Is the data directory that of a primary? */
+bool
+ha_was_primary(const HaNode *node)
+{
+	const HaPostgres *postgres = &node->postgres;
+
+	return postgres->data == HA_DATA_PRESENT && !postgres->is_standby_configured &&
+		postgres->control_state != HA_CONTROL_SHUTDOWNED_IN_RECOVERY &&
+		postgres->control_state != HA_CONTROL_IN_ARCHIVE_RECOVERY;
+}
+
 /* Our WAL position: what a standby has safely received or replayed. */
 Lsn
 ha_own_position(const HaNode *node)
@@ -299,9 +310,7 @@ server_facts(HaNode *node)
 		facts |= HA_FACT(OBSERVED);
 	if (ha_is_primary(node))
 		facts |= HA_FACT(PRIMARY);
-	if (postgres->data == HA_DATA_PRESENT && !postgres->is_standby_configured &&
-		postgres->control_state != HA_CONTROL_SHUTDOWNED_IN_RECOVERY &&
-		postgres->control_state != HA_CONTROL_IN_ARCHIVE_RECOVERY)
+	if (ha_was_primary(node))
 		facts |= HA_FACT(WAS_PRIMARY);
 	/* as a standby it stays what it was until it has been compared with a leader */
 	if (node->is_uncompared && ha_is_running(node) && !ha_is_primary(node))

@@ -122,6 +122,12 @@ take_postgres(HaNode *node, const HaPostgres *postgres)
 
 	ha_postgres_copy(&node->postgres, postgres);
 	node->has_postgres = true;
+	if (!node->knows_past && postgres->data != HA_DATA_UNKNOWN)
+	{
+		node->knows_past = true;
+		node->is_uncompared = postgres->data == HA_DATA_PRESENT && postgres->is_former_primary;
+		node->primary_timeline = node->is_uncompared ? postgres->former_timeline : 0;
+	}
 	if (ha_is_primary(node))
 	{
 		if (node->is_promoting)
@@ -389,6 +395,10 @@ forget_check(HaNode *node)
 {
 	const ClusterView *view = &node->view;
 
+	/* it was compared as a standby, and is the directory of a primary now: promoted by hand, unseen */
+	if (node->is_checked && node->is_checked_running && node->task == HA_TASK_NONE &&
+		ha_was_primary(node) && node->postgres.server == HA_SERVER_STOPPED)
+		node->is_checked = node->is_diverged = node->has_rewind_failed = false;
 	if (!node->is_checked || node->checked_with[0] == '\0' || node->task != HA_TASK_NONE ||
 		!view->is_loaded || !view->has_leader || strcmp(view->leader, node->checked_with) == 0 ||
 		cluster_is_leader(view, node->settings.name))
@@ -587,7 +597,10 @@ ha_step(HaNode *node, int64_t now_ms, const HaInput *input, HaActions *actions)
 	forget_check(node);
 	if (ha_is_primary(node) && node->postgres.is_observed)
 	{
-		node->is_uncompared = false;	/* it is one again: what it was does not matter */
+		/* it is one again: what it was, or was found to be, does not matter */
+		node->is_uncompared = false;
+		if (node->task == HA_TASK_NONE)
+			node->is_checked = node->is_diverged = node->has_rewind_failed = false;
 		node->primary_timeline = ha_own_timeline(node);
 	}
 	facts = ha_gather_facts(node);

@@ -127,6 +127,9 @@ ha_start_task(HaNode *node, HaTask task, const Member *member, HaStopMode mode,
 	action->stop_mode = mode;
 	action->from_leader = node->goal_from_leader;
 	action->lsn = node->postgres.flush_lsn;
+	action->is_former_primary = task == HA_TASK_START_STANDBY && node->is_uncompared;
+	if (action->is_former_primary)
+		action->timeline = node->primary_timeline;
 	/* the control file may show an older one until the next restartpoint */
 	if (ha_is_running(node) && node->postgres.is_in_recovery)
 		action->timeline = ha_own_timeline(node);
@@ -211,17 +214,6 @@ task_failed(HaNode *node, HaTask task, HaTaskOutcome outcome, const char *messag
 	}
 }
 
-/* Is the data directory that of a primary? */
-static bool
-was_primary(const HaNode *node)
-{
-	const HaPostgres *postgres = &node->postgres;
-
-	return postgres->data == HA_DATA_PRESENT && !postgres->is_standby_configured &&
-		postgres->control_state != HA_CONTROL_SHUTDOWNED_IN_RECOVERY &&
-		postgres->control_state != HA_CONTROL_IN_ARCHIVE_RECOVERY;
-}
-
 /*
  * The timeline on which a primary wrote WAL here that was not compared; 0 none.
  * The checkpoint of one that crashed may be from before its promotion.
@@ -229,7 +221,7 @@ was_primary(const HaNode *node)
 static uint32_t
 was_primary_on(const HaNode *node)
 {
-	if (!ha_is_running(node) && was_primary(node))
+	if (!ha_is_running(node) && ha_was_primary(node))
 		return node->postgres.control_state == HA_CONTROL_SHUTDOWNED ?
 			node->postgres.checkpoint_timeline : 0;
 	return node->is_uncompared ? node->primary_timeline : 0;
@@ -339,6 +331,7 @@ task_succeeded(HaNode *node, const HaInput *input)
 				break;
 			}
 			node->is_checked = true;
+			node->is_checked_running = ha_is_running(node);
 			ha_name_copy(node->checked_with, sizeof(node->checked_with), node->task_member);
 			node->is_diverged = input->task.divergence == HA_DIVERGENCE_REWIND || other != NULL;
 			if (other != NULL)
@@ -368,6 +361,7 @@ task_succeeded(HaNode *node, const HaInput *input)
 		case HA_TASK_REWIND:
 			node->is_uncompared = false;
 			node->is_checked = true;
+			node->is_checked_running = false;
 			ha_name_copy(node->checked_with, sizeof(node->checked_with), node->task_member);
 			node->is_diverged = node->has_rewind_failed = false;
 			break;
@@ -640,7 +634,7 @@ note_former_primary(HaNode *node)
 {
 	const HaPostgres *postgres = &node->postgres;
 
-	if (postgres->data != HA_DATA_PRESENT || !was_primary(node) || node->is_checked ||
+	if (postgres->data != HA_DATA_PRESENT || !ha_was_primary(node) || node->is_checked ||
 		node->is_handed_over)
 		return;
 	if (!node->is_uncompared)

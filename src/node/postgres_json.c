@@ -58,6 +58,8 @@ static const Field fields[] = {
 	FIELD(FIELD_UINT32, minimum_recovery_timeline),
 	FIELD(FIELD_BOOL, can_rewind),
 	FIELD(FIELD_BOOL, is_standby_configured),
+	FIELD(FIELD_BOOL, is_former_primary),
+	FIELD(FIELD_UINT32, former_timeline),
 	FIELD(FIELD_BOOL, is_observed),
 	FIELD(FIELD_BOOL, is_in_recovery),
 	FIELD(FIELD_UINT32, timeline),

@@ -243,6 +243,7 @@ static const Field action_fields[] = {
 	FIELD(HaAction, FIELD_INT, timeout_ms),
 	FIELD(HaAction, FIELD_INT, stop_mode),
 	FIELD(HaAction, FIELD_BOOL, from_leader),
+	FIELD(HaAction, FIELD_BOOL, is_former_primary),
 	FIELD(HaAction, FIELD_BOOL, ok),
 	FIELD(HaAction, FIELD_INT, exit_code),
 	FIELD(HaAction, FIELD_INT, timeline),

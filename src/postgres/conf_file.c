@@ -220,7 +220,10 @@ conf_write_recovery(const Settings *settings, const char *conn_url, const char *
 		if (!pgpass_ensure(settings, conn_url, error))
 			return false;
 		if (is_standby)
+		{
 			history_files_remove_placed(settings->data_dir);
+			data_former_primary_clear(settings->data_dir);
+		}
 	}
 	old = file_read(path, CONF_MAX, NULL);
 	if (old == NULL)
@@ -693,7 +696,11 @@ conf_write_all(const Settings *settings, int server_version_num, const char *con
 	if (!ok)
 		goto done;
 	if (is_standby && conn_url != NULL && conn_url[0] != '\0')
+	{
+		/* who follows somebody has been compared */
 		history_files_remove_placed(settings->data_dir);
+		data_former_primary_clear(settings->data_dir);
+	}
 	if (is_standby)
 		ok = signal_file(settings, "standby.signal", true, error) &&
 			signal_file(settings, "recovery.signal", false, error);

@@ -20,6 +20,7 @@
 #include "postgres/postgres_files.h"
 
 #define MARK_SUFFIX		".patroni-incomplete"
+#define FORMER_SUFFIX		".patroni-former-primary"
 
 /* The data directory's mode decides for files inside it, as in the server. */
 mode_t
@@ -33,13 +34,19 @@ data_directory_file_mode(const char *data_directory)
 }
 
 static bool
-mark_path(const char *data_directory, char path[PATH_MAX])
+beside(const char *data_directory, const char *suffix, char path[PATH_MAX])
 {
 	size_t		length = strlen(data_directory);
 
 	while (length > 1 && data_directory[length - 1] == '/')
 		length--;
-	return snprintf(path, PATH_MAX, "%.*s" MARK_SUFFIX, (int) length, data_directory) < PATH_MAX;
+	return snprintf(path, PATH_MAX, "%.*s%s", (int) length, data_directory, suffix) < PATH_MAX;
+}
+
+static bool
+mark_path(const char *data_directory, char path[PATH_MAX])
+{
+	return beside(data_directory, MARK_SUFFIX, path);
 }
 
 /*
@@ -108,6 +115,64 @@ data_mark_clear(const char *data_directory)
 		unlink(path);
 }
 
+/*
+ * Say that what is about to be started as a standby was a primary, on that
+ * timeline (0 = not known), and has not been compared with a leader.  Once it
+ * has run as a standby pg_control does not tell any more.
+ */
+bool
+data_former_primary_set(const char *data_directory, uint32_t timeline, Error *error)
+{
+	char		path[PATH_MAX];
+	char		text[128];
+	struct stat st;
+	int			length;
+
+	if (!beside(data_directory, FORMER_SUFFIX, path))
+		return error_set(error, "data directory name is too long");
+	if (stat(data_directory, &st) != 0)
+		return error_set(error, "could not stat \"%s\": %s", data_directory, strerror(errno));
+	length = snprintf(text, sizeof(text), "%u %llu %llu\n", timeline,
+					  (unsigned long long) st.st_dev, (unsigned long long) st.st_ino);
+	return file_replace(path, text, (size_t) length, 0600, error);
+}
+
+/* Was that said of this very directory? */
+bool
+data_former_primary_get(const char *data_directory, uint32_t *timeline)
+{
+	char		path[PATH_MAX];
+	char	   *text;
+	unsigned	id;
+	unsigned long long dev;
+	unsigned long long ino;
+	struct stat st;
+	bool		is_one;
+
+	*timeline = 0;
+	if (!beside(data_directory, FORMER_SUFFIX, path))
+		return false;
+	text = file_read(path, 1024, NULL);
+	if (text == NULL)
+		return false;
+	is_one = sscanf(text, "%u %llu %llu", &id, &dev, &ino) == 3 && stat(data_directory, &st) == 0 &&
+		dev == (unsigned long long) st.st_dev && ino == (unsigned long long) st.st_ino;
+	free(text);
+	if (is_one)
+		*timeline = id;
+	return is_one;
+}
+
+/* It has been compared, or its content is another one. */
+void
+data_former_primary_clear(const char *data_directory)
+{
+	char		path[PATH_MAX];
+
+	if (beside(data_directory, FORMER_SUFFIX, path))
+		unlink(path);
+}
+
 /* 15 for "15". */
 bool
 data_directory_version(const char *data_directory, int *major, Error *error)
@@ -152,6 +217,8 @@ data_directory_look(const char *data_directory, HaPostgres *postgres)
 
 	postgres->problem[0] = '\0';
 	postgres->is_standby_configured = false;
+	postgres->is_former_primary = false;
+	postgres->former_timeline = 0;
 	dir = opendir(data_directory);
 	if (dir == NULL)
 	{
@@ -192,6 +259,7 @@ data_directory_look(const char *data_directory, HaPostgres *postgres)
 	postgres->data = HA_DATA_PRESENT;
 	if (postgres->version_num / 10000 != major)
 		postgres->version_num = major * 10000;
+	postgres->is_former_primary = data_former_primary_get(data_directory, &postgres->former_timeline);
 	postgres->is_standby_configured =
 		(path_join(path, sizeof(path), data_directory, "standby.signal") && access(path, F_OK) == 0) ||
 		(path_join(path, sizeof(path), data_directory, "recovery.signal") && access(path, F_OK) == 0);

@@ -83,6 +83,16 @@ extern void data_mark_set(const char *data_directory, DataMark mark);
 extern DataMark data_mark_get(const char *data_directory);
 extern void data_mark_clear(const char *data_directory);
 
+/*
+ * A primary that is started as a standby before it could be compared with a
+ * leader is marked, beside the data directory as well, until it has been: that
+ * must not be forgotten with the processes that know it.
+ */
+extern bool data_former_primary_set(const char *data_directory, uint32_t timeline,
+									Error *error) MUST_CHECK;
+extern bool data_former_primary_get(const char *data_directory, uint32_t *timeline);
+extern void data_former_primary_clear(const char *data_directory);
+
 /* History files we placed ourselves to mark an id as taken; before following
  * an upstream they must go, or they would hide the real ones; not those older
  * than the newest WAL or real history file here. */

@@ -67,6 +67,8 @@ observe_files(int node, HaPostgres *postgres)
 	}
 	postgres->can_rewind = true;
 	postgres->is_standby_configured = data->is_standby_configured;
+	postgres->is_former_primary = data->is_former_primary;
+	postgres->former_timeline = data->former_timeline;
 }
 
 static const SimHistoryFile *
@@ -275,6 +277,8 @@ add_seen(const SimHome *supervisor, HaPostgres *postgres)
 	postgres->minimum_recovery_timeline = outside.minimum_recovery_timeline;
 	postgres->can_rewind = outside.can_rewind;
 	postgres->is_standby_configured = outside.is_standby_configured;
+	postgres->is_former_primary = outside.is_former_primary;
+	postgres->former_timeline = outside.former_timeline;
 	if (outside.start_time_ms != 0)
 		postgres->start_time_ms = outside.start_time_ms;
 	if (outside.newest_timeline > postgres->newest_timeline)

@@ -515,7 +515,10 @@ sim_server_follow(int node, int upstream, const char *slot)
 	if (length > 0)
 		memcpy(data->upstream_slot, slot, length);
 	if (upstream >= 0)
+	{
 		sim_history_remove_placed(data);
+		data->is_former_primary = false;
+	}
 	sim_later_in(node, SIM_SERVER, sim_between(SIM_MS(1), SIM_MS(20)), reloaded, 0, NULL);
 }
 

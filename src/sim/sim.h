@@ -142,6 +142,8 @@ typedef struct SimData
 	bool		is_rewinding;	/* pg_rewind has begun and not ended: marked unusable */
 	int			rewind_failed_of;	/* 1 + the node pg_rewind failed of for good; 0 none */
 	bool		is_standby_configured;	/* standby.signal */
+	bool		is_former_primary;	/* the mark data_former_primary_set() */
+	uint32_t	former_timeline;
 	int			upstream;		/* primary_conninfo: node, -1 none */
 	char		upstream_slot[64];
 	SimHistoryFile history[SIM_HISTORY_MAX];
@@ -210,6 +212,7 @@ typedef struct SimTask
 	char		slot[64];
 	HaStopMode	stop_mode;
 	uint32_t	timeline;		/* of the running standby; 0 = unknown */
+	bool		is_former_primary;
 	int			harshness;
 	bool		must_fail;
 	bool		is_waiting;		/* for the server to start or stop */

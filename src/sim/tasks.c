@@ -236,6 +236,8 @@ begin_start(int node, int64_t serial, void *owned)
 			finish(node, HA_TASK_FAILED, "server exited right at its start");
 			return;
 		}
+		self->data.is_former_primary = is_standby && task->is_former_primary;
+		self->data.former_timeline = self->data.is_former_primary ? task->timeline : 0;
 		if (is_standby && self->kind == SIM_OURS)
 		{
 			sim_history_remove_unused(&self->data);
@@ -636,6 +638,7 @@ sim_task_start(int node, const HaAction *action)
 	task->source = action->member[0] != '\0' ? sim_node_of(action->member) : -1;
 	task->stop_mode = action->stop_mode;
 	task->timeline = action->timeline;
+	task->is_former_primary = action->is_former_primary;
 	task->must_fail = sim_chance(self->task_failure);
 	task->divergence = HA_DIVERGENCE_UNKNOWN;
 	take_slot(self, action);

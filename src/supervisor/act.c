@@ -134,6 +134,7 @@ start_task(Supervisor *supervisor, const HaAction *action)
 		request.stop_mode = HA_STOP_IMMEDIATE;
 	request.from_leader = action->from_leader;
 	request.timeline = action->timeline;
+	request.is_former_primary = action->is_former_primary;
 	if (action->task == HA_TASK_WAL_END)
 		request.start_lsn =
 			atomic_load_explicit(&supervisor->page->flush_lsn, memory_order_acquire);

@@ -176,7 +176,10 @@ data_files_remove(const char *data_directory, Error *error)
 	ok = ok && remove_content_of(data_directory, NULL, error);
 	free(links);
 	if (ok)
+	{
 		data_mark_clear(data_directory);
+		data_former_primary_clear(data_directory);
+	}
 	return ok ? true : error_wrap(error, "could not empty data directory \"%s\"", data_directory);
 }
 
@@ -224,6 +227,9 @@ data_files_move_aside(const char *data_directory, Error *error)
 	free(links);
 	ok = ok && rename_failed(data_directory, target, error);
 	if (ok)
+	{
 		data_mark_clear(data_directory);
+		data_former_primary_clear(data_directory);
+	}
 	return ok;
 }

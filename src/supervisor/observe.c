@@ -51,6 +51,8 @@ add_seen(const Supervisor *supervisor, HaPostgres *postgres)
 	postgres->minimum_recovery_timeline = outside->minimum_recovery_timeline;
 	postgres->can_rewind = outside->can_rewind;
 	postgres->is_standby_configured = outside->is_standby_configured;
+	postgres->is_former_primary = outside->is_former_primary;
+	postgres->former_timeline = outside->former_timeline;
 	if (outside->start_time_ms != 0)
 		postgres->start_time_ms = outside->start_time_ms;
 	if (outside->newest_timeline > postgres->newest_timeline)

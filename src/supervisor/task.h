@@ -68,6 +68,7 @@ typedef struct TaskRequest
 								 * "" or NULL: own slot if settings->use_slots */
 	HaStopMode	stop_mode;		/* STOP */
 	bool		from_leader;	/* BASEBACKUP: informational */
+	bool		is_former_primary;	/* START_STANDBY: of .timeline (0 = unknown), not compared */
 	uint32_t	timeline;		/* CHECK_DIVERGENCE: of the running standby; 0 = unknown */
 	Lsn			start_lsn;		/* WAL_END: where to begin looking; 0 = checkpoint */
 } TaskRequest;

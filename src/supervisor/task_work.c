@@ -709,6 +709,11 @@ work_start(Work *work, bool is_standby, char *const *arguments)
 		leave(work, HA_TASK_IMPOSSIBLE, "an interrupted pg_rewind left the data directory unusable");
 	if (mark == DATA_MARK_CLONE)
 		leave(work, HA_TASK_IMPOSSIBLE, "the data directory holds an unfinished clone");
+	/* before standby.signal: after that nothing else tells */
+	if (!is_standby || !work->request->is_former_primary)
+		data_former_primary_clear(settings->data_dir);
+	else if (!data_former_primary_set(settings->data_dir, work->request->timeline, &error))
+		report("L2 could not mark this member as a former primary: %s", error.message);
 	config_problems_init(&problems);
 	if ((is_standby && !prepare_timelines(settings->data_dir, &error)) ||
 		!write_configuration(work, is_standby, &error) ||

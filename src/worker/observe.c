@@ -163,6 +163,8 @@ look_at_files(Observer *observer, int64_t now_ms)
 		now->minimum_recovery_timeline = found->minimum_recovery_timeline;
 		now->can_rewind = found->can_rewind;
 		now->is_standby_configured = found->is_standby_configured;
+		now->is_former_primary = found->is_former_primary;
+		now->former_timeline = found->former_timeline;
 		observer->files_failed = false;
 	}
 	else if (!observer->files_failed)

@@ -1944,6 +1944,8 @@ come_back_uncompared(const char *promotions, const char *leader)
 	tell_reachable(false);
 	tick(10000);
 	assert_string_equal(expect_task(HA_TASK_START_STANDBY)->member, "");
+	assert_true(last(HA_START_TASK)->is_former_primary);
+	assert_int_equal(last(HA_START_TASK)->timeline, 2);
 	be_standby();
 	postgres.upstream_host[0] = '\0';
 	postgres.timeline = postgres.checkpoint_timeline = postgres.newest_timeline = 2;
@@ -1971,11 +1973,12 @@ compare_first(void)
 	assert_string_equal(last(HA_FOLLOW)->member, "node2");
 	create(HA_HOME_WORKER);
 	be_standby();
-	node->is_uncompared = true;
-	node->primary_timeline = 2;
+	postgres.is_former_primary = true;	/* by the mark: nobody handed on what it was */
+	postgres.former_timeline = 2;
 	set_key("leader", "node2");
 	set_member("node2", "");
 	tell_all();
+	assert_int_equal(node->primary_timeline, 2);
 }
 
 static void
@@ -2033,6 +2036,66 @@ two_primaries_on_one_timeline_have_diverged(void **state)
 	end_task(HA_TASK_OK, HA_DIVERGENCE_NONE, 0);
 	tick(200);
 	assert_string_equal(last(HA_FOLLOW)->member, "node2");
+}
+
+/* Nobody is left who knew: the mark on the data directory tells, also when it is stopped. */
+static void
+mark_tells_of_former_primary(void **state)
+{
+	const HaAction *action;
+
+	(void) state;
+	create(HA_HOME_SUPERVISOR);
+	be_stopped(HA_CONTROL_IN_ARCHIVE_RECOVERY);
+	postgres.is_standby_configured = true;
+	postgres.is_former_primary = true;
+	postgres.former_timeline = 2;
+	set_key("leader", "node2");
+	set_member("node2", ",\"timeline\":3");
+	tell_all();
+	action = expect_task(HA_TASK_START_STANDBY);
+	assert_string_equal(action->member, "");
+	assert_true(action->is_former_primary);
+	assert_int_equal(action->timeline, 2);
+
+	/* without it */
+	create(HA_HOME_SUPERVISOR);
+	be_stopped(HA_CONTROL_IN_ARCHIVE_RECOVERY);
+	postgres.is_standby_configured = true;
+	set_key("leader", "node2");
+	set_member("node2", ",\"timeline\":3");
+	tell_all();
+	action = expect_task(HA_TASK_START_STANDBY);
+	assert_string_equal(action->member, "node2");
+	assert_false(action->is_former_primary);
+}
+
+/* What was compared as a standby says nothing of what it wrote as a primary since. */
+static void
+comparison_ends_with_promotion(void **state)
+{
+	(void) state;
+	for (int i = 0; i < 2; i++)
+	{
+		come_back_uncompared(NULL, ",\"timeline\":3");
+		expect_task(HA_TASK_CHECK_DIVERGENCE);
+		end_task(HA_TASK_OK, HA_DIVERGENCE_NONE, 0);
+		assert_true(node->is_checked);
+		forget();
+		if (i == 0)
+		{
+			be_primary();
+			tell_postgres();
+			assert_false(node->is_checked);
+			continue;
+		}
+		/* promoted and shut down before anybody saw it */
+		be_stopped(HA_CONTROL_SHUTDOWNED);
+		postgres.is_standby_configured = false;
+		tell_postgres();
+		tick(1);
+		expect_task(HA_TASK_CHECK_DIVERGENCE);
+	}
 }
 
 /* The other home must know, too. */
@@ -3600,6 +3663,8 @@ main(void)
 		TEST(rewind_is_tried_until_the_leader_answers),
 		TEST(two_primaries_on_one_timeline_have_diverged),
 		TEST(uncompared_is_handed_on),
+		TEST(mark_tells_of_former_primary),
+		TEST(comparison_ends_with_promotion),
 		TEST(names_of_other_scripts),
 		TEST(repair_ends_without_a_leader),
 		TEST(reinit_ends_without_a_leader),
