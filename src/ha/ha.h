@@ -317,7 +317,9 @@ typedef struct HaInput
 			uint64_t	id;
 			HaTaskOutcome outcome;
 			HaDivergence divergence;	/* CHECK_DIVERGENCE */
-					Lsn			lsn;			/* WAL_END; STOP: end of the shutdown checkpoint's record */
+			/* WAL_END; STOP: end of the shutdown checkpoint's record; CHECK_DIVERGENCE of a
+			 * running standby: how far it has got, 0 = it was not asked */
+			Lsn			lsn;
 			const char *message;		/* what went wrong, or NULL */
 		}			task;
 	};

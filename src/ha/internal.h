@@ -245,6 +245,7 @@ extern HaPurpose ha_reply_purpose(HaNode *node, uint64_t id, HaOutcome outcome);
 extern HaFacts ha_gather_facts(HaNode *node);
 extern bool ha_is_primary(const HaNode *node);
 extern bool ha_was_primary(const HaNode *node);
+extern bool ha_history_differs(const HaNode *node);
 extern bool ha_is_running(const HaNode *node);
 extern bool ha_is_outdated(const HaNode *node);
 extern Lsn	ha_own_position(const HaNode *node);

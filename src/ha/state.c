@@ -208,6 +208,28 @@ timeline_is_old(const HaNode *node)
 	return false;
 }
 
+/*
+ * Did this member come to its timeline another way than the cluster?  So it is
+ * with a standby of a server that a person promoted while nobody could hear of
+ * it: the leader may have got the same id, and the server looks at nothing but
+ * that and the position.  What was compared already is not asked again.
+ */
+bool
+ha_history_differs(const HaNode *node)
+{
+	const ClusterView *view = &node->view;
+	const HaPostgres *postgres = &node->postgres;
+
+	if (!node->has_postgres || ha_is_primary(node) || (node->is_checked && !node->is_diverged))
+		return false;
+	for (int i = 0; i < postgres->n_history; i++)
+		for (int j = 0; j < view->n_history; j++)
+			if (postgres->history[i].timeline == view->history[j].timeline &&
+				postgres->history[i].switch_lsn != view->history[j].switch_lsn)
+				return true;
+	return false;
+}
+
 /* Is the text this number, as printf() writes it?  Asked in each step. */
 static bool
 is_decimal(const char *text, uint64_t number)
@@ -312,8 +334,11 @@ server_facts(HaNode *node)
 		facts |= HA_FACT(PRIMARY);
 	if (ha_was_primary(node))
 		facts |= HA_FACT(WAS_PRIMARY);
-	/* as a standby it stays what it was until it has been compared with a leader */
-	if (node->is_uncompared && ha_is_running(node) && !ha_is_primary(node))
+	/*
+	 * As a standby it stays what it was until it has been compared with a
+	 * leader; who followed it is no better.
+	 */
+	if ((node->is_uncompared || ha_history_differs(node)) && ha_is_running(node) && !ha_is_primary(node))
 		facts |= HA_FACT(WAS_PRIMARY);
 	if (postgres->control_state == HA_CONTROL_SHUTDOWNED ||
 		postgres->control_state == HA_CONTROL_SHUTDOWNED_IN_RECOVERY)

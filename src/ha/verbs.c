@@ -224,18 +224,36 @@ was_primary_on(const HaNode *node)
 	if (!ha_is_running(node) && ha_was_primary(node))
 		return node->postgres.control_state == HA_CONTROL_SHUTDOWNED ?
 			node->postgres.checkpoint_timeline : 0;
-	return node->is_uncompared ? node->primary_timeline : 0;
+	if (!node->is_uncompared)
+		return 0;
+	/* it has followed nobody since: what it has replayed is what it wrote */
+	return ha_is_running(node) && ha_own_timeline(node) > node->primary_timeline ?
+		ha_own_timeline(node) : node->primary_timeline;
+}
+
+/*
+ * Where the leader left that timeline, as the store says; 0: it does not.
+ */
+static Lsn
+left_at(const ClusterView *view, uint32_t timeline)
+{
+	for (int i = 0; i < view->n_history; i++)
+		if (view->history[i].timeline == timeline)
+			return view->history[i].switch_lsn;
+	return 0;
 }
 
 /*
  * Nothing was found by comparing ids and positions.  But two primaries on one
  * timeline were promoted to it both, one of them by hand when nobody could
  * hear of it; and the WAL that they wrote there differs, whatever its length.
- * "other" is who else was promoted to it.  False: that is not known yet, the
- * leader's key is from before its promotion.
+ * "other" is who else was promoted to it.  So it is, too, when the leader went
+ * further on that timeline than "end", where this standby is (0 = unknown): it
+ * was its own, and there cannot be more of it than its primary wrote.  False: that is not known yet, the leader's
+ * key or the history is from before its promotion.
  */
 static bool
-is_leader_newer(const HaNode *node, const char **other)
+is_leader_newer(const HaNode *node, Lsn end, const char **other)
 {
 	const ClusterView *view = &node->view;
 	const Member *leader = cluster_find_member(view, node->task_member);
@@ -249,7 +267,13 @@ is_leader_newer(const HaNode *node, const char **other)
 			*other = view->taken[i].name;
 	if (leader != NULL && leader->timeline == own && leader->role == ROLE_PRIMARY && *other == NULL)
 		*other = leader->name;
-	return *other != NULL || (leader != NULL && leader->timeline > own);
+	if (*other != NULL)
+		return true;
+	if (leader == NULL || leader->timeline <= own)
+		return false;
+	if (end != 0 && left_at(view, own) > end)
+		*other = leader->name;
+	return *other != NULL || end == 0 || cluster_timeline(view) > own;
 }
 
 /*
@@ -325,7 +349,7 @@ task_succeeded(HaNode *node, const HaInput *input)
 				task_failed(node, task, HA_TASK_FAILED, input->task.message);
 				break;
 			}
-			if (input->task.divergence == HA_DIVERGENCE_NONE && !is_leader_newer(node, &other))
+			if (input->task.divergence == HA_DIVERGENCE_NONE && !is_leader_newer(node, input->task.lsn, &other))
 			{
 				task_failed(node, task, HA_TASK_FAILED, "the leader's timeline is not known yet");
 				break;
@@ -655,7 +679,7 @@ start_standby(HaNode *node, const HaRule *rule)
 	const Member *upstream = NULL;
 
 	note_former_primary(node);
-	if (!node->has_lease && !node->is_uncompared)
+	if (!node->has_lease && !node->is_uncompared && !ha_history_differs(node))
 		upstream = ha_upstream(node);
 	if (!node->is_uncompared && upstream == NULL && node->successor[0] != '\0' && !node->has_lease)
 		upstream = cluster_find_member(&node->view, node->successor);

@@ -379,7 +379,7 @@ find_divergence(int node, DivergenceResult *result)
 		facts.local_timeline = sim_timeline_of(data->minimum_recovery);
 		if (self->server.state == HA_SERVER_RUNNING && self->process[SIM_SERVER].n_pauses == 0)
 		{
-			facts.local_lsn = data->end.lsn;
+			facts.local_lsn = sim.node[node].task.lsn = data->end.lsn;
 			if (self->task.timeline > facts.local_timeline)
 				facts.local_timeline = self->task.timeline;
 		}

@@ -1110,8 +1110,8 @@ ask_leader(Work *work, DivergenceFacts *facts, Error *error)
 	return ok;
 }
 
-/* A running standby knows better than its files. */
-static void
+/* A running standby knows better than its files.  0: it does not answer. */
+static Lsn
 ask_self(Work *work, DivergenceFacts *facts)
 {
 	const Settings *settings = work->settings;
@@ -1119,16 +1119,18 @@ ask_self(Work *work, DivergenceFacts *facts)
 	char		text[64];
 	unsigned	high;
 	unsigned	low;
+	Lsn			lsn = 0;
 	PGconn	   *conn = connect_local(settings, &settings->superuser, "postgres", conninfo,
 									 sizeof(conninfo), NULL);
 
 	if (conn == NULL)
-		return;
+		return 0;
 	if (query_value(conn, "SELECT GREATEST(pg_catalog.pg_last_wal_replay_lsn(), pg_catalog.pg_last_wal_receive_lsn())",
 					text, sizeof(text), NULL) &&
 		sscanf(text, "%X/%X", &high, &low) == 2)
-		facts->local_lsn = ((Lsn) high << 32) | low;
+		facts->local_lsn = lsn = ((Lsn) high << 32) | low;
 	PQfinish(conn);
+	return lsn;
 }
 
 static bool
@@ -1174,7 +1176,7 @@ look_at_self(Work *work, DivergenceFacts *facts, Error *error)
 			/* pg_control lags behind: the timeline there may be one that was left */
 			if (work->request->timeline > facts->local_timeline)
 				facts->local_timeline = work->request->timeline;
-			ask_self(work, facts);
+			work->lsn = ask_self(work, facts);
 		}
 		if (control.checkpoint_timeline == facts->local_timeline)
 			facts->local_checkpoint = control.checkpoint_lsn;

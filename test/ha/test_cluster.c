@@ -382,7 +382,11 @@ set_upstream(HaPostgres *postgres, const char *member)
 	postgres->upstream_slot[0] = '\0';
 	postgres->is_streaming = !nodes[n].is_dead;
 	if (nodes[n].postgres.server == HA_SERVER_RUNNING && !nodes[n].postgres.is_in_recovery)
+	{
 		postgres->timeline = postgres->newest_timeline = nodes[n].postgres.timeline;
+		memcpy(postgres->history, nodes[n].postgres.history, sizeof(postgres->history));
+		postgres->n_history = nodes[n].postgres.n_history;
+	}
 }
 
 static void
@@ -536,6 +540,13 @@ run_actions(int n, HaActions *actions)
 			case HA_PROMOTE:
 				node->postgres.is_in_recovery = false;
 				node->postgres.is_standby_configured = false;
+				if (node->postgres.n_history < 64)
+				{
+					TimelineHistory *entry = &node->postgres.history[node->postgres.n_history++];
+
+					entry->timeline = node->postgres.timeline;
+					entry->switch_lsn = end_of_wal;
+				}
 				node->postgres.timeline = action->timeline;
 				node->postgres.newest_timeline = action->timeline;
 				node->postgres.control_state = HA_CONTROL_IN_PRODUCTION;

@@ -1954,6 +1954,7 @@ come_back_uncompared(const char *promotions, const char *leader)
 	forget();
 	set_key("leader", "node2");
 	set_key("promotions", promotions);
+	set_key("history", "[[1,1000,\"\"],[2,83886080,\"\"]]");
 	set_member("node2", leader);
 	tell_view();
 	tell_reachable(true);
@@ -2024,6 +2025,23 @@ two_primaries_on_one_timeline_have_diverged(void **state)
 	end_task(HA_TASK_OK, HA_DIVERGENCE_NONE, 0);
 	expect_task(HA_TASK_STOP);
 
+	/* the leader left that timeline further on than its primary here wrote */
+	come_back_uncompared(NULL, ",\"timeline\":3");
+	set_key("history", "[[1,1000,\"\"],[2,83886088,\"\"]]");
+	tell_view();
+	expect_task(HA_TASK_CHECK_DIVERGENCE);
+	end_task(HA_TASK_OK, HA_DIVERGENCE_NONE, END_OF_WAL);
+	expect_task(HA_TASK_STOP);
+	assert_true(node->has_rewind_failed);
+
+	/* where it left it is not known yet: ask again */
+	come_back_uncompared(NULL, ",\"timeline\":3");
+	set_key("history", "[[1,1000,\"\"]]");
+	tell_view();
+	expect_task(HA_TASK_CHECK_DIVERGENCE);
+	end_task(HA_TASK_OK, HA_DIVERGENCE_NONE, END_OF_WAL);
+	expect_rule("compare-later");
+
 	/* the leader's key is older than its promotion: ask again */
 	come_back_uncompared(NULL, ",\"timeline\":2");
 	expect_task(HA_TASK_CHECK_DIVERGENCE);
@@ -2068,6 +2086,52 @@ mark_tells_of_former_primary(void **state)
 	action = expect_task(HA_TASK_START_STANDBY);
 	assert_string_equal(action->member, "node2");
 	assert_false(action->is_former_primary);
+}
+
+/* A standby of a server that was promoted by hand, on an id that the leader got as well. */
+static void
+standby_of_another_history_is_compared(void **state)
+{
+	(void) state;
+	for (int i = 0; i < 3; i++)
+	{
+		create(i == 2 ? HA_HOME_SUPERVISOR : HA_HOME_WORKER);
+		be_standby();
+		if (i == 2)
+		{
+			be_stopped(HA_CONTROL_SHUTDOWNED_IN_RECOVERY);
+			postgres.is_standby_configured = true;
+		}
+		postgres.timeline = postgres.newest_timeline = 2;
+		postgres.n_history = 1;
+		postgres.history[0].timeline = 1;
+		postgres.history[0].switch_lsn = 1000;
+		set_key("leader", "node3");
+		set_member("node3", ",\"timeline\":2");
+		set_key("history", i == 1 ? "[[1,1000,\"\"]]" : "[[1,900,\"\"]]");
+		tell_all();
+		if (i == 0)
+		{
+			expect_rule("compare-first");
+			assert_int_equal(count(HA_FOLLOW), 0);
+			last(HA_YIELD);
+		}
+		else if (i == 1)
+			assert_string_equal(last(HA_FOLLOW)->member, "node3");
+		else
+			assert_string_equal(expect_task(HA_TASK_START_STANDBY)->member, "");
+	}
+
+	/* it is asked once: the servers know better than the key in the store */
+	be_standby();
+	postgres.upstream_host[0] = '\0';
+	tell_postgres();
+	end_task(HA_TASK_OK, 0, 0);
+	tick(1);
+	expect_task(HA_TASK_CHECK_DIVERGENCE);
+	end_task(HA_TASK_OK, HA_DIVERGENCE_NONE, 0);
+	tick(200);
+	assert_string_equal(last(HA_FOLLOW)->member, "node3");
 }
 
 /* What was compared as a standby says nothing of what it wrote as a primary since. */
@@ -3665,6 +3729,7 @@ main(void)
 		TEST(uncompared_is_handed_on),
 		TEST(mark_tells_of_former_primary),
 		TEST(comparison_ends_with_promotion),
+		TEST(standby_of_another_history_is_compared),
 		TEST(names_of_other_scripts),
 		TEST(repair_ends_without_a_leader),
 		TEST(reinit_ends_without_a_leader),
