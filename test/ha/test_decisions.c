@@ -1762,8 +1762,8 @@ compares_again_after_a_pause(void **state)
 	(void) state;
 	create(HA_HOME_WORKER);
 	be_standby();
-	node->is_uncompared = true;
-	node->primary_timeline = 2;
+	postgres.is_former_primary = true;
+	postgres.former_timeline = 2;
 	set_key("leader", "node2");
 	tell_all();
 	n_yields = count(HA_YIELD);
@@ -1988,11 +1988,14 @@ compare_later(void)
 	come_back_uncompared(NULL, ",\"timeline\":3");
 	end_task(HA_TASK_FAILED, 0, 0);
 	assert_int_equal(count(HA_FOLLOW), 0);
-	/* also when the worker drove meanwhile and died without a word */
+	/* also when the worker drove meanwhile and died without a word: the mark tells */
 	forget();
 	assert_true(ha_node_load(node, NULL, now));
+	postgres.is_former_primary = true;
+	postgres.former_timeline = 2;
 	tell_all();
-	tick(1);
+	tick(1000);
+	tell_view();
 	assert_int_equal(count(HA_FOLLOW), 0);
 	expect_task(HA_TASK_CHECK_DIVERGENCE);
 	/* the worker's own memory of an earlier drive may be old */
@@ -2000,6 +2003,7 @@ compare_later(void)
 	node->is_uncompared = true;
 	assert_true(ha_node_load(node, NULL, now));
 	assert_false(node->is_uncompared);
+	postgres.is_former_primary = false;
 	come_back_uncompared(NULL, ",\"timeline\":3");
 	end_task(HA_TASK_FAILED, 0, 0);
 	assert_int_equal(count(HA_FOLLOW), 0);
