@@ -350,15 +350,16 @@ got_hello(SimHome *supervisor, const SimMessage *message)
 			  message->has_baton ? ", it drives" : "");
 	if (!send(supervisor, message_new(MESSAGE_CONFIG)))
 		return;
-	supervisor->may_have_baton = true;
 	if (message->has_baton && sim_page_holder(supervisor->node) == LEASE_HOLDER_WORKER &&
 		message->generation == lease_page_generation(page_of(supervisor)))
 	{
+		supervisor->may_have_baton = true;
 		supervisor->worker_drives = true;
 		return;
 	}
 	if (sim_page_holder(supervisor->node) == LEASE_HOLDER_WORKER)
 		(void) take(supervisor, "The worker that had control is gone.");
+	supervisor->may_have_baton = true;
 }
 
 static void

@@ -234,9 +234,9 @@ got_hello(Link *link, const json_t *message)
 		supervisor->worker_drives = true;
 		return;
 	}
-	link->may_have_baton = true;
 	if (page_holder(supervisor) == LEASE_HOLDER_WORKER)
 		baton_take(supervisor, "The worker that had control is gone.");
+	link->may_have_baton = true; /* it was another worker's: this one is new */
 }
 
 static void
