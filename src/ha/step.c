@@ -368,6 +368,9 @@ drop_goal(HaNode *node)
 	{
 		ha_log(node, 1, "repair-off", "%s", node->settings.is_paused ?
 			   "nothing is repaired while the cluster is paused" : "there is no leader to compare with");
+		/* this home's view may lag behind the one that asked for it: soon again, not at once */
+		node->repair_failures = 0;
+		node->repair_next_ms = node->now_ms + HA_TASK_RETRY_MIN_MS;
 		ha_clear_goal(node);
 	}
 	if (node->goal == HA_GOAL_REINIT && is_leaderless && node->leaderless_since_ms != 0 &&
