@@ -602,7 +602,7 @@ ha_step(HaNode *node, int64_t now_ms, const HaInput *input, HaActions *actions)
 	{
 		/* it is one again: what it was, or was found to be, does not matter */
 		node->is_uncompared = false;
-		if (node->task == HA_TASK_NONE)
+		if (node->task == HA_TASK_NONE && node->goal != HA_GOAL_REPAIR)
 			node->is_checked = node->is_diverged = node->has_rewind_failed = false;
 		node->primary_timeline = ha_own_timeline(node);
 	}

@@ -656,6 +656,19 @@ stop_for_rewind(void)
 	assert_int_equal(expect_task(HA_TASK_STOP)->stop_mode, HA_STOP_FAST);
 }
 
+/* A person promoted it meanwhile: what is found out holds for what it is now. */
+static void
+repairs_who_was_promoted_meanwhile(void **state)
+{
+	(void) state;
+	lose_stream();
+	expect_task(HA_TASK_CHECK_DIVERGENCE);
+	be_primary();
+	tell_postgres();
+	end_task(HA_TASK_OK, HA_DIVERGENCE_REWIND, 0);
+	assert_int_equal(expect_task(HA_TASK_STOP)->stop_mode, HA_STOP_FAST);
+}
+
 static void
 check_stream(void)
 {
@@ -3734,6 +3747,7 @@ main(void)
 		TEST(mark_tells_of_former_primary),
 		TEST(comparison_ends_with_promotion),
 		TEST(standby_of_another_history_is_compared),
+		TEST(repairs_who_was_promoted_meanwhile),
 		TEST(names_of_other_scripts),
 		TEST(repair_ends_without_a_leader),
 		TEST(reinit_ends_without_a_leader),
