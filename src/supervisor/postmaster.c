@@ -404,6 +404,15 @@ postmaster_observe(Postmaster *postmaster, HaPostgres *postgres)
 		postgres->is_in_recovery = postgres->is_standby_configured;
 		if (postgres->server == HA_SERVER_RUNNING && postgres->data == HA_DATA_PRESENT)
 			postgres->is_in_recovery = postgres->control_state != HA_CONTROL_IN_PRODUCTION;
+
+		/*
+		 * "ready" stays there while all backends are restarted after a crash.
+		 * Crash recovery ends with a checkpoint as for a shutdown.
+		 */
+		if (postgres->server == HA_SERVER_RUNNING && postgres->data == HA_DATA_PRESENT &&
+			postgres->control_state != HA_CONTROL_IN_PRODUCTION &&
+			postgres->control_state != HA_CONTROL_IN_ARCHIVE_RECOVERY)
+			postgres->server = HA_SERVER_STARTING;
 	}
 	if (postgres->data != HA_DATA_PRESENT)
 		return;
