@@ -61,6 +61,7 @@ ha_set_fence(HaNode *node, int64_t deadline_ms, const char *because)
 		return;
 	node->is_fence_set = true;
 	node->fence_ms = deadline_ms;
+	node->left_fence_ms = 0;
 	ha_add(node, HA_FENCE, "fence", "%s", because)->deadline_ms = deadline_ms;
 }
 

@@ -23,7 +23,7 @@ ha_node_save(const HaNode *node)
 	char	   *text;
 
 	saved = json_pack("{s:i, s:b, s:I, s:I, s:I, s:i, s:I, s:s, s:s, s:s, s:b, s:I, s:b, s:I,"
-					  " s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:i, s:i, s:s, s:s, s:I, s:I, s:b, s:s, s:b, s:b, s:s, s:I, s:b, s:b, s:b}",
+					  " s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:i, s:i, s:s, s:s, s:I, s:I, s:b, s:s, s:b, s:b, s:s, s:I, s:b, s:b, s:b, s:I}",
 					  "protocol", HA_PROTOCOL,
 					  "has_lease", node->has_lease,
 					  "lease_sent_ms", (json_int_t) node->lease_sent_ms,
@@ -60,7 +60,8 @@ ha_node_save(const HaNode *node)
 					  "primary_timeline", (json_int_t) node->primary_timeline,
 					  "is_uncompared", node->is_uncompared,
 					  "knows_past", node->knows_past,
-					  "is_checked_running", node->is_checked_running);
+					  "is_checked_running", node->is_checked_running,
+					  "left_fence_ms", (json_int_t) node->left_fence_ms);
 	if (saved == NULL)
 		return NULL;
 	text = json_dumps(saved, JSON_COMPACT);
@@ -127,6 +128,7 @@ ha_node_load(HaNode *node, const char *saved_text, int64_t now_ms)
 	node->has_lease = false;
 	node->lease_version = 0;
 	node->is_giving_away = false;
+	node->left_fence_ms = 0;
 	node->is_fence_set = false;
 	node->has_renewed = false;
 	node->task = HA_TASK_NONE;
@@ -167,6 +169,7 @@ ha_node_load(HaNode *node, const char *saved_text, int64_t now_ms)
 		node->has_lease = false;
 	node->lease_version = get_int(saved, "lease_version") > 0 ?
 		(uint64_t) get_int(saved, "lease_version") : 0;
+	node->left_fence_ms = get_int(saved, "left_fence_ms");
 	node->is_giving_away = get_bool(saved, "is_giving_away");
 	if (node->is_giving_away)
 		node->has_lease = false;

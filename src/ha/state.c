@@ -271,6 +271,8 @@ store_facts(HaNode *node)
 		facts |= HA_FACT(STORE_SILENT);
 		if (ha_deadline_ms(node) > grace_from_ms)
 			grace_from_ms = ha_deadline_ms(node);
+		if (node->left_fence_ms > grace_from_ms)
+			grace_from_ms = node->left_fence_ms;
 		if (node->now_ms >= grace_from_ms + settings->retry_timeout_ms)
 			facts |= HA_FACT(GRACE_OVER);
 		else
@@ -284,7 +286,10 @@ store_facts(HaNode *node)
 		facts |= HA_FACT(LEASE_OTHER);
 	else if (view->is_loaded)
 		facts |= HA_FACT(LEASE_FREE);
-	if (ha_lease_is_over(node))
+	/* a primary whose last home died in an outage writes on until the fence ends that it left */
+	if (ha_is_primary(node) && node->now_ms < node->left_fence_ms)
+		ha_wake(node, node->left_fence_ms);
+	else if (ha_lease_is_over(node))
 		facts |= HA_FACT(LEASE_OVER);
 	if (view->system_identifier[0] != '\0')
 	{

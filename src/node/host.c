@@ -446,6 +446,8 @@ bool
 host_drive(Host *host, uint32_t generation, const char *saved, Error *error)
 {
 	char session[LEASE_SESSION_MAX];
+	char left[64];
+	int64_t left_us = lease_page_deadline_us(host->page);
 	int64_t now_ms = clock_now_ms();
 	bool has_fresh_postgres =
 	    host->has_postgres && now_ms - host->postgres_at_ms <= POSTGRES_FRESH_MS;
@@ -455,8 +457,13 @@ host_drive(Host *host, uint32_t generation, const char *saved, Error *error)
 	if (lease_page_generation(host->page) != generation)
 		return error_set(error, "the baton of generation %u is not current any more", generation);
 	/* of a home that died nothing is known but how it left the fence */
-	if (saved == NULL && lease_page_deadline_us(host->page) == LEASE_NEVER_US)
+	if (saved == NULL && left_us == LEASE_NEVER_US)
 		saved = "{\"protocol\":1,\"fence_is_never\":true}";
+	else if (saved == NULL && left_us > now_ms * 1000)
+	{
+		snprintf(left, sizeof(left), "{\"protocol\":1,\"left_fence_ms\":%lld}", (long long) (left_us / 1000));
+		saved = left;
+	}
 	if (!load_engine(host, saved, now_ms))
 		return error_set(error, "could not read the state that the other home saved");
 

@@ -290,7 +290,7 @@ home_change_release(char *saved)
 		"needs_checkpoint", "is_request_running", "repair_next_ms", "repair_failures",
 		"announced_role", "handled_request", "member_text", "renewed_ms", "next_id",
 		"is_giving_away", "request_problem", "has_bootstrap_failed", "checked_with",
-		"primary_timeline", "is_uncompared", "knows_past", "is_checked_running",
+		"primary_timeline", "is_uncompared", "knows_past", "is_checked_running", "left_fence_ms",
 	};
 	json_t	   *json;
 	char	   *text;

@@ -2723,6 +2723,8 @@ late_answers_do_not_bring_the_lease_back(void **state)
 static void
 fence_is_closed_without_a_view(void **state)
 {
+	char		left[64];
+
 	(void) state;
 	/* paused, then not any more, and the store is silent: nobody knows who leads */
 	create(HA_HOME_WORKER);
@@ -2740,6 +2742,21 @@ fence_is_closed_without_a_view(void **state)
 	tell_postgres();
 	tell_reachable(false);
 	assert_int_equal(count(HA_FENCE), 0);
+	/* ... and is not given up before */
+	create(HA_HOME_WORKER);
+	be_primary();
+	snprintf(left, sizeof(left), "{\"protocol\":1,\"left_fence_ms\":%lld}", (long long) now + 20000);
+	assert_true(ha_node_load(node, left, now));
+	tell_settings();
+	tell_postgres();
+	tell_reachable(false);
+	tick(19999);
+	expect_rule("outage-lease-runs");
+	tick(1);
+	expect_rule("outage-fenced");
+	tick(settings.retry_timeout_ms);
+	assert_int_equal(count(HA_FENCE), 0);
+	assert_string_equal(ha_goal_name(node), "demote");
 	/* ... but for ever */
 	create(HA_HOME_WORKER);
 	be_primary();

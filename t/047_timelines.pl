@@ -1,0 +1,53 @@
+# Members whose files speak of another past than the leader's come back all the
+# same, whatever PostgreSQL itself would make of them.
+
+use strict;
+use warnings;
+
+use PatroniCluster;
+use Test::More;
+
+my $cluster = PatroniCluster->new('timelines', members => 2);
+$cluster->start;
+$cluster->wait_for_leader->sql("CREATE TABLE t (what text); INSERT INTO t VALUES ('everywhere')");
+$cluster->wait_until_replayed;
+
+# --- a history file of a timeline that this member has no WAL of ---
+
+# PostgreSQL would go to that timeline, and says that it is not a child of its own.
+my ($standby) = $cluster->standbys;
+my $history = "$standby->{data_directory}/pg_wal/00000002.history";
+$standby->stop;
+PatroniCluster::spew($history, "1\t0/1000000\tno recovery target specified\n");
+$standby->start;
+$cluster->wait_until_streaming;
+ok(!-e $history, 'a history file without WAL is taken away, and the standby streams');
+unlike($standby->log_text, qr/pg_basebackup|pg_rewind/, 'without being copied anew');
+
+# --- WAL of its own, and the files of a standby ---
+
+# Started by hand as a standby of nobody, a former primary looks like any other.
+my $old = $cluster->leader;
+$old->freeze_senders;
+$old->sql("INSERT INTO t VALUES ('lost'); CREATE TABLE lost AS SELECT generate_series(1, 10000)");
+$old->kill9;
+my $new = $cluster->wait_for_leader(not => $old);
+$new->sql("INSERT INTO t VALUES ('after'); CHECKPOINT");
+PatroniCluster::spew("$old->{data_directory}/standby.signal", '');
+my @start = ($ENV{PG_BINDIR} ? "$ENV{PG_BINDIR}/pg_ctl" : 'pg_ctl', '-D', $old->{data_directory});
+my $options = "-c primary_conninfo= -c shared_preload_libraries= -p $old->{port}";
+my ($status, $out, $err) = PatroniCluster::run_command(
+	[ @start, '-w', '-l', "$old->{directory}/by_hand.log", '-o', $options, 'start' ]);
+is($status, 0, 'a former primary is started by hand') or diag($out, $err, PatroniCluster::slurp("$old->{directory}/by_hand.log"));
+is($old->sql("SELECT count(*) FROM t WHERE what = 'lost'"), '1', 'and has what the others lost');
+$old->sql('CHECKPOINT');
+PatroniCluster::run_command([ @start, '-w', '-m', 'fast', 'stop' ]);
+my $offset = $old->log_size;
+$old->start;
+$cluster->wait_until_streaming;
+$cluster->wait_until_replayed;
+is($old->sql("SELECT string_agg(what, ' ' ORDER BY what) FROM t"), 'after everywhere', 'it has the past of the leader');
+is($old->sql("SELECT count(*) FROM pg_class WHERE relname = 'lost'"), '0', 'and nothing else');
+like($old->log_text($offset), qr/rewind/, 'because it was rewound');
+
+done_testing();
