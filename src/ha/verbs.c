@@ -644,6 +644,7 @@ follow(HaNode *node, const HaRule *rule)
 		member_slot_name(node->settings.name, action->slot);
 	node->upstream_set_ms = node->now_ms;
 	node->repair_failures = 0;
+	node->repair_next_ms = node->now_ms;	/* what did not work was about another */
 }
 
 /*

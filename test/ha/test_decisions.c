@@ -2199,8 +2199,11 @@ static void
 follow(void)
 {
 	start_follower(HA_HOME_WORKER);
+	node->repair_next_ms = now + HA_REPAIR_MAX_MS;
 	set_key("leader", "node3");
 	tell_view();
+	/* the pause between repairs was about the old leader */
+	assert_int_equal(node->repair_next_ms, now);
 	assert_string_equal(last(HA_FOLLOW)->member, "node3");
 	assert_string_equal(last(HA_FOLLOW)->url, "postgres://10.0.0.3:5432/postgres");
 }
