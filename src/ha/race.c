@@ -159,7 +159,9 @@ leaves_lease(const HaNode *node, const HaPeer *peer)
 
 	return optime > peer->position &&
 		(int64_t) (optime - peer->position) > node->settings.maximum_lag_on_failover &&
-		!(node->view.failover.exists && ha_request_is_due(node));
+		!(node->view.failover.exists && ha_request_is_due(node) &&
+		  (node->view.failover.candidate[0] == '\0' ||
+		   strcmp(node->view.failover.candidate, peer->name) == 0));
 }
 
 /* Is no reachable member better placed?  If one is, its name comes back. */

@@ -210,7 +210,7 @@ const HaRule ha_race_rules[] = {
 	"there is no automatic failover while the cluster is paused"},
 	{"nofailover", F(NO_FAILOVER), 0, HA_DO_WAIT,
 	"this member is tagged nofailover"},
-	{"lagging", F(LAGS), F(REQUEST_DUE), HA_DO_WAIT,
+	{"lagging", F(LAGS), 0, HA_DO_WAIT,
 	"this member lags more than maximum_lag_on_failover"},
 	{"outdated", F(TIMELINE_OLD), 0, HA_DO_WAIT,
 	"this member is on an older timeline than the cluster"},

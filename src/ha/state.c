@@ -489,7 +489,9 @@ race_facts(HaNode *node)
 		else if (request->is_scheduled && !settings->is_paused)
 			ha_wake(node, node->now_ms + (request->scheduled_at_ms - node->wall_ms));
 	}
+	/* a request for whoever can lead accepts its lag, one for another member not ours */
 	if (node->view.status.optime > position &&
+		!((facts & HA_FACT(REQUEST_DUE)) && request->candidate[0] == '\0') &&
 		(int64_t) (node->view.status.optime - position) > settings->maximum_lag_on_failover)
 		facts |= HA_FACT(LAGS);
 	if (ha_race_is_asking(node, purpose))

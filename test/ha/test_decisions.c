@@ -1719,6 +1719,16 @@ lagging(void)
 	set_key("failover", "{\"leader\":\"node2\",\"scheduled_at\":\"2099-01-01T00:00:00+00:00\"}");
 	tell_view();
 	assert_int_equal(count(HA_ACQUIRE) + count(HA_ASK_PEER), 0);
+	/* nor does a request for another member; one for whoever can lead does */
+	set_key("failover", "{\"member\":\"node3\"}");
+	tell_view();
+	expect_rule("lagging");
+	set_key("failover", "{\"leader\":\"node2\"}");
+	tell_view();
+	assert_true(count(HA_ASK_PEER) > 0);
+	set_key("failover", NULL);
+	tell_view();
+	expect_rule("lagging");
 }
 
 /* The slot of a member that is gone is dropped after member_slots_ttl, others never. */
