@@ -50,7 +50,9 @@ typedef enum DcsOperation
 	 * the key, or it is gone and was not known to be ours.
 	 */
 	DCS_RENEW,
-	DCS_ACQUIRE_LEADER,			/* create "leader" = value under the session if absent */
+	/* create "leader" = value under the session if it is absent, and "promotions" and
+	 * "history" are what the cache knows.  LOST_RACE also if they are not */
+	DCS_ACQUIRE_LEADER,
 	DCS_RELEASE_LEADER,			/* delete "leader" if it still holds value */
 	DCS_PUT_MEMBER,				/* write "members/<key>" under the session */
 	DCS_DELETE_MEMBER,			/* delete "members/<key>" */

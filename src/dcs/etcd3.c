@@ -121,6 +121,8 @@ struct Etcd3
 	char		prefix_key[400];	/* "/service/batman/" */
 	char	   *prefix_end;
 	char		leader_key[400];
+	char		promotions_key[400];
+	char		history_key[400];
 
 	char		endpoints[ENDPOINTS_MAX][ENDPOINT_URL_MAX];
 	int			n_endpoints;
@@ -998,6 +1000,15 @@ repair_done(Call *call, const CallResult *result)
 	operation_end(pending, DCS_DONE, revision, NULL);
 }
 
+/* What the cache knows of a key; 0: it is not there. */
+static uint64_t
+known_version(const Etcd3 *etcd, const char *name)
+{
+	const DcsKey *key = dcs_cache_find(etcd->dcs, name);
+
+	return key != NULL ? key->version : 0;
+}
+
 /* RENEW, after the session was extended: is the leader key ours? */
 static void
 operation_leader_step(DcsPending *pending)
@@ -1035,7 +1046,9 @@ operation_leader_step(DcsPending *pending)
 	snprintf(operation->session, sizeof(operation->session), "%s", etcd->dcs->session);
 	operation_call(pending, "/kv/txn",
 				   request->version != 0 ?
-				   etcd3_body_repair(etcd->leader_key, request->value, etcd->dcs->session) :
+				   etcd3_body_repair(etcd->leader_key, request->value, etcd->dcs->session,
+									 etcd->promotions_key, known_version(etcd, "promotions"),
+									 etcd->history_key, known_version(etcd, "history")) :
 				   etcd3_body_confirm(etcd->leader_key, request->value, etcd->dcs->session),
 				   true, repair_done);
 }
@@ -1203,7 +1216,9 @@ operation_write(DcsPending *pending)
 	switch (request->operation)
 	{
 		case DCS_ACQUIRE_LEADER:
-			body = etcd3_body_create(key, request->value, operation->session);
+			body = etcd3_body_acquire(key, request->value, operation->session,
+									  etcd->promotions_key, known_version(etcd, "promotions"),
+									  etcd->history_key, known_version(etcd, "history"));
 			break;
 		case DCS_RELEASE_LEADER:
 			body = etcd3_body_delete_value(key, request->value, etcd->dcs->revision);
@@ -1945,6 +1960,8 @@ etcd3_open(Dcs *dcs, Error *error)
 	json_stream_init(&etcd->stream);
 	snprintf(etcd->prefix_key, sizeof(etcd->prefix_key), "%s/", dcs->config.base);
 	snprintf(etcd->leader_key, sizeof(etcd->leader_key), "%s/leader", dcs->config.base);
+	snprintf(etcd->promotions_key, sizeof(etcd->promotions_key), "%s/promotions", dcs->config.base);
+	snprintf(etcd->history_key, sizeof(etcd->history_key), "%s/history", dcs->config.base);
 	etcd->prefix_end = etcd3_range_end(etcd->prefix_key);
 	etcd->watch_endpoint = -1;
 	etcd->sync_backoff_ms = BACKOFF_MIN_MS;

@@ -166,17 +166,44 @@ etcd3_body_delete_value(const char *key, const char *value, uint64_t revision)
 						  "success", "request_delete_range", "key", text64(key)));
 }
 
-/* Put the leader key under our lease if it is ours or absent. */
-char *
-etcd3_body_repair(const char *key, const char *value, const char *lease)
+/*
+ * Create the leader key if it is absent and nobody was promoted since we read
+ * the store: then another member has led that we have not heard of, on a newer
+ * timeline.  Who held the key without knowing would be taken for right by the
+ * others.  Version 0: the key is not there.
+ */
+static json_t *
+acquire(const char *key, const char *value, const char *lease,
+		const char *promotions, uint64_t promotions_version,
+		const char *history, uint64_t history_version)
 {
-	return dump(json_pack("{s:[o],s:[{s:o}],s:[{s:{s:[{s:o,s:s,s:s}],s:[{s:o}]}}]}",
+	return json_pack("{s:[{s:s,s:s,s:o},o,o],s:[{s:o}]}", "compare",
+					 "target", "CREATE", "create_revision", "0", "key", text64(key),
+					 compare_version(promotions, promotions_version),
+					 compare_version(history, history_version),
+					 "success", "request_put", put(key, value, lease));
+}
+
+char *
+etcd3_body_acquire(const char *key, const char *value, const char *lease,
+				   const char *promotions, uint64_t promotions_version,
+				   const char *history, uint64_t history_version)
+{
+	return dump(acquire(key, value, lease, promotions, promotions_version, history, history_version));
+}
+
+/* Put the leader key under our lease if it is ours; if it is absent, as above. */
+char *
+etcd3_body_repair(const char *key, const char *value, const char *lease,
+				  const char *promotions, uint64_t promotions_version,
+				  const char *history, uint64_t history_version)
+{
+	return dump(json_pack("{s:[o],s:[{s:o}],s:[{s:o}]}",
 						  "compare", compare_value(key, value),
 						  "success", "request_put", put(key, value, lease),
 						  "failure", "request_txn",
-						  "compare", "key", text64(key), "target", "CREATE",
-						  "create_revision", "0",
-						  "success", "request_put", put(key, value, lease)));
+						  acquire(key, value, lease, promotions, promotions_version,
+								  history, history_version)));
 }
 
 /* Put the leader key under our lease if it is ours. */

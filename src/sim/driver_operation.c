@@ -29,6 +29,15 @@ typedef struct Operation
 } Operation;
 
 static void operation_leader_step(DcsPending *pending);
+/* What the cache knows of a key; 0: it is not there. */
+static uint64_t
+known_version(const Driver *driver, const char *name)
+{
+	const DcsKey *key = dcs_cache_find(driver->dcs, name);
+
+	return key != NULL ? key->version : 0;
+}
+
 static void operation_write(DcsPending *pending);
 static void operation_grant(DcsPending *pending, Driver *driver);
 
@@ -253,6 +262,7 @@ operation_leader_step(DcsPending *pending)
 	Driver	   *driver = operation->driver;
 	const DcsRequest *request = &pending->request;
 	const DcsKey *leader = dcs_cache_find(driver->dcs, "leader");
+	SimRequest *write;
 
 	if (request->key == NULL)
 	{
@@ -278,10 +288,11 @@ operation_leader_step(DcsPending *pending)
 		}
 	}
 	snprintf(operation->session, sizeof(operation->session), "%s", driver->dcs->session);
-	operation_call(pending,
-				   driver_request(driver, request->version != 0 ? SIM_REPAIR : SIM_CONFIRM, "leader",
-								  request->value, operation->session),
-				   true, repair_done);
+	write = driver_request(driver, request->version != 0 ? SIM_REPAIR : SIM_CONFIRM, "leader",
+						   request->value, operation->session);
+	write->promotions_version = known_version(driver, "promotions");
+	write->history_version = known_version(driver, "history");
+	operation_call(pending, write, true, repair_done);
 }
 
 static void
@@ -428,7 +439,7 @@ operation_write(DcsPending *pending)
 	switch (request->operation)
 	{
 		case DCS_ACQUIRE_LEADER:
-			kind = SIM_CREATE;
+			kind = SIM_ACQUIRE;
 			session = operation->session;
 			break;
 		case DCS_RELEASE_LEADER:
@@ -453,6 +464,8 @@ operation_write(DcsPending *pending)
 	}
 	write = driver_request(driver, kind, name, value, session);
 	write->version = request->operation == DCS_RELEASE_LEADER ? driver->dcs->revision : request->version;
+	write->promotions_version = known_version(driver, "promotions");
+	write->history_version = known_version(driver, "history");
 	operation_call(pending, write, false, write_done);
 }
 

@@ -527,6 +527,22 @@ load(const SimRequest *request)
 }
 
 static bool
+has_version(const char *name, uint64_t version)
+{
+	const SimKey *key = sim_store_find(name);
+
+	return (key != NULL && key->value != NULL ? key->version : 0) == version;
+}
+
+/* Has nobody been promoted since the one who asks has read the store? */
+static bool
+is_known(const SimRequest *request)
+{
+	return has_version("promotions", request->promotions_version) &&
+		has_version("history", request->history_version);
+}
+
+static bool
 compare(const SimRequest *request, const SimKey *key)
 {
 	switch (request->kind)
@@ -539,8 +555,10 @@ compare(const SimRequest *request, const SimKey *key)
 		case SIM_DELETE_VALUE:
 			return key != NULL && strcmp(key->value, request->value) == 0 &&
 				key->created <= request->version;
+		case SIM_ACQUIRE:
+			return key == NULL && is_known(request);
 		case SIM_REPAIR:
-			return key == NULL || strcmp(key->value, request->value) == 0;
+			return key == NULL ? is_known(request) : strcmp(key->value, request->value) == 0;
 		case SIM_CONFIRM:
 			return key != NULL && strcmp(key->value, request->value) == 0;
 		default:

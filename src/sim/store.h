@@ -25,7 +25,8 @@ typedef enum SimRequestKind
 	SIM_PUT,
 	SIM_PUT_VERSION,
 	SIM_CREATE,
-	SIM_REPAIR,					/* put if the value is ours or the key is absent */
+	SIM_ACQUIRE,				/* create, if "promotions" and "history" have these versions still */
+	SIM_REPAIR,					/* put if the value is ours, else as SIM_ACQUIRE */
 	SIM_CONFIRM,				/* put if the value is ours */
 	SIM_DELETE,
 	SIM_DELETE_VERSION,
@@ -40,6 +41,8 @@ typedef struct SimRequest
 	uint64_t	driver_id;
 	uint64_t	call_id;
 	SimRequestKind kind;
+	uint64_t	promotions_version;	/* SIM_ACQUIRE; 0 = absent */
+	uint64_t	history_version;
 	bool		is_serializable;
 	uint64_t	version;
 	int64_t		ttl_us;

@@ -306,6 +306,7 @@ test_basics(DcsConfig *config)
 	Error		error;
 	DcsRequest	bad = {.id = 1,.operation = DCS_PUT,.key = "leader",.value = "x"};
 	int			n_unreachable;
+	bool		is_refused = false;
 
 	open_node(0, config);
 	open_node(1, config);
@@ -350,6 +351,21 @@ test_basics(DcsConfig *config)
 	ok(request(a, DCS_RENEW, "leader", "a", 0, 0) == DCS_LOST_RACE && !a->reply.session_lost &&
 	   !etcdctl("get --print-value-only /service/batman/leader | grep -x a"),
 	   "a key that is not known to be ours is not made anew");
+
+	/* a promotion that the cache does not know of; fresh, so that nothing is read in between */
+	for (int i = 2; i < 7 && !is_refused; i++)
+	{
+		char		put[200];
+
+		snprintf(put, sizeof(put), "put /service/batman/promotions "
+				 "'{\"%d\":{\"name\":\"b\",\"from\":1,\"lsn\":1}}'", i);
+		is_refused = request(a, DCS_RENEW, NULL, NULL, 0, 0) == DCS_DONE && etcdctl(put) &&
+			request(a, DCS_ACQUIRE_LEADER, NULL, "a", 0, 0) == DCS_LOST_RACE;
+		if (!is_refused)
+			request(a, DCS_RELEASE_LEADER, NULL, "a", 0, 0);
+	}
+	ok(is_refused, "no acquisition behind a promotion");
+	ok(!view_of(b)->has_leader && UNTIL(view_of(a)->n_taken == 1, 1000), "which is heard of then");
 
 	/* hand-over of the session, and another ttl */
 	ok(request(a, DCS_ACQUIRE_LEADER, NULL, "a", 0, 0) == DCS_DONE, "acquire again");
@@ -436,6 +452,8 @@ test_basics(DcsConfig *config)
 	ok(UNTIL(b->n_unreachable > n_unreachable, 4500), "silent watch is noticed");
 	kill(etcd_pid, SIGCONT);
 	ok(UNTIL(dcs_is_reachable(a->dcs) && dcs_is_reachable(b->dcs), 4000), "recovery");
+	/* the put may have happened: the key is acquired by who has read it */
+	UNTIL(view_of(a)->has_history, 1000);
 	ok(request(a, DCS_ACQUIRE_LEADER, NULL, "a", 0, 0) == DCS_DONE &&
 	   UNTIL(cluster_is_leader(view_of(b), "a"), 1000), "watch works after the recovery");
 

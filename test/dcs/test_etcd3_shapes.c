@@ -29,10 +29,17 @@ bodies(void **state)
 	body_is(etcd3_body_create(LEADER, "node1", LEASE),
 			"{\"compare\":[{\"target\":\"CREATE\",\"create_revision\":\"0\",\"key\":" K "}],"
 			"\"success\":[{\"request_put\":{\"key\":" K ",\"value\":\"bm9kZTE=\",\"lease\":\"" LEASE "\"}}]}");
-	body_is(etcd3_body_repair(LEADER, "node1", LEASE),
+	body_is(etcd3_body_acquire(LEADER, "node1", LEASE, LEADER, 0, LEADER, 42),
+			"{\"compare\":[{\"target\":\"CREATE\",\"create_revision\":\"0\",\"key\":" K "},"
+			"{\"target\":\"MOD\",\"mod_revision\":\"0\",\"key\":" K "},"
+			"{\"target\":\"MOD\",\"mod_revision\":\"42\",\"key\":" K "}],"
+			"\"success\":[{\"request_put\":{\"key\":" K ",\"value\":\"bm9kZTE=\",\"lease\":\"" LEASE "\"}}]}");
+	body_is(etcd3_body_repair(LEADER, "node1", LEASE, LEADER, 0, LEADER, 42),
 			"{\"compare\":[{\"key\":" K ",\"target\":\"VALUE\",\"value\":\"bm9kZTE=\"}],"
 			"\"success\":[{\"request_put\":{\"key\":" K ",\"value\":\"bm9kZTE=\",\"lease\":\"" LEASE "\"}}],"
-			"\"failure\":[{\"request_txn\":{\"compare\":[{\"key\":" K ",\"target\":\"CREATE\",\"create_revision\":\"0\"}],"
+			"\"failure\":[{\"request_txn\":{\"compare\":[{\"target\":\"CREATE\",\"create_revision\":\"0\",\"key\":" K "},"
+			"{\"target\":\"MOD\",\"mod_revision\":\"0\",\"key\":" K "},"
+			"{\"target\":\"MOD\",\"mod_revision\":\"42\",\"key\":" K "}],"
 			"\"success\":[{\"request_put\":{\"key\":" K ",\"value\":\"bm9kZTE=\",\"lease\":\"" LEASE "\"}}]}}]}");
 	body_is(etcd3_body_confirm(LEADER, "node1", LEASE),
 			"{\"compare\":[{\"key\":" K ",\"target\":\"VALUE\",\"value\":\"bm9kZTE=\"}],"
