@@ -231,6 +231,16 @@ was_primary_on(const HaNode *node)
 		ha_own_timeline(node) : node->primary_timeline;
 }
 
+/* Has that member claimed a newer timeline?  Its key may be from before. */
+static bool
+has_claimed_after(const ClusterView *view, const char *name, uint32_t timeline)
+{
+	for (int i = 0; i < view->n_taken; i++)
+		if (view->taken[i].timeline > timeline && strcmp(view->taken[i].name, name) == 0)
+			return true;
+	return false;
+}
+
 /*
  * Where the leader left that timeline, as the store says; 0: it does not.
  */
@@ -265,7 +275,8 @@ is_leader_newer(const HaNode *node, Lsn end, const char **other)
 		if (view->taken[i].timeline == own && view->taken[i].name[0] != '\0' &&
 			strcmp(view->taken[i].name, node->settings.name) != 0)
 			*other = view->taken[i].name;
-	if (leader != NULL && leader->timeline == own && leader->role == ROLE_PRIMARY && *other == NULL)
+	if (leader != NULL && leader->timeline == own && leader->role == ROLE_PRIMARY && *other == NULL &&
+		!has_claimed_after(view, leader->name, own))
 		*other = leader->name;
 	if (*other != NULL)
 		return true;

@@ -2052,6 +2052,13 @@ two_primaries_on_one_timeline_have_diverged(void **state)
 	end_task(HA_TASK_OK, HA_DIVERGENCE_NONE, 0);
 	expect_task(HA_TASK_STOP);
 
+	/* so its key says, but it was written before the promotion was seen */
+	come_back_uncompared("{\"3\":{\"name\":\"node2\",\"from\":2,\"lsn\":83886080}}",
+						 ",\"role\":\"primary\",\"timeline\":2");
+	expect_task(HA_TASK_CHECK_DIVERGENCE);
+	end_task(HA_TASK_OK, HA_DIVERGENCE_NONE, END_OF_WAL);
+	expect_rule("compare-later");
+
 	/* the leader left that timeline further on than its primary here wrote */
 	come_back_uncompared(NULL, ",\"timeline\":3");
 	set_key("history", "[[1,1000,\"\"],[2,83886088,\"\"]]");
