@@ -23,7 +23,7 @@
 #define HA_TASK_RETRY_MAX_MS	30000
 #define HA_PROMOTE_TIMEOUT_MS	60000	/* then the promotion is asked for again */
 #define HA_CHECKPOINT_WAIT_MS	60000	/* before a switchover; then it goes on without */
-#define HA_HANDOVER_WAIT_MS		5000	/* for a candidate to confirm the shutdown checkpoint */
+#define HA_HANDOVER_WAIT_MS		5000	/* at most, for a candidate to confirm the shutdown checkpoint */
 #define HA_STREAM_LOST_MS		5000
 #define HA_REPAIR_MAX_MS		60000
 #define HA_OFF_COURSE_REPAIRS	2		/* in a row, before a standby is started anew */

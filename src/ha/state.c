@@ -514,9 +514,11 @@ race_facts(HaNode *node)
 		facts |= node->goal == HA_GOAL_NONE ? HA_FACT(LOSSLESS) : HA_FACT(HANDED_OVER);
 	if (node->is_handed_over)
 		facts |= HA_FACT(HANDED_OVER);
+	/* nobody takes writes meanwhile: not for longer than a failover would take */
 	if ((node->goal == HA_GOAL_SWITCHOVER || node->goal == HA_GOAL_SHUTDOWN) &&
 		node->down_since_ms != 0 &&
-		node->now_ms >= node->down_since_ms + HA_HANDOVER_WAIT_MS)
+		node->now_ms >= node->down_since_ms +
+		(settings->ttl_ms < HA_HANDOVER_WAIT_MS ? settings->ttl_ms : HA_HANDOVER_WAIT_MS))
 		facts |= HA_FACT(HANDOVER_LATE);
 	return facts;
 }

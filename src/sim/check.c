@@ -762,6 +762,22 @@ best_placed(void)
 	return best;
 }
 
+/*
+ * Does this member, being Patroni's, wait for another one of its kind?  They
+ * compare positions alone: with check_timeline a member on the newest timeline
+ * waits for ever for one with more WAL of an older, which may not lead.
+ */
+static bool
+waits_as_patroni(int number)
+{
+	for (int n = 0; n < sim.n_nodes && sim.node[number].kind == SIM_PATRONI; n++)
+		if (n != number && sim.node[n].is_member && sim.node[n].kind == SIM_PATRONI &&
+			sim.profile.nofailover != n && sim.node[n].data.state == HA_DATA_PRESENT &&
+			sim.node[n].data.end.lsn > sim.node[number].data.end.lsn)
+			return true;
+	return false;
+}
+
 /* Is there a member that its tags, lag and timeline let lead? */
 bool
 sim_check_has_eligible(void)
@@ -776,7 +792,8 @@ sim_check_has_eligible(void)
 		if (!node->is_member || node->data.state == HA_DATA_UNREADABLE || node->data.is_broken)
 			continue;
 		if (node->data.state == HA_DATA_PRESENT && node->data.end.lsn != 0 &&
-			sim.profile.nofailover != n && sim_timeline_of(node->data.end) >= timeline &&
+			sim.profile.nofailover != n && !waits_as_patroni(n) &&
+			sim_timeline_of(node->data.end) >= timeline &&
 			(node->data.end.lsn >= optime ||
 			 (int64_t) (optime - node->data.end.lsn) <= sim.profile.maximum_lag))
 			return true;

@@ -1049,6 +1049,13 @@ handover_failed(void)
 	assert_string_equal(ha_goal_name(node), "");
 	/* and it goes on soon, as what it was */
 	assert_true(last(HA_WAKE_AT)->deadline_ms <= now + 100);
+	/* nobody waits for longer than a failover would take */
+	stop_for_handover(HA_CONTROL_SHUTDOWNED);
+	settings.ttl_ms = 2000;
+	tell_settings();
+	answer_from("node2", (Answer) {.position = END_OF_WAL - 1});
+	tick(2000);
+	assert_string_equal(ha_goal_name(node), "");
 }
 
 static void
