@@ -685,6 +685,21 @@ has_same_id(SimPosition a, SimPosition b)
 }
 
 /*
+ * Was its timeline made twice, somewhere in the cluster?  Then ids and
+ * positions may not tell whose of the two the leader has, and a member that
+ * supposes the worse is right.
+ */
+static bool
+has_twin(SimPosition position)
+{
+	for (int i = position.branch; i >= 0; i = sim.branch[i].parent)
+		for (int j = 0; j < sim.n_branches; j++)
+			if (j != i && sim.branch[i].timeline == sim.branch[j].timeline)
+				return true;
+	return false;
+}
+
+/*
  * A directory that went another way, when nobody allowed its removal and a
  * rewind is not allowed, is no help or has failed of this very primary for
  * good, waits for a person to reinitialize it: pg_rewind's manual says to take
@@ -697,8 +712,12 @@ waits_for_person(const SimNode *node, int primary)
 {
 	SimPosition leader = sim.node[primary].server.insert;
 
-	if (node->data.state != HA_DATA_PRESENT ||
-		(!node->data.is_rewinding && sim_wal_contains(leader, node->data.end)))
+	if (node->data.state != HA_DATA_PRESENT)
+		return false;
+	if (!sim.profile.may_remove_data && node->server.state == HA_SERVER_STOPPED &&
+		has_twin(node->data.end))
+		return true;
+	if (!node->data.is_rewinding && sim_wal_contains(leader, node->data.end))
 		return false;
 	if (node->kind == SIM_PATRONI && has_same_id(leader, node->data.end))
 		return true;

@@ -443,6 +443,9 @@ home_close(int node, HaHome which)
 		sim.node[node].host[which] = NULL;
 		return;
 	}
+	/* a worker that the supervisor has not accepted yet is told as well */
+	if (which == HA_HOME_SUPERVISOR && other_home(home)->link != 0)
+		home->link = other_home(home)->link;
 	home_hang_up(home);
 	home->is_open = false;
 	sim.node[node].host[which] = NULL;
