@@ -823,6 +823,14 @@ sim_check_has_eligible(void)
 	return false;
 }
 
+/* Was it repaired by a person, and its supervisor does not know? */
+static bool
+is_tried_later(const SimNode *node)
+{
+	return node->server.state == HA_SERVER_STOPPED && node->repaired_us != 0 &&
+		sim.now_us < node->repaired_us + RETRY_MAX_US;
+}
+
 /*
  * Nobody could be the primary right now, however well it decides: a member is
  * not up yet (its host boots, systemd starts its supervisor), or a server
@@ -844,13 +852,15 @@ is_excused(void)
 			continue;
 		if (!node->host_is_up || !node->process[SIM_SUPERVISOR].is_alive)
 			return true;
+		/* the leader's own matters whoever has got further */
+		if (n == sim_store_leader() && is_tried_later(node))
+			return true;
 		if (best != NULL && (node->data.state != HA_DATA_PRESENT || is_further(&best->data, &node->data)))
 			continue;
 		if (node->server.state == HA_SERVER_STARTING || node->server.state == HA_SERVER_STOPPING ||
 			sim_task_running(n) != HA_TASK_NONE)
 			return true;
-		if (node->server.state == HA_SERVER_STOPPED && node->repaired_us != 0 &&
-			sim.now_us < node->repaired_us + RETRY_MAX_US)
+		if (is_tried_later(node))
 			return true;
 	}
 	return !sim_check_has_eligible();
