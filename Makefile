@@ -97,7 +97,8 @@ POSTGRES_OBJS = \
 	src/postgres/divergence.o \
 	src/postgres/files.o \
 	src/postgres/history_file.o \
-	src/postgres/postmaster_file.o
+	src/postgres/postmaster_file.o \
+	src/postgres/unused_history.o
 
 DCS_OBJS = \
 	src/dcs/base64.o \
@@ -155,7 +156,9 @@ STUB_OBJS = \
 	src/base/error.o \
 	src/base/lease_page.o \
 	src/ha/rules.o \
+	src/postgres/unused_history.o \
 	src/worker/fence.o \
+	src/worker/recovery.o \
 	src/worker/shared.o \
 	src/worker/sql.o
 
@@ -294,7 +297,7 @@ $(BUILD)/patroni_worker.so: $(call worker_objects,$(WORKER_OBJS) $(SHARED_OBJS))
 
 # The stub: PGXS in a directory of its own, sources found by a relative VPATH.
 $(BUILD)/patroni_bgw.so: FORCE
-	@mkdir -p '$(BUILD)/pgxs/src/base' '$(BUILD)/pgxs/src/ha' '$(BUILD)/pgxs/src/worker'
+	@mkdir -p '$(BUILD)/pgxs/src/base' '$(BUILD)/pgxs/src/ha' '$(BUILD)/pgxs/src/postgres' '$(BUILD)/pgxs/src/worker'
 	@+$(MAKE) --no-print-directory -C '$(BUILD)/pgxs' -f '$(UP)/scripts/pgxs.mk' \
 		VPATH='$(UP)' STUB_OBJS='$(STUB_OBJS)' patroni_bgw.so
 	@cmp -s '$(BUILD)/pgxs/patroni_bgw.so' $@ || cp '$(BUILD)/pgxs/patroni_bgw.so' $@

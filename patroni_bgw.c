@@ -2,7 +2,8 @@
  *
  * patroni_bgw.c
  *      What shared_preload_libraries loads: settings, shared memory, the
- *      lease page, the fence, and the registration of the worker.
+ *      lease page, the fence, what a standby needs before it recovers, and the
+ *      registration of the worker.
  *
  * Thin on purpose.  It reads nothing that comes from a network and changes
  * rarely, because only a restart of the server replaces it.  The HA loop and
@@ -21,6 +22,7 @@
 #include "base/lease_page.h"
 #include "worker/compat.h"
 #include "worker/fence.h"
+#include "worker/recovery.h"
 #include "worker/shared.h"
 
 #define MODULE_VERSION			"1.0"
@@ -185,7 +187,10 @@ _PG_init(void)
 		return;
 	map_lease_page();
 	if (lease_page != NULL)
+	{
 		fence_init();
+		recovery_init();
+	}
 	if (patroni_socket_path()[0] != '\0')
 		register_worker();
 }

@@ -16,4 +16,4 @@ PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 override with_llvm = no
 
-$(OBJS): $(wildcard $(VPATH)/src/base/*.h $(VPATH)/src/ha/*.h $(VPATH)/src/worker/*.h)
+$(OBJS): $(wildcard $(VPATH)/src/base/*.h $(VPATH)/src/ha/*.h $(VPATH)/src/postgres/*.h $(VPATH)/src/worker/*.h)

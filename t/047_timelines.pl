@@ -24,6 +24,25 @@ $cluster->wait_until_streaming;
 ok(!-e $history, 'a history file without WAL is taken away, and the standby streams');
 unlike($standby->log_text, qr/pg_basebackup|pg_rewind/, 'without being copied anew');
 
+# The same where PostgreSQL begins its recovery without the supervisor. It would
+# replay its own WAL, beyond the place that the file names, and go to a timeline
+# that nobody is on.
+$standby->sql('CHECKPOINT');
+my $fork = $cluster->leader->sql('SELECT pg_current_wal_insert_lsn()');
+$cluster->leader->sql("INSERT INTO t VALUES ('everywhere'); DELETE FROM t WHERE ctid = '(0,1)'");
+$cluster->wait_until_replayed;
+my $postmaster = $standby->postmaster_pid;
+my $at = $standby->log_size;
+PatroniCluster::spew($history, "1\t$fork\tno recovery target specified\n");
+kill 'KILL', $standby->sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'");
+$cluster->wait_for('the server is restarted by itself',
+	sub { $standby->log_text($at) =~ /all server processes terminated; reinitializing/ });
+$cluster->wait_until_streaming;
+$cluster->wait_until_replayed;
+is($standby->postmaster_pid, $postmaster, 'a standby goes on by itself after the crash of a child');
+like($standby->log_text($at), qr/removed 1 history file of a timeline without WAL/, 'without such a file');
+ok(!-e $history, 'and does not miss it');
+
 # --- WAL of its own, and the files of a standby ---
 
 # Started by hand as a standby of nobody, a former primary looks like any other.

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "postgres/postgres_files.h"
+#include "postgres/unused_history.h"
 
 #define HISTORY_FILE_MAX	(1024 * 1024)
 
@@ -198,32 +199,6 @@ history_file_place(const char *data_directory, uint32_t timeline, uint32_t paren
 	return ok;
 }
 
-/* 8 upper case hexadecimal digits; 0: something else. */
-static uint32_t
-timeline_of_name(const char *name)
-{
-	char		digits[9];
-
-	memcpy(digits, name, 8);
-	digits[8] = '\0';
-	return strspn(digits, "0123456789ABCDEF") == 8 ? (uint32_t) strtoul(digits, NULL, 16) : 0;
-}
-
-/* The newest timeline that there is a WAL segment of, "from" if that is newer. */
-static uint32_t
-newest_segment(DIR *dir, uint32_t from)
-{
-	struct dirent *entry;
-
-	while ((entry = readdir(dir)) != NULL)
-		if (strlen(entry->d_name) == 24 &&
-			strspn(entry->d_name, "0123456789ABCDEF") == 24 &&
-			timeline_of_name(entry->d_name) > from)
-			from = timeline_of_name(entry->d_name);
-	rewinddir(dir);
-	return from;
-}
-
 /* Did history_file_place() make it?  Of a copy, too. */
 static bool
 is_placed(const char *path)
@@ -241,16 +216,6 @@ is_placed(const char *path)
 	is_ours = strstr(last == NULL ? text : last, PLACED_REASON) != NULL;
 	free(text);
 	return is_ours;
-}
-
-/* The timeline of a history file, and its path; 0: it is none. */
-static uint32_t
-timeline_of_history(const char *directory, const char *name, char path[PATH_MAX])
-{
-	if (strlen(name) != 16 || strcmp(name + 8, ".history") != 0 ||
-		!path_join(path, PATH_MAX, directory, name))
-		return 0;
-	return timeline_of_name(name);
 }
 
 /*
@@ -280,53 +245,18 @@ history_files_remove_placed(const char *data_directory)
 	dir = opendir(directory);
 	if (dir == NULL)
 		return;
-	from = newest_segment(dir, 0);
+	from = history_newest_segment(dir, 0);
 	while ((entry = readdir(dir)) != NULL)
 	{
-		timeline = timeline_of_history(directory, entry->d_name, path);
+		timeline = history_timeline_of(directory, entry->d_name, path);
 		if (timeline > from && !is_placed(path))
 			from = timeline;
 	}
 	rewinddir(dir);
 	while ((entry = readdir(dir)) != NULL)
 	{
-		timeline = timeline_of_history(directory, entry->d_name, path);
+		timeline = history_timeline_of(directory, entry->d_name, path);
 		if (timeline != 0 && timeline >= from && is_placed(path))
-			unlink(path);
-	}
-	closedir(dir);
-}
-
-/*
- * Before a standby is started: take away the history files of timelines above
- * "from" of which no WAL is here.
- *
- * The server goes to the newest timeline that it has a history file of, but
- * where it has no segment of that timeline it reads the older one's, also
- * beyond the place where the newer one left it.  A standby that had received
- * more than the new primary, fetched the new history, did not follow and
- * crashed would so replay WAL that is not in its history, and then stream as
- * if all were well.  Without the file it reads its own WAL to the end, fetches
- * the history again, and sees that it does not fit.
- */
-void
-history_files_remove_unused(const char *data_directory, uint32_t from)
-{
-	char		directory[PATH_MAX];
-	DIR		   *dir;
-	struct dirent *entry;
-
-	if (!path_join(directory, sizeof(directory), data_directory, "pg_wal"))
-		return;
-	dir = opendir(directory);
-	if (dir == NULL)
-		return;
-	from = newest_segment(dir, from);
-	while ((entry = readdir(dir)) != NULL)
-	{
-		char		path[PATH_MAX];
-
-		if (timeline_of_history(directory, entry->d_name, path) > from)
 			unlink(path);
 	}
 	closedir(dir);
@@ -384,7 +314,7 @@ history_files_bridge(const char *data_directory, uint32_t from, Error *error)
 		return error_set(error, "could not open directory \"%s\": %s", directory, strerror(errno));
 	while ((entry = readdir(dir)) != NULL)
 	{
-		uint32_t	timeline = timeline_of_history(directory, entry->d_name, path);
+		uint32_t	timeline = history_timeline_of(directory, entry->d_name, path);
 
 		if (timeline > newest)
 			newest = timeline;

@@ -97,9 +97,7 @@ extern void data_former_primary_clear(const char *data_directory);
  * an upstream they must go, or they would hide the real ones; not those older
  * than the newest WAL or real history file here. */
 extern void history_files_remove_placed(const char *data_directory);
-/* Those of timelines above "from" that have no WAL here: a standby must not be
- * started with them. */
-extern void history_files_remove_unused(const char *data_directory, uint32_t from);
+/* Those without WAL go before a standby is started: unused_history.h */
 /* Have one of each timeline up to the newest; "from" is that of the checkpoint. */
 extern bool history_files_bridge(const char *data_directory, uint32_t from, Error *error) MUST_CHECK;
 extern int	history_parse(const char *text, TimelineHistory *entries, int max);	/* -1: bad */

@@ -394,6 +394,8 @@ sim_server_crash_restart(int node)
 	sim_stream_upstream_gone(node);
 	sim_worker_gone(node);
 	self->server.insert = self->data.end;
+	if (self->data.is_standby_configured)
+		sim_history_remove_unused(&self->data);	/* src/worker/recovery.c */
 	begin_start(node, self->data.is_standby_configured);
 	changed(node);
 }

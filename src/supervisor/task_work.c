@@ -34,6 +34,7 @@
 
 #include "postgres/postgres_dir.h"
 #include "postgres/postgres_files.h"
+#include "postgres/unused_history.h"
 #include "supervisor/data_files.h"
 
 #define WORDS_MAX			(4 * OPTION_WORDS_MAX)

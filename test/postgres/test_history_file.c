@@ -21,6 +21,7 @@
 
 #include "postgres/postgres_dir.h"
 #include "postgres/postgres_files.h"
+#include "postgres/unused_history.h"
 
 static char directory[sizeof("/tmp/test_history_file.XXXXXX")];
 
@@ -80,18 +81,18 @@ unused_files_go(void **state)
 	put("0000000A.history");
 	put("0000000B.history.tmp");
 	/* up to "from" all are kept, whatever WAL there is */
-	history_files_remove_unused(directory, 3);
+	assert_int_equal(history_files_remove_unused(directory, 3), 1);
 	assert_true(is_there("00000002.history"));
 	assert_true(is_there("00000003.history"));
 	assert_false(is_there("0000000A.history"));
 	assert_true(is_there("0000000B.history.tmp"));
 	/* and so is what WAL is here of */
-	history_files_remove_unused(directory, 1);
+	assert_int_equal(history_files_remove_unused(directory, 1), 1);
 	assert_true(is_there("00000002.history"));
 	assert_false(is_there("00000003.history"));
 	assert_true(is_there("000000020000000000000003"));
 	assert_int_equal(history_newest_timeline(directory, 1), 2);
-	history_files_remove_unused("/nowhere", 1);
+	assert_int_equal(history_files_remove_unused("/nowhere", 1), 0);
 }
 
 static void
