@@ -228,12 +228,14 @@ apply_legacy_optime(ClusterView *view, const ClusterKey *key)
 static bool
 apply_history(ClusterView *view, const ClusterKey *key)
 {
+	view->history_seen = key->value == NULL ? 0 : key->version;
 	return history_read(view, key->value);
 }
 
 static bool
 apply_promotions(ClusterView *view, const ClusterKey *key)
 {
+	view->promotions_seen = key->value == NULL ? 0 : key->version;
 	if (!taken_read(view, key->value))
 		return false;
 	view->taken_version = key->value == NULL ? 0 : key->version;

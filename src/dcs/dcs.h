@@ -42,16 +42,19 @@ typedef enum DcsOperation
 	/*
 	 * Extend the node's session (granting one if there is none) and, if
 	 * "key" is not NULL, make sure that the leader key still holds "value"
-	 * under this session: no write at all if the cached key says so and is
-	 * not older than "version", else the repair transaction of dcs-layout.md
-	 * 4.3.1.  Version 0: the caller does not know the key to be its own; the
-	 * store is asked in any case, and an absent key is not written.
-	 * LOST_RACE: the session is gone (reply.session_lost), somebody else owns
-	 * the key, or it is gone and was not known to be ours.
+	 * under this session.  The store itself is asked for the key after the
+	 * session was extended: what is known of it may be old.  It is written
+	 * only to move it to another session, and an absent key is never made
+	 * anew: that takes DCS_ACQUIRE_LEADER.  LOST_RACE: the session is gone
+	 * (reply.session_lost), somebody else owns the key, or it is gone.
 	 */
 	DCS_RENEW,
-	/* create "leader" = value under the session if it is absent, and "promotions" and
-	 * "history" are what the cache knows.  LOST_RACE also if they are not */
+	/*
+	 * Create "leader" = value under the session if it is absent, and
+	 * "promotions" and "history" have these versions still: those that the
+	 * caller has decided by, which may be older than the cache when the request
+	 * is carried out.  LOST_RACE also if they have not.
+	 */
 	DCS_ACQUIRE_LEADER,
 	DCS_RELEASE_LEADER,			/* delete "leader" if it still holds value */
 	DCS_PUT_MEMBER,				/* write "members/<key>" under the session */
@@ -68,7 +71,9 @@ typedef struct DcsRequest
 	DcsOperation operation;
 	const char *key;			/* relative: "config"; copied by dcs_submit() */
 	const char *value;			/* copied by dcs_submit() */
-	uint64_t	version;		/* 0 = unconditional; of DCS_RENEW see there */
+	uint64_t	version;		/* 0 = unconditional; of DCS_ACQUIRE_LEADER that of "promotions",
+								 * 0 = absent */
+	uint64_t	history_version;	/* of DCS_ACQUIRE_LEADER; 0 = absent */
 	int			timeout_ms;		/* bound of the wait; 0 = retry_timeout */
 } DcsRequest;
 

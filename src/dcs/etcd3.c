@@ -11,9 +11,11 @@
  *
  * Invariants:
  *  (1) A write is repeated only when it certainly did not happen.
- *  (2) The leader key is only created, repaired or deleted by a compare.
+ *  (2) The leader key is only created, moved to another lease or deleted by a
+ *      compare, and created by DCS_ACQUIRE_LEADER only.
  *  (3) sent_at_ms of a reply that says "we hold the key" is taken before the
- *      request that last extended the lease was sent.
+ *      request that last extended the lease was sent, and the key was read from
+ *      etcd itself after that.  The cache may not know yet that it is gone.
  *  (4) The watch goes on at the highest revision whose events were applied,
  *      plus one; nothing is skipped.  Where that is impossible all is read.
  *  (5) A healthy watch was heard of, or compared with a linearizable read,
@@ -166,13 +168,14 @@ struct Etcd3
 	Call	   *probe_call;
 	int64_t		probe_at_ms;
 	uint64_t	suspect_revision;	/* the watch must reach it soon; 0 = none */
-	bool		leader_is_certain;	/* the store has said so since the watch is healthy */
 	int64_t		suspect_until_ms;
 };
 
 static void call_try(Call *call, int64_t now_ms);
 static void calls_kick(Etcd3 *etcd, int64_t now_ms);
 static void watch_failed(Etcd3 *etcd, int64_t now_ms, const char *why);
+static char *value_of(const json_t *kv);
+static void session_of(const json_t *kv, char session[CLUSTER_SESSION_MAX]);
 static void operation_leader_step(DcsPending *pending);
 static void operation_write(DcsPending *pending);
 static void operation_grant(DcsPending *pending, Etcd3 *etcd);
@@ -966,12 +969,11 @@ answer_succeeded(const json_t *answer)
 }
 
 static void
-repair_done(Call *call, const CallResult *result)
+confirm_done(Call *call, const CallResult *result)
 {
 	DcsPending *pending = call->pending;
 	Operation  *operation = pending->driver_data;
 	Etcd3	   *etcd = call->etcd;
-	const json_t *inner;
 	uint64_t	revision;
 
 	operation->call = NULL;
@@ -986,9 +988,7 @@ repair_done(Call *call, const CallResult *result)
 		operation_fail(pending, result);
 		return;
 	}
-	inner = json_object_get(json_array_get(json_object_get(result->answer, "responses"), 0),
-							"response_txn");
-	if (!answer_succeeded(result->answer) && !answer_succeeded(inner))
+	if (!answer_succeeded(result->answer))
 	{
 		operation_end(pending, DCS_LOST_RACE, 0, NULL);
 		return;
@@ -996,61 +996,88 @@ repair_done(Call *call, const CallResult *result)
 	pending->sent_at_ms = operation->session_sent_at_ms;
 	revision = answer_revision(result->answer);
 	operation_show(etcd, "leader", pending->request.value, operation->session, revision);
-	etcd->leader_is_certain = etcd->watch_state == WATCH_HEALTHY;
 	operation_end(pending, DCS_DONE, revision, NULL);
 }
 
-/* What the cache knows of a key; 0: it is not there. */
-static uint64_t
-known_version(const Etcd3 *etcd, const char *name)
+/*
+ * What an answer to a read of the leader key shows: under which session it is
+ * if its value is "name", else NULL.  The cache learns it, too, also that it is gone.
+ */
+static const char *
+leader_was_read(Etcd3 *etcd, const json_t *answer, const char *name,
+				char session[CLUSTER_SESSION_MAX], uint64_t *version)
 {
-	const DcsKey *key = dcs_cache_find(etcd->dcs, name);
+	const json_t *kv = json_array_get(json_object_get(answer, "kvs"), 0);
+	char	   *value;
+	bool		is_ours;
 
-	return key != NULL ? key->version : 0;
+	*version = etcd3_number(json_object_get(kv, "mod_revision"));
+	session[0] = '\0';
+	if (kv == NULL)
+	{
+		if (dcs_cache_find(etcd->dcs, "leader") != NULL)
+			operation_show(etcd, "leader", NULL, "", answer_revision(answer));
+		return NULL;
+	}
+	value = value_of(kv);
+	session_of(kv, session);
+	is_ours = value != NULL && strcmp(value, name) == 0;
+	if (value != NULL)
+		operation_show(etcd, "leader", value, session, *version);
+	free(value);
+	return is_ours ? session : NULL;
 }
 
-/* RENEW, after the session was extended: is the leader key ours? */
+/*
+ * RENEW, after the session was extended: etcd itself says whether the leader
+ * key is ours.  The cache may not have heard yet that somebody deleted it.
+ */
+static void
+leader_read_done(Call *call, const CallResult *result)
+{
+	DcsPending *pending = call->pending;
+	Operation  *operation = pending->driver_data;
+	Etcd3	   *etcd = call->etcd;
+	const DcsRequest *request = &pending->request;
+	const char *session;
+	char		buffer[CLUSTER_SESSION_MAX];
+	uint64_t	version;
+
+	operation->call = NULL;
+	if (result->outcome != CALL_ANSWERED)
+	{
+		operation_fail(pending, result);
+		return;
+	}
+	session = leader_was_read(etcd, result->answer, request->value, buffer, &version);
+	if (session == NULL)
+		operation_end(pending, DCS_LOST_RACE, 0, NULL);
+	else if (strcmp(session, operation->session) == 0)
+	{
+		pending->sent_at_ms = operation->session_sent_at_ms;
+		operation_end(pending, DCS_DONE, version, NULL);
+	}
+	else
+		/* Running it twice gives the same: it may be repeated. */
+		operation_call(pending, "/kv/txn",
+					   etcd3_body_confirm(etcd->leader_key, request->value, operation->session),
+					   true, confirm_done);
+}
+
 static void
 operation_leader_step(DcsPending *pending)
 {
 	Operation  *operation = pending->driver_data;
 	Etcd3	   *etcd = operation->etcd;
-	const DcsRequest *request = &pending->request;
-	const DcsKey *leader = dcs_cache_find(etcd->dcs, "leader");
 
-	if (request->key == NULL)
+	if (pending->request.key == NULL)
 	{
 		operation_end(pending, DCS_DONE, 0, NULL);
 		return;
 	}
-	/*
-	 * The cache may lag behind what the caller, or the other home, has heard: it
-	 * counts when it knows of the key that the caller means.  A new watch is
-	 * healthy before etcd has told what was missed: then the store is asked once.
-	 */
-	if (etcd->watch_state == WATCH_HEALTHY && leader != NULL && request->version != 0 &&
-		leader->version >= request->version)
-	{
-		if (strcmp(leader->value, request->value) != 0)
-		{
-			operation_end(pending, DCS_LOST_RACE, 0, NULL);
-			return;
-		}
-		if (etcd->leader_is_certain && strcmp(leader->session, etcd->dcs->session) == 0)
-		{
-			operation_end(pending, DCS_DONE, leader->version, NULL);
-			return;
-		}
-	}
-	/* Running it twice gives the same: it may be repeated. */
 	snprintf(operation->session, sizeof(operation->session), "%s", etcd->dcs->session);
-	operation_call(pending, "/kv/txn",
-				   request->version != 0 ?
-				   etcd3_body_repair(etcd->leader_key, request->value, etcd->dcs->session,
-									 etcd->promotions_key, known_version(etcd, "promotions"),
-									 etcd->history_key, known_version(etcd, "history")) :
-				   etcd3_body_confirm(etcd->leader_key, request->value, etcd->dcs->session),
-				   true, repair_done);
+	operation_call(pending, "/kv/range", etcd3_body_range(etcd->leader_key, NULL, false), true,
+				   leader_read_done);
 }
 
 /* The leader key as a linearizable read shows it: is it ours after all? */
@@ -1060,12 +1087,9 @@ acquire_check_done(Call *call, const CallResult *result)
 	DcsPending *pending = call->pending;
 	Operation  *operation = pending->driver_data;
 	Etcd3	   *etcd = call->etcd;
-	const json_t *kv;
-	const json_t *lease;
-	const char *encoded;
-	char	   *value = NULL;
+	const char *session;
+	char		buffer[CLUSTER_SESSION_MAX];
 	uint64_t	version;
-	bool		is_ours;
 
 	operation->call = NULL;
 	pending->may_be_done = true;
@@ -1074,19 +1098,8 @@ acquire_check_done(Call *call, const CallResult *result)
 		operation_end(pending, DCS_UNKNOWN, 0, &result->error);
 		return;
 	}
-	kv = json_array_get(json_object_get(result->answer, "kvs"), 0);
-	encoded = json_string_value(json_object_get(kv, "value"));
-	lease = json_object_get(kv, "lease");
-	version = etcd3_number(json_object_get(kv, "mod_revision"));
-	if (encoded != NULL)
-		value = base64_decode(encoded, NULL);
-	is_ours = value != NULL && strcmp(value, pending->request.value) == 0 &&
-		json_is_string(lease) && strcmp(json_string_value(lease), operation->session) == 0;
-	if (value != NULL)
-		operation_show(etcd, "leader", value,
-					   json_is_string(lease) ? json_string_value(lease) : "", version);
-	free(value);
-	if (is_ours)
+	session = leader_was_read(etcd, result->answer, pending->request.value, buffer, &version);
+	if (session != NULL && strcmp(session, operation->session) == 0)
 	{
 		pending->sent_at_ms = operation->session_sent_at_ms;
 		operation_end(pending, DCS_DONE, version, NULL);
@@ -1187,10 +1200,7 @@ write_done(Call *call, const CallResult *result)
 		return;
 	}
 	if (request->operation == DCS_ACQUIRE_LEADER)
-	{
 		pending->sent_at_ms = operation->session_sent_at_ms;
-		etcd->leader_is_certain = etcd->watch_state == WATCH_HEALTHY;
-	}
 	revision = answer_revision(result->answer);
 	operation_key(request, name, sizeof(name));
 	operation_show(etcd, name, deletes ? NULL : request->value,
@@ -1217,8 +1227,8 @@ operation_write(DcsPending *pending)
 	{
 		case DCS_ACQUIRE_LEADER:
 			body = etcd3_body_acquire(key, request->value, operation->session,
-									  etcd->promotions_key, known_version(etcd, "promotions"),
-									  etcd->history_key, known_version(etcd, "history"));
+									  etcd->promotions_key, request->version,
+									  etcd->history_key, request->history_version);
 			break;
 		case DCS_RELEASE_LEADER:
 			body = etcd3_body_delete_value(key, request->value, etcd->dcs->revision);
@@ -1512,7 +1522,6 @@ watch_document(void *context, const json_t *document)
 	if (etcd->watch_state != WATCH_HEALTHY)
 	{
 		etcd->watch_state = WATCH_HEALTHY;
-		etcd->leader_is_certain = false;	/* what was missed comes after this word */
 		etcd->n_watch_failures = 0;
 		etcd->sync_backoff_ms = BACKOFF_MIN_MS;
 		dcs_set_reachable(etcd->dcs, true, NULL);
@@ -1794,7 +1803,6 @@ probe_done(Call *call, const CallResult *result)
 		return;
 	}
 	etcd->suspect_revision = 0;
-	etcd->leader_is_certain = version == (leader != NULL ? leader->version : 0);
 }
 
 static void

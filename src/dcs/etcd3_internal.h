@@ -42,9 +42,6 @@ extern char *etcd3_body_delete_value(const char *key, const char *value, uint64_
 extern char *etcd3_body_acquire(const char *key, const char *value, const char *lease,
 								const char *promotions, uint64_t promotions_version,
 								const char *history, uint64_t history_version);
-extern char *etcd3_body_repair(const char *key, const char *value, const char *lease,
-							   const char *promotions, uint64_t promotions_version,
-							   const char *history, uint64_t history_version);
 extern char *etcd3_body_confirm(const char *key, const char *value, const char *lease);
 extern char *etcd3_body_grant(int64_t ttl_s);
 extern char *etcd3_body_keepalive(const char *lease);

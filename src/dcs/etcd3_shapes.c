@@ -172,41 +172,19 @@ etcd3_body_delete_value(const char *key, const char *value, uint64_t revision)
  * timeline.  Who held the key without knowing would be taken for right by the
  * others.  Version 0: the key is not there.
  */
-static json_t *
-acquire(const char *key, const char *value, const char *lease,
-		const char *promotions, uint64_t promotions_version,
-		const char *history, uint64_t history_version)
-{
-	return json_pack("{s:[{s:s,s:s,s:o},o,o],s:[{s:o}]}", "compare",
-					 "target", "CREATE", "create_revision", "0", "key", text64(key),
-					 compare_version(promotions, promotions_version),
-					 compare_version(history, history_version),
-					 "success", "request_put", put(key, value, lease));
-}
-
 char *
 etcd3_body_acquire(const char *key, const char *value, const char *lease,
 				   const char *promotions, uint64_t promotions_version,
 				   const char *history, uint64_t history_version)
 {
-	return dump(acquire(key, value, lease, promotions, promotions_version, history, history_version));
+	return dump(json_pack("{s:[{s:s,s:s,s:o},o,o],s:[{s:o}]}", "compare",
+						  "target", "CREATE", "create_revision", "0", "key", text64(key),
+						  compare_version(promotions, promotions_version),
+						  compare_version(history, history_version),
+						  "success", "request_put", put(key, value, lease)));
 }
 
-/* Put the leader key under our lease if it is ours; if it is absent, as above. */
-char *
-etcd3_body_repair(const char *key, const char *value, const char *lease,
-				  const char *promotions, uint64_t promotions_version,
-				  const char *history, uint64_t history_version)
-{
-	return dump(json_pack("{s:[o],s:[{s:o}],s:[{s:o}]}",
-						  "compare", compare_value(key, value),
-						  "success", "request_put", put(key, value, lease),
-						  "failure", "request_txn",
-						  acquire(key, value, lease, promotions, promotions_version,
-								  history, history_version)));
-}
-
-/* Put the leader key under our lease if it is ours. */
+/* Put the leader key under our lease if it is ours; an absent one is not made anew. */
 char *
 etcd3_body_confirm(const char *key, const char *value, const char *lease)
 {

@@ -330,9 +330,9 @@ typedef struct HaInput
 typedef enum HaActionKind
 {
 	/* the store; .request_id comes back in HA_INPUT_REPLY */
-	HA_RENEW,					/* .value = own name when the leader key is ours, else "";
-								 * .version of the key, 0 = it is to be confirmed */
-	HA_ACQUIRE,					/* .value = own name */
+	HA_RENEW,					/* .value = own name when the leader key is ours, else "" */
+	HA_ACQUIRE,					/* .value = own name; .version of the key "promotions" and
+								 * .history_version of "history" as decided by, 0 = absent */
 	HA_RELEASE,					/* .value = own name */
 	HA_PUT_MEMBER,				/* .text */
 	HA_DELETE_MEMBER,
@@ -375,6 +375,7 @@ typedef struct HaAction
 	int			level;			/* HA_LOG: 0 debug, 1 log, 2 warning */
 	uint64_t	request_id;
 	uint64_t	version;
+	uint64_t	history_version;
 	uint64_t	command_id;
 	uint64_t	round;
 	uint64_t	task_id;

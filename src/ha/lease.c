@@ -214,12 +214,6 @@ ha_keep_lease(HaNode *node)
 			node->is_renewing_lease = node->has_lease || is_unsure;
 			if (node->is_renewing_lease)
 				ha_name_copy(action->value, sizeof(action->value), node->settings.name);
-
-			/*
-			 * A view that names us may be old news, and a lease that is over may
-			 * have been another's since: then the store itself is asked.
-			 */
-			action->version = node->has_lease && !ha_lease_is_over(node) ? node->lease_version : 0;
 			shorten_lease(node);
 			/* a short bound, so that a dead connection leaves time to try again */
 			action->timeout_ms = (int) (node->settings.ttl_ms / 6);

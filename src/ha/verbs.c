@@ -473,6 +473,9 @@ acquire(HaNode *node, const HaRule *rule)
 		return;
 	action = ha_request(node, FOR_ACQUIRE, HA_ACQUIRE, rule->name, rule->because);
 	ha_name_copy(action->value, sizeof(action->value), node->settings.name);
+	/* it may be carried out late: only while nobody else was promoted since what we decide by */
+	action->version = node->view.promotions_seen;
+	action->history_version = node->view.history_seen;
 	action->timeout_ms = (int) node->settings.retry_timeout_ms;
 }
 

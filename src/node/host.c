@@ -950,6 +950,7 @@ submit_request(Host *host, const HaAction *action, DcsOperation operation, const
 	request.key = key;
 	request.value = value;
 	request.version = action->version;
+	request.history_version = action->history_version;
 	request.timeout_ms = action->timeout_ms;
 	if (!dcs_submit(host->dcs, &request, &error))
 	{

@@ -153,7 +153,6 @@ watch_document(Driver *driver, const SimReply *reply, int64_t now_ms)
 	if (driver->watch_state != WATCH_HEALTHY)
 	{
 		driver->watch_state = WATCH_HEALTHY;
-		driver->leader_is_certain = false;	/* what was missed comes after this word */
 		driver->sync_backoff_ms = BACKOFF_MIN_MS;
 		dcs_set_reachable(driver->dcs, true, NULL);
 	}
@@ -303,7 +302,8 @@ probe_done(Call *call, const CallResult *result)
 		watch_failed(driver, now_ms, "the store went back in time");
 		return;
 	}
-	if (version != (leader != NULL ? leader->version : 0) && revision > driver->watch_revision)
+	if ((version != (leader != NULL ? leader->version : 0) || version > driver->watch_revision) &&
+		revision > driver->watch_revision)
 	{
 		if (driver->suspect_revision != 0)
 		{
@@ -315,7 +315,6 @@ probe_done(Call *call, const CallResult *result)
 		return;
 	}
 	driver->suspect_revision = 0;
-	driver->leader_is_certain = version == (leader != NULL ? leader->version : 0);
 }
 
 static void

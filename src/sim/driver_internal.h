@@ -103,7 +103,6 @@ struct Driver
 	Call	   *probe_call;
 	int64_t		probe_at_ms;
 	uint64_t	suspect_revision;
-	bool		leader_is_certain;
 };
 
 static inline Driver *

@@ -29,15 +29,6 @@ typedef struct Operation
 } Operation;
 
 static void operation_leader_step(DcsPending *pending);
-/* What the cache knows of a key; 0: it is not there. */
-static uint64_t
-known_version(const Driver *driver, const char *name)
-{
-	const DcsKey *key = dcs_cache_find(driver->dcs, name);
-
-	return key != NULL ? key->version : 0;
-}
-
 static void operation_write(DcsPending *pending);
 static void operation_grant(DcsPending *pending, Driver *driver);
 
@@ -224,7 +215,7 @@ keepalive_done(Call *call, const CallResult *result)
 }
 
 static void
-repair_done(Call *call, const CallResult *result)
+confirm_done(Call *call, const CallResult *result)
 {
 	DcsPending *pending = call->pending;
 	Operation  *operation = pending->driver_data;
@@ -251,8 +242,58 @@ repair_done(Call *call, const CallResult *result)
 	pending->sent_at_ms = operation->session_sent_at_ms;
 	revision = result->answer->revision;
 	dcs_cache_apply(driver->dcs, "leader", pending->request.value, operation->session, revision);
-	driver->leader_is_certain = driver->watch_state == WATCH_HEALTHY;
 	operation_end(pending, DCS_DONE, revision, NULL);
+}
+
+static const char *
+leader_was_read(Driver *driver, const SimReply *answer, const char *name,
+				char session[SIM_SESSION_MAX], uint64_t *version)
+{
+	SimKey		key;
+	size_t		at = 0;
+
+	*version = 0;
+	session[0] = '\0';
+	if (!driver_key_next(answer, &at, &key))
+	{
+		if (dcs_cache_find(driver->dcs, "leader") != NULL)
+			dcs_cache_apply(driver->dcs, "leader", NULL, "", answer->revision);
+		return NULL;
+	}
+	*version = key.version;
+	snprintf(session, SIM_SESSION_MAX, "%s", key.session);
+	dcs_cache_apply(driver->dcs, "leader", key.value, key.session, key.version);
+	return strcmp(key.value, name) == 0 ? session : NULL;
+}
+
+static void
+leader_read_done(Call *call, const CallResult *result)
+{
+	DcsPending *pending = call->pending;
+	Operation  *operation = pending->driver_data;
+	Driver	   *driver = call->driver;
+	const DcsRequest *request = &pending->request;
+	const char *session;
+	char		buffer[SIM_SESSION_MAX];
+	uint64_t	version;
+
+	operation->call = NULL;
+	if (result->outcome != CALL_ANSWERED)
+	{
+		operation_fail(pending, result);
+		return;
+	}
+	session = leader_was_read(driver, result->answer, request->value, buffer, &version);
+	if (session == NULL)
+		operation_end(pending, DCS_LOST_RACE, 0, NULL);
+	else if (strcmp(session, operation->session) == 0)
+	{
+		pending->sent_at_ms = operation->session_sent_at_ms;
+		operation_end(pending, DCS_DONE, version, NULL);
+	}
+	else
+		operation_call(pending, driver_request(driver, SIM_CONFIRM, "leader", request->value,
+											   operation->session), true, confirm_done);
 }
 
 static void
@@ -260,39 +301,15 @@ operation_leader_step(DcsPending *pending)
 {
 	Operation  *operation = pending->driver_data;
 	Driver	   *driver = operation->driver;
-	const DcsRequest *request = &pending->request;
-	const DcsKey *leader = dcs_cache_find(driver->dcs, "leader");
-	SimRequest *write;
 
-	if (request->key == NULL)
+	if (pending->request.key == NULL)
 	{
 		operation_end(pending, DCS_DONE, 0, NULL);
 		return;
 	}
-	/*
-	 * The cache may lag behind what the caller, or the other home, has heard: it
-	 * counts when it knows of the key that the caller means.
-	 */
-	if (driver->watch_state == WATCH_HEALTHY && leader != NULL && request->version != 0 &&
-		leader->version >= request->version)
-	{
-		if (strcmp(leader->value, request->value) != 0)
-		{
-			operation_end(pending, DCS_LOST_RACE, 0, NULL);
-			return;
-		}
-		if (driver->leader_is_certain && strcmp(leader->session, driver->dcs->session) == 0)
-		{
-			operation_end(pending, DCS_DONE, leader->version, NULL);
-			return;
-		}
-	}
 	snprintf(operation->session, sizeof(operation->session), "%s", driver->dcs->session);
-	write = driver_request(driver, request->version != 0 ? SIM_REPAIR : SIM_CONFIRM, "leader",
-						   request->value, operation->session);
-	write->promotions_version = known_version(driver, "promotions");
-	write->history_version = known_version(driver, "history");
-	operation_call(pending, write, true, repair_done);
+	operation_call(pending, driver_request(driver, SIM_READ, "leader", NULL, NULL), true,
+				   leader_read_done);
 }
 
 static void
@@ -301,9 +318,9 @@ acquire_check_done(Call *call, const CallResult *result)
 	DcsPending *pending = call->pending;
 	Operation  *operation = pending->driver_data;
 	Driver	   *driver = call->driver;
-	SimKey		key;
-	size_t		at = 0;
-	bool		is_ours = false;
+	const char *session;
+	char		buffer[SIM_SESSION_MAX];
+	uint64_t	version;
 
 	operation->call = NULL;
 	pending->may_be_done = true;
@@ -312,16 +329,11 @@ acquire_check_done(Call *call, const CallResult *result)
 		operation_end(pending, DCS_UNKNOWN, 0, result->error);
 		return;
 	}
-	if (driver_key_next(result->answer, &at, &key))
-	{
-		is_ours = strcmp(key.value, pending->request.value) == 0 &&
-			strcmp(key.session, operation->session) == 0;
-		dcs_cache_apply(driver->dcs, "leader", key.value, key.session, key.version);
-	}
-	if (is_ours)
+	session = leader_was_read(driver, result->answer, pending->request.value, buffer, &version);
+	if (session != NULL && strcmp(session, operation->session) == 0)
 	{
 		pending->sent_at_ms = operation->session_sent_at_ms;
-		operation_end(pending, DCS_DONE, key.version, NULL);
+		operation_end(pending, DCS_DONE, version, NULL);
 	}
 	else if (operation->was_refused)
 		operation_end(pending, DCS_LOST_RACE, 0, NULL);
@@ -411,10 +423,7 @@ write_done(Call *call, const CallResult *result)
 		return;
 	}
 	if (request->operation == DCS_ACQUIRE_LEADER)
-	{
 		pending->sent_at_ms = operation->session_sent_at_ms;
-		driver->leader_is_certain = driver->watch_state == WATCH_HEALTHY;
-	}
 	revision = result->answer->revision;
 	operation_key(request, name, sizeof(name));
 	dcs_cache_apply(driver->dcs, name, deletes ? NULL : request->value,
@@ -464,8 +473,8 @@ operation_write(DcsPending *pending)
 	}
 	write = driver_request(driver, kind, name, value, session);
 	write->version = request->operation == DCS_RELEASE_LEADER ? driver->dcs->revision : request->version;
-	write->promotions_version = known_version(driver, "promotions");
-	write->history_version = known_version(driver, "history");
+	write->promotions_version = request->version;
+	write->history_version = request->history_version;
 	operation_call(pending, write, false, write_done);
 }
 

@@ -557,8 +557,6 @@ compare(const SimRequest *request, const SimKey *key)
 				key->created <= request->version;
 		case SIM_ACQUIRE:
 			return key == NULL && is_known(request);
-		case SIM_REPAIR:
-			return key == NULL ? is_known(request) : strcmp(key->value, request->value) == 0;
 		case SIM_CONFIRM:
 			return key != NULL && strcmp(key->value, request->value) == 0;
 		default:

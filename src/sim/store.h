@@ -26,7 +26,6 @@ typedef enum SimRequestKind
 	SIM_PUT_VERSION,
 	SIM_CREATE,
 	SIM_ACQUIRE,				/* create, if "promotions" and "history" have these versions still */
-	SIM_REPAIR,					/* put if the value is ours, else as SIM_ACQUIRE */
 	SIM_CONFIRM,				/* put if the value is ours */
 	SIM_DELETE,
 	SIM_DELETE_VERSION,

@@ -34,13 +34,7 @@ bodies(void **state)
 			"{\"target\":\"MOD\",\"mod_revision\":\"0\",\"key\":" K "},"
 			"{\"target\":\"MOD\",\"mod_revision\":\"42\",\"key\":" K "}],"
 			"\"success\":[{\"request_put\":{\"key\":" K ",\"value\":\"bm9kZTE=\",\"lease\":\"" LEASE "\"}}]}");
-	body_is(etcd3_body_repair(LEADER, "node1", LEASE, LEADER, 0, LEADER, 42),
-			"{\"compare\":[{\"key\":" K ",\"target\":\"VALUE\",\"value\":\"bm9kZTE=\"}],"
-			"\"success\":[{\"request_put\":{\"key\":" K ",\"value\":\"bm9kZTE=\",\"lease\":\"" LEASE "\"}}],"
-			"\"failure\":[{\"request_txn\":{\"compare\":[{\"target\":\"CREATE\",\"create_revision\":\"0\",\"key\":" K "},"
-			"{\"target\":\"MOD\",\"mod_revision\":\"0\",\"key\":" K "},"
-			"{\"target\":\"MOD\",\"mod_revision\":\"42\",\"key\":" K "}],"
-			"\"success\":[{\"request_put\":{\"key\":" K ",\"value\":\"bm9kZTE=\",\"lease\":\"" LEASE "\"}}]}}]}");
+	/* an absent key is not made anew: there is no "failure" */
 	body_is(etcd3_body_confirm(LEADER, "node1", LEASE),
 			"{\"compare\":[{\"key\":" K ",\"target\":\"VALUE\",\"value\":\"bm9kZTE=\"}],"
 			"\"success\":[{\"request_put\":{\"key\":" K ",\"value\":\"bm9kZTE=\",\"lease\":\"" LEASE "\"}}]}");
