@@ -727,8 +727,22 @@ waits_for_person(const SimNode *node, int primary)
 }
 
 /*
+ * Has a primary the fence that it had in a paused cluster, although the pause is
+ * over?  It may not have heard of that yet: a watch whose connection died in a
+ * cut network, without a word, is found out when it is looked at, a third of
+ * ttl after it was last heard of.
+ */
+static bool
+has_endless_fence(const SimNode *node)
+{
+	return !sim_config_is_paused() && node->is_member && node->kind == SIM_OURS && node->page != NULL &&
+		node->server.state == HA_SERVER_RUNNING && !node->server.is_in_recovery && is_fence_never(node);
+}
+
+/*
  * Is there a writable primary that owns the leader key, and does every other
- * member stream from it?  In peace also: is every command answered?
+ * member stream from it?  In peace also: is every command answered, and has
+ * the fence of every primary a deadline?
  *
  * A cluster where nobody may lead (the one member that might has lost its data
  * directory, the others are tagged nofailover or lag too much) waits for a
@@ -747,6 +761,9 @@ sim_check_is_healthy(void)
 			return false;
 	if (check.has_peace)
 	{
+		for (int n = 0; n < sim.n_nodes; n++)
+			if (has_endless_fence(&sim.node[n]))
+				return false;
 		look_at_commands();
 		if (check.n_open > 0)
 			return false;
@@ -932,6 +949,9 @@ sim_check_peace(void)
 			if (n != primary && sim.node[n].is_member && !follows(n, primary) &&
 				!waits_for_person(&sim.node[n], primary))
 				sim_fail("L1 %s does not follow %s", name_of(n), name_of(primary));
+		for (int n = 0; n < sim.n_nodes; n++)
+			if (has_endless_fence(&sim.node[n]))
+				sim_fail("S1 the fence of %s has no deadline, and the cluster is not paused", name_of(n));
 	}
 }
 
@@ -944,13 +964,8 @@ sim_check_end(void)
 {
 	look_at_commands();
 	for (int n = 0; n < sim.n_nodes; n++)
-	{
-		const SimNode *node = &sim.node[n];
-
-		if (!sim_config_is_paused() && node->is_member && node->kind == SIM_OURS && node->page != NULL &&
-			node->server.state == HA_SERVER_RUNNING && !node->server.is_in_recovery && is_fence_never(node))
+		if (has_endless_fence(&sim.node[n]))
 			sim_fail("S1 the fence of %s has no deadline, and the cluster is not paused", name_of(n));
-	}
 	if (!sim.profile.has_faults && writable_primary() < 0)
 		sim_fail("L3 the primary is gone without any fault");
 }
