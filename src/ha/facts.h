@@ -76,7 +76,7 @@ typedef uint64_t HaFacts;
 	X(MAY_REMOVE,		"the configuration allows the data directory to be removed") \
 	X(LEADER_CHECKPOINT_PENDING,	"the leader has not finished its checkpoint after promotion") \
 	X(FOLLOWS,			"the server follows the right member") \
-	X(STREAM_LOST,		"the server has not streamed for a while, or cannot") \
+	X(STREAM_LOST,		"the server has not streamed for a while or cannot") \
 	X(REPLAY_PAUSED,	"replay of WAL is paused")
 
 enum
