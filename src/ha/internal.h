@@ -148,6 +148,8 @@ struct HaNode
 	int64_t		left_fence_ms;	/* the open fence that a home which died has left; 0 = none */
 	bool		is_giving_away;	/* a release was decided and its end is not known */
 	bool		is_fence_set;	/* we have set the fence since we drive */
+	bool		was_down_paused;	/* the server was down in this pause: who starts it means it */
+	bool		is_overruled;	/* another member led when this pause met a primary with a closed fence */
 	int64_t		fence_ms;		/* what we set */
 	int64_t		leaderless_since_ms;	/* 0 = there is a leader */
 	bool		has_renewed;	/* the session was renewed since we drive */

@@ -187,6 +187,34 @@ shorten_lease(HaNode *node)
 }
 
 /*
+ * While the cluster is paused the fence is open for ever: what is a primary when
+ * the pause begins stays one without a lease.  But it opens no fence that it
+ * finds closed: a primary that another member has replaced, and that was about
+ * to be demoted, would write beside it.  A standby may open it, as a person may
+ * promote it, and so may a server that a person starts.
+ */
+static void
+pause_fence(HaNode *node)
+{
+	const ClusterView *view = &node->view;
+	bool		is_standby = ha_is_running(node) && node->postgres.is_in_recovery;
+
+	if (node->has_lease || is_standby || node->was_down_paused)
+		node->is_overruled = false;
+	else if (node->is_fence_set && node->fence_ms == HA_DEADLINE_NEVER)
+		return;
+	else if (view->is_loaded && view->has_leader && !cluster_is_leader(view, node->settings.name))
+		node->is_overruled = true;
+	else if (!node->has_postgres || (!view->is_loaded && !node->store_silent) ||
+			 cluster_is_leader(view, node->settings.name))
+		return;					/* not known yet */
+	if (node->is_overruled)
+		ha_set_fence(node, 0, "another member leads since before the cluster was paused");
+	else
+		ha_set_fence(node, HA_DEADLINE_NEVER, "the cluster is paused");
+}
+
+/*
  * Renew the session (it carries the member key, and the leader key when that
  * is ours), confirm a leader key that names us, and keep the fence.
  */
@@ -226,10 +254,15 @@ ha_keep_lease(HaNode *node)
 	else
 		ha_wake(node, due_ms);
 
+	if (!node->settings.is_paused)
+		node->was_down_paused = node->is_overruled = false;
 	if (node->has_postgres && node->postgres.server == HA_SERVER_STOPPED)
+	{
+		node->was_down_paused = node->settings.is_paused;
 		ha_set_fence(node, 0, "the server is down: whatever is left of it must not acknowledge writes");
+	}
 	else if (node->settings.is_paused)
-		ha_set_fence(node, HA_DEADLINE_NEVER, "the cluster is paused");
+		pause_fence(node);
 	else if (node->has_lease && (!ha_sees_lease(node) || ha_is_outdated(node)) &&
 			 !(node->is_fence_set && node->fence_ms == HA_DEADLINE_NEVER))
 		;						/* it is opened, or prolonged, when the store has been read */

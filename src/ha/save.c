@@ -23,7 +23,7 @@ ha_node_save(const HaNode *node)
 	char	   *text;
 
 	saved = json_pack("{s:i, s:b, s:I, s:I, s:I, s:i, s:I, s:s, s:s, s:s, s:b, s:I, s:b, s:I,"
-					  " s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:i, s:i, s:s, s:s, s:I, s:I, s:b, s:s, s:b, s:b, s:s, s:I, s:b, s:b, s:b, s:I}",
+					  " s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:i, s:i, s:s, s:s, s:I, s:I, s:b, s:s, s:b, s:b, s:s, s:I, s:b, s:b, s:b, s:I, s:b, s:b}",
 					  "protocol", HA_PROTOCOL,
 					  "has_lease", node->has_lease,
 					  "lease_sent_ms", (json_int_t) node->lease_sent_ms,
@@ -61,7 +61,9 @@ ha_node_save(const HaNode *node)
 					  "is_uncompared", node->is_uncompared,
 					  "knows_past", node->knows_past,
 					  "is_checked_running", node->is_checked_running,
-					  "left_fence_ms", (json_int_t) node->left_fence_ms);
+					  "left_fence_ms", (json_int_t) node->left_fence_ms,
+					  "was_down_paused", node->was_down_paused,
+					  "is_overruled", node->is_overruled);
 	if (saved == NULL)
 		return NULL;
 	text = json_dumps(saved, JSON_COMPACT);
@@ -129,6 +131,7 @@ ha_node_load(HaNode *node, const char *saved_text, int64_t now_ms)
 	node->lease_version = 0;
 	node->is_giving_away = false;
 	node->left_fence_ms = 0;
+	node->was_down_paused = node->is_overruled = false;
 	node->is_fence_set = false;
 	node->has_renewed = false;
 	node->task = HA_TASK_NONE;
@@ -170,6 +173,8 @@ ha_node_load(HaNode *node, const char *saved_text, int64_t now_ms)
 	node->lease_version = get_int(saved, "lease_version") > 0 ?
 		(uint64_t) get_int(saved, "lease_version") : 0;
 	node->left_fence_ms = get_int(saved, "left_fence_ms");
+	node->was_down_paused = get_bool(saved, "was_down_paused");
+	node->is_overruled = get_bool(saved, "is_overruled");
 	node->is_giving_away = get_bool(saved, "is_giving_away");
 	if (node->is_giving_away)
 		node->has_lease = false;

@@ -291,6 +291,7 @@ home_change_release(char *saved)
 		"announced_role", "handled_request", "member_text", "renewed_ms", "next_id",
 		"is_giving_away", "request_problem", "has_bootstrap_failed", "checked_with",
 		"primary_timeline", "is_uncompared", "knows_past", "is_checked_running", "left_fence_ms",
+		"was_down_paused", "is_overruled",
 	};
 	json_t	   *json;
 	char	   *text;

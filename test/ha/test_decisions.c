@@ -2759,6 +2759,72 @@ late_answers_do_not_bring_the_lease_back(void **state)
 }
 
 static void
+pause_opens_no_closed_fence(void **state)
+{
+	char	   *saved;
+
+	(void) state;
+	/* another member has led since before the pause: this one was about to be demoted */
+	create(HA_HOME_WORKER);
+	be_primary();
+	settings.is_paused = true;
+	set_key("leader", "node2");
+	tell_all();
+	expect_rule("primary-without-lease-paused");
+	assert_int_equal(last(HA_FENCE)->deadline_ms, 0);
+	/* that leader goes: it may write on where nobody sees it */
+	forget();
+	set_key("leader", NULL);
+	tell_view();
+	assert_int_equal(count(HA_FENCE), 0);
+	/* the other home knows it, too */
+	saved = ha_node_save(node);
+	create(HA_HOME_SUPERVISOR);
+	be_primary();
+	settings.is_paused = true;
+	assert_true(ha_node_load(node, saved, now));
+	free(saved);
+	tell_all();
+	assert_int_equal(last(HA_FENCE)->deadline_ms, 0);
+	/* the lease opens it */
+	expect_rule("retake-lease");
+	set_key("leader", "node1");
+	reply_to(last(HA_ACQUIRE), HA_OUTCOME_DONE, false, now, revision);
+	tell_view();
+	assert_int_equal(last(HA_FENCE)->deadline_ms, HA_DEADLINE_NEVER);
+	/* who lost the lease in the pause goes on, whoever leads */
+	forget();
+	set_key("leader", "node2");
+	tell_view();
+	assert_false(ha_has_lease(node));
+	assert_int_equal(count(HA_FENCE), 0);
+	/* a standby may be promoted by hand */
+	start_follower(HA_HOME_WORKER);
+	pause_cluster(true);
+	assert_int_equal(last(HA_FENCE)->deadline_ms, HA_DEADLINE_NEVER);
+	forget();
+	be_primary();
+	tell_postgres();
+	assert_int_equal(count(HA_FENCE), 0);
+	/* and what was down in the pause was started by a person */
+	create(HA_HOME_SUPERVISOR);
+	be_stopped(HA_CONTROL_SHUTDOWNED);
+	settings.is_paused = true;
+	set_key("leader", "node2");
+	tell_all();
+	assert_int_equal(last(HA_FENCE)->deadline_ms, 0);
+	be_primary();
+	tell_postgres();
+	assert_int_equal(last(HA_FENCE)->deadline_ms, HA_DEADLINE_NEVER);
+	/* the next pause knows nothing of that */
+	pause_cluster(false);
+	assert_int_equal(last(HA_FENCE)->deadline_ms, 0);
+	forget();
+	pause_cluster(true);
+	assert_int_equal(count(HA_FENCE), 0);
+}
+
+static void
 fence_is_closed_without_a_view(void **state)
 {
 	char		left[64];
@@ -2770,6 +2836,8 @@ fence_is_closed_without_a_view(void **state)
 	settings.is_paused = true;
 	tell_settings();
 	tell_postgres();
+	assert_int_equal(count(HA_FENCE), 0);	/* may be one that another member has replaced */
+	tell_reachable(false);
 	assert_int_equal(last(HA_FENCE)->deadline_ms, HA_DEADLINE_NEVER);
 	pause_cluster(false);
 	assert_int_equal(last(HA_FENCE)->deadline_ms, 0);
@@ -3771,6 +3839,7 @@ main(void)
 		TEST(release_closes_the_fence_first),
 		TEST(release_without_an_answer_is_repeated),
 		TEST(late_answers_do_not_bring_the_lease_back),
+		TEST(pause_opens_no_closed_fence),
 		TEST(fence_is_closed_without_a_view),
 		TEST(saves_and_loads),
 		TEST(settings_may_come_last),
