@@ -207,9 +207,10 @@ typedef struct ClusterView
 	int			n_taken;
 	uint64_t	taken_version;		/* of the key "promotions"; 0 = absent */
 
-	/* the versions of both keys, of a text that cannot be read, too; 0 = absent */
+	/* the versions of these keys, of a text that cannot be read, too; 0 = absent */
 	uint64_t	promotions_seen;
 	uint64_t	history_seen;
+	uint64_t	status_seen;
 
 	MemberRequest *requests;		/* owned */
 	int			n_requests;

@@ -203,6 +203,7 @@ apply_sync(ClusterView *view, const ClusterKey *key)
 static bool
 apply_status(ClusterView *view, const ClusterKey *key)
 {
+	view->status_seen = key->value == NULL ? 0 : key->version;
 	if (!status_read(&view->status, key->value))
 		return false;
 	if (!view->status.exists)

@@ -298,6 +298,7 @@ extern void ha_record_timeline(HaNode *node);
 extern void ha_publish(HaNode *node);
 extern void ha_keep_slots(HaNode *node);
 extern void ha_lead(HaNode *node);
+extern HaActionKind ha_put_kind(uint64_t version);
 extern void ha_describe_self(HaNode *node, Member *member);
 
 /* command.c */

@@ -304,9 +304,10 @@ ha_release(HaNode *node, Lsn lsn, const char *rule, const char *because)
 	if (lsn != 0 && ha_is_ready(node, FOR_STATUS))
 	{
 		ClusterStatus status = node->view.status;
-		HaAction   *action = ha_request(node, FOR_STATUS, HA_PUT_KEY, rule,
+		HaAction   *action = ha_request(node, FOR_STATUS, ha_put_kind(node->view.status_seen), rule,
 										"the last WAL position before the lease is released");
 
+		action->version = node->view.status_seen;
 		status.exists = true;
 		status.optime = lsn;
 		ha_name_copy(action->key, sizeof(action->key), "status");

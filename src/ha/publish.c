@@ -119,6 +119,17 @@ ha_publish(HaNode *node)
 	ha_set_text(node, action, text);
 }
 
+/*
+ * A write may be carried out seconds after we gave up waiting for it.  So that
+ * it does not take the place of what we, or another leader, have written since,
+ * it goes by the version of the key that we know.
+ */
+HaActionKind
+ha_put_kind(uint64_t version)
+{
+	return version != 0 ? HA_PUT_KEY : HA_CREATE_KEY;
+}
+
 static void
 put_key(HaNode *node, HaPurpose purpose, HaActionKind kind, const char *key, char *text,
 		uint64_t version, const char *because)
@@ -179,8 +190,8 @@ put_history(HaNode *node)
 	if (node->settings.max_timelines_history > 0 &&
 		postgres->n_history > node->settings.max_timelines_history)
 		first = postgres->n_history - node->settings.max_timelines_history;
-	put_key(node, FOR_HISTORY, HA_PUT_KEY, "history",
-			history_to_text(lines + first, postgres->n_history - first), 0,
+	put_key(node, FOR_HISTORY, ha_put_kind(view->history_seen), "history",
+			history_to_text(lines + first, postgres->n_history - first), view->history_seen,
 			"the history of timelines");
 	free(lines);
 }
@@ -209,7 +220,7 @@ ha_lead(HaNode *node)
 	}
 	if (view->config_version == 0 && node->settings.initial_config[0] != '\0' &&
 		ha_is_ready(node, FOR_CONFIG))
-		put_key(node, FOR_CONFIG, HA_PUT_KEY, "config", strdup(node->settings.initial_config), 0,
+		put_key(node, FOR_CONFIG, HA_CREATE_KEY, "config", strdup(node->settings.initial_config), 0,
 				"the cluster's dynamic configuration is missing");
 	if (node->is_bootstrapping && view->system_identifier[0] != '\0' && view->config_version != 0)
 	{
@@ -234,8 +245,8 @@ ha_lead(HaNode *node)
 
 			status.exists = true;
 			status.optime = position;
-			put_key(node, FOR_STATUS, HA_PUT_KEY, "status", status_to_text(&status), 0,
-					"the leader's WAL position");
+			put_key(node, FOR_STATUS, ha_put_kind(view->status_seen), "status",
+					status_to_text(&status), view->status_seen, "the leader's WAL position");
 			node->status_sent = position;
 			node->status_put_ms = node->now_ms;
 		}

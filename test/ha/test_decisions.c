@@ -434,7 +434,7 @@ start_leader(HaHome home)
 	confirm_lease();
 	expect_rule("lead");
 	assert_true(ha_has_lease(node));
-	reply_to(last_key(HA_PUT_KEY, "status"), HA_OUTCOME_DONE, false, now, 0);
+	reply_to(last_key(HA_CREATE_KEY, "status"), HA_OUTCOME_DONE, false, now, 0);
 	forget();
 }
 
@@ -714,7 +714,7 @@ post_bootstrap(void)
 	assert_null(last_key(HA_PUT_KEY, "initialize"));
 	end_task(HA_TASK_OK, 0, 0);
 	assert_string_equal(last_key(HA_PUT_KEY, "initialize")->text, SYSID_TEXT);
-	assert_string_equal(last_key(HA_PUT_KEY, "config")->text, "{\"ttl\":30}");
+	assert_string_equal(last_key(HA_CREATE_KEY, "config")->text, "{\"ttl\":30}");
 }
 
 static void
@@ -828,8 +828,8 @@ shutdown_done(void)
 	answers((Answer) {0});
 	assert_int_equal(count(HA_EXIT), 0);
 	/* the position first, then the key, then the end */
-	assert_non_null(strstr(last_key(HA_PUT_KEY, "status")->text, "83886080"));
-	assert_true(last_key(HA_PUT_KEY, "status") < last(HA_RELEASE));
+	assert_non_null(strstr(last_key(HA_CREATE_KEY, "status")->text, "83886080"));
+	assert_true(last_key(HA_CREATE_KEY, "status") < last(HA_RELEASE));
 	reply(HA_RELEASE, HA_OUTCOME_DONE);
 	assert_int_equal(last(HA_EXIT)->exit_code, 0);
 }
@@ -1033,7 +1033,7 @@ hand_over(void)
 {
 	stop_for_handover(HA_CONTROL_SHUTDOWNED);
 	answer_from("node2", (Answer) {0});
-	assert_true(last_key(HA_PUT_KEY, "status") < last(HA_RELEASE));
+	assert_true(last_key(HA_CREATE_KEY, "status") < last(HA_RELEASE));
 	assert_string_equal(last(HA_RELEASE)->value, "node1");
 	assert_false(ha_has_lease(node));
 }
@@ -1251,7 +1251,7 @@ crashed_lossless(void)
 	answer_from("node2", (Answer) {.position = END_OF_WAL + 8});
 	answer_from("node3", (Answer) {0});
 	assert_string_equal(last(HA_RELEASE)->value, "node1");
-	assert_true(last_key(HA_PUT_KEY, "status") < last(HA_RELEASE));
+	assert_true(last_key(HA_CREATE_KEY, "status") < last(HA_RELEASE));
 }
 
 static void
@@ -2658,6 +2658,43 @@ acquisition_tells_what_it_knows(void **state)
 	assert_int_equal(last(HA_ACQUIRE)->history_version, revision - 1);
 }
 
+/* A write that is carried out seconds late takes the place of nothing newer. */
+static void
+writes_of_the_leader_compare(void **state)
+{
+	(void) state;
+	start_leader(HA_HOME_WORKER);
+	set_key("status", "{\"optime\":83886079}");
+	tell_view();
+	postgres.flush_lsn++;
+	tell_postgres();
+	tick(10000);
+	assert_int_equal(last_key(HA_PUT_KEY, "status")->version, revision);
+	/* refused: tried again with what the store has by then */
+	reply_to(last_key(HA_PUT_KEY, "status"), HA_OUTCOME_LOST_RACE, false, now, 0);
+	forget();
+	set_key("status", "{\"optime\":83886078}");
+	tell_view();
+	tick(10000);
+	assert_int_equal(last_key(HA_PUT_KEY, "status")->version, revision);
+	/* and the history, which another leader may have gone on with since */
+	start_leader(HA_HOME_WORKER);
+	postgres.timeline = postgres.newest_timeline = 2;
+	postgres.n_history = 1;
+	postgres.history[0].timeline = 1;
+	postgres.history[0].switch_lsn = 1000;
+	tell_postgres();
+	set_key("history", last_key(HA_CREATE_KEY, "history")->text);
+	tell_view();
+	reply_to(last_key(HA_CREATE_KEY, "history"), HA_OUTCOME_DONE, false, now, 0);
+	postgres.timeline = postgres.newest_timeline = 3;
+	postgres.n_history = 2;
+	postgres.history[1].timeline = 2;
+	postgres.history[1].switch_lsn = 2000;
+	tell_postgres();
+	assert_int_equal(last_key(HA_PUT_KEY, "history")->version, revision);
+}
+
 /* A view arrives a moment before it is known that the store can be reached again. */
 static void
 outdated_primary_opens_no_fence(void **state)
@@ -3833,6 +3870,7 @@ main(void)
 		TEST(ttl_changes),
 		TEST(old_views_say_nothing),
 		TEST(acquisition_tells_what_it_knows),
+		TEST(writes_of_the_leader_compare),
 		TEST(answers_of_the_store_end_the_lease),
 		TEST(silence_is_no_answer),
 		TEST(outdated_primary_opens_no_fence),
