@@ -227,6 +227,7 @@ typedef enum HaDivergence
 	HA_DIVERGENCE_UNKNOWN,		/* could not be found out: ask again later */
 	HA_DIVERGENCE_NONE,			/* it can simply follow */
 	HA_DIVERGENCE_REWIND,		/* it has WAL that .member does not have */
+	HA_DIVERGENCE_CLONE,		/* so it has, on one timeline id, which pg_rewind takes for the same */
 } HaDivergence;
 
 /* --- commands: SQL, REST, signals, and requests/<member> --- */

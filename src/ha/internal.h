@@ -198,6 +198,7 @@ struct HaNode
 	bool		is_diverged;
 	bool		has_rewind_failed;
 	uint32_t	primary_timeline;	/* a primary here was on it; 0 = unknown */
+	uint32_t	seen_timeline;	/* the newest of any member that was in the store; its key may be gone */
 	bool		is_uncompared;	/* a standby that was started from a primary's data directory unseen */
 	bool		knows_past;		/* whether it is that: else the mark on the data directory tells */
 	bool		is_wal_end_known;
@@ -249,6 +250,8 @@ extern HaFacts ha_gather_facts(HaNode *node);
 extern bool ha_is_primary(const HaNode *node);
 extern bool ha_was_primary(const HaNode *node);
 extern bool ha_history_differs(const HaNode *node);
+extern bool ha_has_claimed_after(const ClusterView *view, const char *name, uint32_t timeline);
+extern bool ha_source_differs(const HaNode *node);
 extern bool ha_is_running(const HaNode *node);
 extern bool ha_is_outdated(const HaNode *node);
 extern Lsn	ha_own_position(const HaNode *node);

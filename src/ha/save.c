@@ -23,7 +23,7 @@ ha_node_save(const HaNode *node)
 	char	   *text;
 
 	saved = json_pack("{s:i, s:b, s:I, s:I, s:I, s:i, s:I, s:s, s:s, s:s, s:b, s:I, s:b, s:I,"
-					  " s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:i, s:i, s:s, s:s, s:I, s:I, s:b, s:s, s:b, s:b, s:s, s:I, s:b, s:b, s:b, s:I, s:b, s:b}",
+					  " s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:i, s:i, s:s, s:s, s:I, s:I, s:b, s:s, s:b, s:b, s:s, s:I, s:b, s:b, s:b, s:I, s:b, s:b, s:I}",
 					  "protocol", HA_PROTOCOL,
 					  "has_lease", node->has_lease,
 					  "lease_sent_ms", (json_int_t) node->lease_sent_ms,
@@ -63,7 +63,8 @@ ha_node_save(const HaNode *node)
 					  "is_checked_running", node->is_checked_running,
 					  "left_fence_ms", (json_int_t) node->left_fence_ms,
 					  "was_down_paused", node->was_down_paused,
-					  "is_overruled", node->is_overruled);
+					  "is_overruled", node->is_overruled,
+					  "seen_timeline", (json_int_t) node->seen_timeline);
 	if (saved == NULL)
 		return NULL;
 	text = json_dumps(saved, JSON_COMPACT);
@@ -198,6 +199,8 @@ ha_node_load(HaNode *node, const char *saved_text, int64_t now_ms)
 	get_text(saved, "checked_with", node->checked_with, sizeof(node->checked_with));
 	node->primary_timeline = (uint32_t) get_int(saved, "primary_timeline");
 	node->is_uncompared = get_bool(saved, "is_uncompared");
+	if (get_int(saved, "seen_timeline") > node->seen_timeline && get_int(saved, "seen_timeline") <= UINT32_MAX)
+		node->seen_timeline = (uint32_t) get_int(saved, "seen_timeline");
 	node->knows_past = get_bool(saved, "knows_past") && json_is_boolean(json_object_get(saved, "is_uncompared"));
 	node->has_bootstrap_failed = get_bool(saved, "has_bootstrap_failed");
 	node->needs_checkpoint = get_bool(saved, "needs_checkpoint");

@@ -93,6 +93,26 @@ look_for_claim(HaNode *node)
 		node->claimed_timeline = newest->timeline;
 }
 
+/*
+ * Remember which ids are taken, as a member may vanish with its key.  A Patroni
+ * member claims nothing: one that got the leader key as a standby may have been
+ * promoted before it is seen again, or never be.
+ */
+static void
+note_timelines(HaNode *node)
+{
+	const ClusterView *view = &node->view;
+	const Member *leader = node->has_settings ? ha_leader_member(node) : NULL;
+
+	for (int i = 0; i < view->n_members; i++)
+		if (view->members[i].timeline > node->seen_timeline)
+			node->seen_timeline = view->members[i].timeline;
+	if (leader != NULL && leader->state == MEMBER_RUNNING && leader->role == ROLE_REPLICA &&
+		leader->timeline != 0 && leader->timeline == node->seen_timeline &&
+		leader->timeline < UINT32_MAX)
+		node->seen_timeline++;
+}
+
 static void
 take_view(HaNode *node, const ClusterView *view)
 {
@@ -106,6 +126,7 @@ take_view(HaNode *node, const ClusterView *view)
 	cluster_view_free(&node->view);
 	node->view = copy;
 	remember_peers(node);
+	note_timelines(node);
 	if (node->has_settings)		/* else it is not known who we are */
 		ha_lease_from_view(node);
 	if (node->view.has_leader && node->race.purpose == RACE_LEADER)
@@ -605,6 +626,12 @@ ha_step(HaNode *node, int64_t now_ms, const HaInput *input, HaActions *actions)
 		if (node->task == HA_TASK_NONE && node->goal != HA_GOAL_REPAIR)
 			node->is_checked = node->is_diverged = node->has_rewind_failed = false;
 		node->primary_timeline = ha_own_timeline(node);
+	}
+	else if (!node->is_uncompared && ha_source_differs(node) && (!node->is_checked || node->is_diverged))
+	{
+		/* for good: when the leader goes on to the next timeline nobody can tell any more */
+		node->is_uncompared = true;
+		node->primary_timeline = ha_leader_member(node)->timeline;
 	}
 	facts = ha_gather_facts(node);
 	rule = decide(node, facts);

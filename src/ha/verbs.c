@@ -231,16 +231,6 @@ was_primary_on(const HaNode *node)
 		ha_own_timeline(node) : node->primary_timeline;
 }
 
-/* Has that member claimed a newer timeline?  Its key may be from before. */
-static bool
-has_claimed_after(const ClusterView *view, const char *name, uint32_t timeline)
-{
-	for (int i = 0; i < view->n_taken; i++)
-		if (view->taken[i].timeline > timeline && strcmp(view->taken[i].name, name) == 0)
-			return true;
-	return false;
-}
-
 /*
  * Where the leader left that timeline, as the store says; 0: it does not.
  */
@@ -254,13 +244,35 @@ left_at(const ClusterView *view, uint32_t timeline)
 }
 
 /*
+ * Has this member led on that timeline?  The history that a leader writes names
+ * it, and so does its claim; a promotion by hand leaves neither.
+ */
+static bool
+has_led_on(const HaNode *node, uint32_t timeline)
+{
+	const ClusterView *view = &node->view;
+	const TimelineHistory *began = NULL;
+
+	for (int i = 0; i < view->n_history; i++)
+		if (view->history[i].timeline < timeline)
+			began = &view->history[i];
+	for (int i = 0; i < view->n_taken; i++)
+		if (view->taken[i].timeline == timeline &&
+			strcmp(view->taken[i].name, node->settings.name) == 0)
+			return true;
+	return began == NULL || strcmp(began->new_leader, node->settings.name) == 0;
+}
+
+/*
  * Nothing was found by comparing ids and positions.  But two primaries on one
  * timeline were promoted to it both, one of them by hand when nobody could
  * hear of it; and the WAL that they wrote there differs, whatever its length.
  * "other" is who else was promoted to it.  So it is, too, when the leader went
  * further on that timeline than "end", where this standby is (0 = unknown): it
- * was its own, and there cannot be more of it than its primary wrote.  False: that is not known yet, the leader's
- * key or the history is from before its promotion.
+ * was its own, and there cannot be more of it than its primary wrote; nor as
+ * much, if this one never led on it, so that nobody was to follow it.  False:
+ * that is not known yet, the leader's key or the history is from before its
+ * promotion.
  */
 static bool
 is_leader_newer(const HaNode *node, Lsn end, const char **other)
@@ -269,6 +281,11 @@ is_leader_newer(const HaNode *node, Lsn end, const char **other)
 	const Member *leader = cluster_find_member(view, node->task_member);
 	uint32_t	own = was_primary_on(node);
 
+	if (ha_source_differs(node))
+	{
+		*other = view->leader;
+		return true;
+	}
 	if (own == 0)
 		return true;
 	for (int i = 0; i < view->n_taken && *other == NULL; i++)
@@ -276,15 +293,44 @@ is_leader_newer(const HaNode *node, Lsn end, const char **other)
 			strcmp(view->taken[i].name, node->settings.name) != 0)
 			*other = view->taken[i].name;
 	if (leader != NULL && leader->timeline == own && leader->role == ROLE_PRIMARY && *other == NULL &&
-		!has_claimed_after(view, leader->name, own))
+		!ha_has_claimed_after(view, leader->name, own))
 		*other = leader->name;
 	if (*other != NULL)
 		return true;
 	if (leader == NULL || leader->timeline <= own)
 		return false;
-	if (end != 0 && left_at(view, own) > end)
+	if (end != 0 && (left_at(view, own) > end || (left_at(view, own) == end && !has_led_on(node, own))))
 		*other = leader->name;
 	return *other != NULL || end == 0 || cluster_timeline(view) > own;
+}
+
+/*
+ * pg_rewind, too, goes by ids and positions.  Of WAL that was found to be
+ * different it finds no difference, or one too late, where another member was
+ * promoted to the timeline of this former primary, and from the same position.
+ */
+static bool
+fools_rewind(const HaNode *node, const char **other)
+{
+	const ClusterView *view = &node->view;
+	const HaPostgres *postgres = &node->postgres;
+	uint32_t	own = was_primary_on(node);
+
+	if (ha_source_differs(node))
+		*other = view->leader;
+	for (int i = 0; i < view->n_taken && own != 0 && *other == NULL; i++)
+	{
+		const TakenTimeline *taken = &view->taken[i];
+
+		if (taken->timeline != own || taken->name[0] == '\0' ||
+			strcmp(taken->name, node->settings.name) == 0)
+			continue;
+		for (int j = 0; j < postgres->n_history; j++)
+			if (postgres->history[j].timeline == taken->parent &&
+				postgres->history[j].switch_lsn == taken->lsn)
+				*other = taken->name;
+	}
+	return *other != NULL;
 }
 
 /*
@@ -365,21 +411,32 @@ task_succeeded(HaNode *node, const HaInput *input)
 				task_failed(node, task, HA_TASK_FAILED, "the leader's timeline is not known yet");
 				break;
 			}
+			if (input->task.divergence == HA_DIVERGENCE_REWIND)
+				(void) fools_rewind(node, &other);
 			node->is_checked = true;
 			node->is_checked_running = ha_is_running(node);
 			ha_name_copy(node->checked_with, sizeof(node->checked_with), node->task_member);
-			node->is_diverged = input->task.divergence == HA_DIVERGENCE_REWIND || other != NULL;
+			node->is_diverged = input->task.divergence == HA_DIVERGENCE_REWIND ||
+				input->task.divergence == HA_DIVERGENCE_CLONE || other != NULL;
 			if (other != NULL)
 			{
 				node->has_rewind_failed = true; /* it goes by ids and positions, too */
 				ha_log(node, 2, "same-timeline",
-					   "this member and \"%s\" were both promoted to timeline %u, and their WAL differs: "
-					   "it has to be cloned anew", other, was_primary_on(node));
+					   "%s and \"%s\" were both promoted to timeline %u, and their WAL differs: "
+					   "this member has to be cloned anew",
+					   was_primary_on(node) == 0 ? "another member" : "this member", other,
+					   was_primary_on(node) == 0 ? cluster_find_member(&node->view, other)->timeline :
+					   was_primary_on(node));
 			}
 			else if (node->is_diverged)
+			{
+				/* asked again later, when the leader has gone on, ids and positions may say otherwise */
+				node->has_rewind_failed = node->has_rewind_failed ||
+					input->task.divergence == HA_DIVERGENCE_CLONE;
 				ha_log(node, 2, "diverged", "this member has WAL that \"%s\" does not have%s%s",
 					   node->task_member, input->task.message ? ": " : "",
 					   input->task.message ? input->task.message : "");
+			}
 			else
 			{
 				bool		is_stuck = is_off_course(node);
@@ -516,10 +573,12 @@ highest_timeline(const HaNode *node)
 	for (int i = 0; i < view->n_taken; i++)
 		if (view->taken[i].timeline > highest)
 			highest = view->taken[i].timeline;
-	/* a promotion by hand is recorded a little later than it is seen */
-	for (int i = 0; i < view->n_members; i++)
-		if (view->members[i].timeline > highest)
-			highest = view->members[i].timeline;
+	/*
+	 * A promotion by hand is recorded a little later than it is seen, one of a
+	 * Patroni member with its first history; and it may never get that far.
+	 */
+	if (node->seen_timeline > highest)
+		highest = node->seen_timeline;
 	for (int i = 0; i < race->n_asked; i++)
 		if (race->has_answered[i] && race->answers[i].is_reachable &&
 			race->answers[i].timeline > highest)

@@ -481,6 +481,35 @@ sim_check_promotion(int number, int branch)
 }
 
 /*
+ * S6: a standby begins to stream from a server that has other WAL than it has,
+ * and neither can know.  It has the timeline from a server that was promoted
+ * to it by hand, while another member was promoted to the same id under the
+ * lease, at the same position, and claimed it.  The ids, the history files
+ * and the positions of both are the same, the claim is the upstream's, and
+ * the standby itself was never a primary on it.  Who was, and who has it from
+ * a leader that did not claim it, has to know.
+ */
+bool
+sim_check_looks_the_same(int number, int upstream)
+{
+	SimPosition mine = sim.node[number].data.end;
+	SimPosition theirs = sim.node[upstream].data.end;
+	SimPosition common = sim_wal_common(mine, theirs);
+	int			ours = mine.branch;
+	int			other = theirs.branch;
+
+	while (ours >= 0 && sim.branch[ours].parent != common.branch)
+		ours = sim.branch[ours].parent;
+	while (other >= 0 && sim.branch[other].parent != common.branch)
+		other = sim.branch[other].parent;
+	return common.branch >= 0 && ours >= 0 && other >= 0 && ours != other &&
+		check.kind[ours] == BRANCH_BY_HAND && check.kind[other] == BRANCH_LEASE &&
+		sim.branch[ours].timeline == sim.branch[other].timeline &&
+		sim.branch[ours].fork_lsn == sim.branch[other].fork_lsn &&
+		sim.branch[ours].node != number;
+}
+
+/*
  * S7: a data directory is about to lose everything beyond "kept" (lsn 0: all).
  * What it holds of acknowledged writes that are not lost is durable in
  * another member's data directory too.  And a whole directory goes only when the

@@ -425,7 +425,8 @@ end_check_divergence(int node, int64_t serial, void *owned)
 		return;
 	}
 	find_divergence(node, &result);
-	self->task.divergence = result.divergence;
+	self->task.divergence = result.divergence == HA_DIVERGENCE_REWIND && !result.pg_rewind_can_help ?
+		HA_DIVERGENCE_CLONE : result.divergence;
 	finish(node, result.is_other_cluster ? HA_TASK_IMPOSSIBLE : HA_TASK_OK, NULL);
 }
 

@@ -254,7 +254,7 @@ take_result(TaskRunner *runner, const char *line)
 
 	if (sscanf(line, "%d %d %llx %n", &outcome, &divergence, &lsn, &used) < 3 ||
 		outcome < HA_TASK_OK || outcome > HA_TASK_CANCELLED ||
-		divergence < HA_DIVERGENCE_UNKNOWN || divergence > HA_DIVERGENCE_REWIND)
+		divergence < HA_DIVERGENCE_UNKNOWN || divergence > HA_DIVERGENCE_CLONE)
 		return;
 	runner->has_result = true;
 	runner->outcome = (HaTaskOutcome) outcome;

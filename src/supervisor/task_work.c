@@ -1233,7 +1233,8 @@ work_check_divergence(Work *work)
 		redact(work->settings, error.message);
 		leave(work, HA_TASK_FAILED, error.message);
 	}
-	work->divergence = result.divergence;
+	work->divergence = result.divergence == HA_DIVERGENCE_REWIND && !result.pg_rewind_can_help ?
+		HA_DIVERGENCE_CLONE : result.divergence;
 	leave(work, result.is_other_cluster ? HA_TASK_IMPOSSIBLE : HA_TASK_OK, result.reason);
 }
 

@@ -444,7 +444,7 @@ start_follower(HaHome home)
 	create(home);
 	be_standby();
 	set_key("leader", "node2");
-	set_member("node2", "");
+	set_member("node2", ",\"role\":\"primary\"");
 	tell_all();
 	expect_rule("following");
 	forget();
@@ -2093,6 +2093,129 @@ two_primaries_on_one_timeline_have_diverged(void **state)
 	end_task(HA_TASK_OK, HA_DIVERGENCE_NONE, 0);
 	tick(200);
 	assert_string_equal(last(HA_FOLLOW)->member, "node2");
+}
+
+/* As much on that timeline as was written here, where nobody was to follow it. */
+static void
+as_much_as_its_primary_wrote(void **state)
+{
+	(void) state;
+	for (int i = 0; i < 2; i++)
+	{
+		come_back_uncompared(NULL, ",\"timeline\":3");
+		/* i == 1: this member led on it, and handed over */
+		set_key("history", i == 0 ? "[[1,1000,\"\"],[2,83886080,\"\",\"\",\"node2\"]]" :
+				"[[1,1000,\"\",\"\",\"node1\"],[2,83886080,\"\",\"\",\"node2\"]]");
+		tell_view();
+		expect_task(HA_TASK_CHECK_DIVERGENCE);
+		end_task(HA_TASK_OK, HA_DIVERGENCE_NONE, END_OF_WAL);
+		tick(200);
+		if (i == 0)
+			expect_task(HA_TASK_STOP);
+		else
+			assert_string_equal(last(HA_FOLLOW)->member, "node2");
+		assert_int_equal(node->has_rewind_failed, i == 0);
+	}
+}
+
+/* pg_rewind compares ids and positions, and takes one timeline id for one timeline. */
+static void
+rewind_that_would_be_fooled(void **state)
+{
+	(void) state;
+	for (int i = 0; i < 4; i++)
+	{
+		come_back_uncompared("{\"2\":{\"name\":\"node3\",\"from\":1,\"lsn\":1000}}", ",\"timeline\":3");
+		postgres.n_history = 1;
+		postgres.history[0].timeline = 1;
+		/* i == 1: they began at different positions, which pg_rewind sees */
+		postgres.history[0].switch_lsn = i == 1 ? 900 : 1000;
+		if (i == 2)
+			set_key("promotions", "{\"2\":{\"name\":\"node1\",\"from\":1,\"lsn\":1000}}");
+		tell_all();
+		expect_task(HA_TASK_CHECK_DIVERGENCE);
+		end_task(HA_TASK_OK, i == 3 ? HA_DIVERGENCE_CLONE : HA_DIVERGENCE_REWIND, END_OF_WAL);
+		assert_true(node->is_diverged);
+		assert_int_equal(node->has_rewind_failed, i == 0 || i == 3);
+	}
+}
+
+/* The leader was promoted by hand to the timeline that this standby has from its claimant. */
+static void
+standby_of_the_claimant_is_compared(void **state)
+{
+	(void) state;
+	for (int i = 0; i < 3; i++)
+	{
+		create(HA_HOME_WORKER);
+		be_standby();			/* it is set to follow node2 */
+		postgres.timeline = postgres.newest_timeline = 2;
+		set_key("leader", "node3");
+		set_member("node3", ",\"role\":\"primary\",\"timeline\":2");
+		set_key("promotions", i == 0 ? "{\"2\":{\"name\":\"node2\",\"from\":1,\"lsn\":1000}}" :
+				"{\"2\":{\"name\":\"node3\",\"from\":1,\"lsn\":1000}}");
+		if (i == 2)
+		{
+			set_key("leader", "node2");
+			set_member("node2", ",\"role\":\"primary\",\"timeline\":2");
+		}
+		tell_all();
+		if (i == 1)
+		{
+			assert_string_equal(last(HA_FOLLOW)->member, "node3");
+			continue;
+		}
+		if (i == 2)
+		{
+			expect_rule("following");	/* it has it from this leader */
+			continue;
+		}
+		expect_rule("compare-first");
+		assert_int_equal(count(HA_FOLLOW), 0);
+		/* the leader goes on to a timeline of its own: still not */
+		set_member("node3", ",\"role\":\"primary\",\"timeline\":3");
+		tell_view();
+		assert_true(node->is_uncompared);
+		assert_int_equal(node->primary_timeline, 2);
+	}
+}
+
+/* The id of a member that is gone from the store, and one that a Patroni member may have got. */
+static void
+claims_no_id_that_was_seen(void **state)
+{
+	(void) state;
+	for (int i = 0; i < 3; i++)
+	{
+		char	   *saved;
+
+		start_follower(HA_HOME_WORKER);
+		if (i == 0)
+			set_member("node3", ",\"timeline\":4");
+		else
+			set_member("node2", "");	/* it got the key as a standby */
+		tell_view();
+		if (i == 2)
+			set_member("node2", ",\"role\":\"primary\",\"timeline\":2");
+		tell_view();
+		assert_int_equal(node->seen_timeline, i == 0 ? 4 : 2);
+		saved = ha_node_save(node);
+		node->seen_timeline = 0;
+		assert_true(ha_node_load(node, saved, now));
+		free(saved);
+		tell_all();
+		forget();
+		set_key("members/node3", NULL);
+		set_key("members/node2", NULL);
+		set_key("leader", NULL);
+		tell_view();
+		answers((Answer) {0});
+		expect_rule("race-for-lease");
+		set_key("leader", "node1");
+		reply_to(last(HA_ACQUIRE), HA_OUTCOME_DONE, false, now, revision);
+		tell_view();
+		assert_non_null(strstr(last(HA_CREATE_KEY)->text, i == 0 ? "\"5\"" : "\"3\""));
+	}
 }
 
 /* Nobody is left who knew: the mark on the data directory tells, also when it is stopped. */
@@ -3906,6 +4029,10 @@ main(void)
 		TEST(slow_restart_gives_the_lease_away),
 		TEST(rewind_is_tried_until_the_leader_answers),
 		TEST(two_primaries_on_one_timeline_have_diverged),
+		TEST(as_much_as_its_primary_wrote),
+		TEST(rewind_that_would_be_fooled),
+		TEST(standby_of_the_claimant_is_compared),
+		TEST(claims_no_id_that_was_seen),
 		TEST(uncompared_is_handed_on),
 		TEST(mark_tells_of_former_primary),
 		TEST(comparison_ends_with_promotion),
