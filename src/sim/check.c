@@ -94,6 +94,7 @@ void
 sim_check_reset(void)
 {
 	memset(&check, 0, sizeof(check));
+	sim_check_home_reset();
 }
 
 /* A promise is broken.  "S1 what" becomes "S1 at 1.234567 s: what". */

@@ -14,6 +14,15 @@
 
 #define IS_OF_THE_HOST(id)	((id) >> 63 != 0)	/* not the engine's: needs no baton */
 
+static uint64_t handed_over[SIM_NODES_MAX]; /* version of the leader key when its release was judged */
+
+/* Nothing was asked yet. */
+void
+sim_check_home_reset(void)
+{
+	memset(handed_over, 0, sizeof(handed_over));
+}
+
 static const char *
 home_name(HaHome home)
 {
@@ -39,7 +48,9 @@ somebody_has_all_of(int node)
  *
  * S4: when a switchover releases the leader key of a stopped primary, another
  * member has all of its WAL, the shutdown checkpoint included: so it can follow
- * without pg_rewind, and nothing is lost.
+ * without pg_rewind, and nothing is lost.  A release whose answer was lost may
+ * happen at any time and is sent again until there is one: it was decided when
+ * it was sent first, and a member that goes for good later was there then.
  *
  * S5: while a cluster is paused a standby does not reach for the leader key,
  * unless an operator named it.
@@ -58,8 +69,14 @@ sim_check_request(int number, HaHome home, const DcsRequest *request)
 		sim_fail("S8 the %s of %s asks the store without the baton", home_name(home), node->name);
 	if (request->operation == DCS_RELEASE_LEADER && home == HA_HOME_SUPERVISOR &&
 		node->server.state == HA_SERVER_STOPPED &&
-		strcmp(ha_goal_name(host_node(host)), "switchover") == 0 && !somebody_has_all_of(number))
-		sim_fail("S4 %s hands over to nobody who has all of its WAL", node->name);
+		strcmp(ha_goal_name(host_node(host)), "switchover") == 0)
+	{
+		const SimKey *key = sim_store_find("leader");
+
+		if (key != NULL && key->version != handed_over[number] && !somebody_has_all_of(number))
+			sim_fail("S4 %s hands over to nobody who has all of its WAL", node->name);
+		handed_over[number] = key != NULL ? key->version : 0;
+	}
 	if (request->operation == DCS_ACQUIRE_LEADER && ha_is_paused(host_node(host)) &&
 		node->server.state == HA_SERVER_RUNNING && node->server.is_in_recovery && view != NULL &&
 		!(view->failover.exists && strcmp(view->failover.candidate, node->name) == 0) &&

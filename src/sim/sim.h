@@ -476,6 +476,7 @@ extern void sim_check_acknowledged(int write);				/* S1: by an open fence, on th
 extern void sim_check_destroy(int node, SimPosition kept);	/* S7: kept.lsn 0 = all goes */
 extern void sim_check_act(int node, HaHome home, const HaAction *action);	/* S8 */
 /* check_home.c: S4 S5 S8 L4 */
+extern void sim_check_home_reset(void);
 extern void sim_check_request(int node, HaHome home, const DcsRequest *request);
 extern void sim_check_turn(int node, HaHome home, int64_t before_us);
 extern void sim_check_command(int node, uint64_t id, bool is_answered);	/* L2 */
