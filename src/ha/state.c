@@ -352,7 +352,11 @@ store_facts(HaNode *node)
 		facts |= HA_FACT(TIMELINE_OLD);
 	if (ha_clone_source(node) != NULL)
 		facts |= HA_FACT(CLONE_SOURCE);
-	if (ha_leader_member(node) != NULL && ha_leader_member(node)->has_checkpoint_pending)
+	/* who got the lease may still be lost before it is promoted */
+	if (ha_leader_member(node) != NULL &&
+		(ha_leader_member(node)->has_checkpoint_pending ||
+		 (ha_leader_member(node)->role != ROLE_PRIMARY &&
+		  ha_leader_member(node)->role != ROLE_STANDBY_LEADER)))
 		facts |= HA_FACT(LEADER_CHECKPOINT_PENDING);
 	return facts;
 }

@@ -468,6 +468,7 @@ start_stopped_follower(HaControlState control_state)
 	create(HA_HOME_SUPERVISOR);
 	be_stopped(control_state);
 	set_key("leader", "node2");
+	set_member("node2", ",\"role\":\"primary\"");
 	tell_all();
 }
 
@@ -1095,7 +1096,13 @@ static void
 remove_for_reinit(void)
 {
 	reinitialize();
+	/* who got the lease may be lost before it is promoted, and this member's WAL be needed */
+	set_member("node2", "");
+	tell_view();
 	end_task(HA_TASK_OK, 0, 0);
+	expect_rule("reinit-wait");
+	set_member("node2", ",\"role\":\"primary\"");
+	tell_view();
 	expect_task(HA_TASK_REMOVE_DATA);
 }
 
