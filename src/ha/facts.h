@@ -74,7 +74,7 @@ typedef uint64_t HaFacts;
 	X(CAN_REWIND,		"pg_rewind can be used") \
 	X(REWIND_FAILED,	"pg_rewind has failed") \
 	X(MAY_REMOVE,		"the configuration allows the data directory to be removed") \
-	X(LEADER_CHECKPOINT_PENDING,	"the leader is not promoted yet, or has not finished its checkpoint after that") \
+	X(LEADER_CHECKPOINT_PENDING,	"the leader is not promoted yet or has not finished its checkpoint after that") \
 	X(FOLLOWS,			"the server follows the right member") \
 	X(STREAM_LOST,		"the server has not streamed for a while or cannot") \
 	X(REPLAY_PAUSED,	"replay of WAL is paused")
