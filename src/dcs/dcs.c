@@ -566,6 +566,13 @@ dcs_cache_apply(Dcs *dcs, const char *name, const char *value, const char *sessi
 	{
 		char	   *name_copy;
 
+		/* a read that was answered late: the key has gone since, and that is known */
+		if (version <= dcs->view.complete_revision)
+		{
+			free(copy);
+			return;
+		}
+
 		if (dcs->n_keys >= DCS_KEYS_MAX)
 		{
 			if (!dcs->is_overfull)

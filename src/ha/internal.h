@@ -145,6 +145,8 @@ struct HaNode
 	int64_t		lease_sent_ms;	/* before the renewal that succeeded was sent */
 	int64_t		lease_ttl_ms;	/* the ttl under which it was granted or renewed */
 	uint64_t	lease_version;	/* store version at which we got the key */
+	uint64_t	acquired_id;	/* of the request: a renewal that was sent before may have been refused before */
+	uint64_t	released_id;	/* the newest request when it was released: they speak of before */
 	int64_t		left_fence_ms;	/* the open fence that a home which died has left; 0 = none */
 	bool		is_giving_away;	/* a release was decided and its end is not known */
 	bool		is_fence_set;	/* we have set the fence since we drive */

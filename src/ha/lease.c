@@ -161,7 +161,10 @@ keep_giving_away(HaNode *node)
 		return;
 	if (!cluster_is_leader(&node->view, node->settings.name) &&
 		node->view.revision >= node->lease_version)
+	{
 		node->is_giving_away = false;
+		node->released_id = node->next_id;
+	}
 	else if (ha_is_ready(node, FOR_RELEASE))
 		ha_name_copy(ha_request(node, FOR_RELEASE, HA_RELEASE, "release-again",
 								"it is not known whether the leader key was released")->value,

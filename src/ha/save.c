@@ -131,6 +131,7 @@ ha_node_load(HaNode *node, const char *saved_text, int64_t now_ms)
 	node->has_lease = false;
 	node->lease_version = 0;
 	node->is_giving_away = false;
+	node->acquired_id = node->released_id = 0;
 	node->left_fence_ms = 0;
 	node->was_down_paused = node->is_overruled = false;
 	node->is_fence_set = false;

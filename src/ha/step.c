@@ -233,13 +233,18 @@ take_reply(HaNode *node, const HaInput *input)
 				node->has_renewed = true;
 				node->renewed_ms = input->reply.sent_at_ms;
 				/* a view that shows another leader is newer than the renewal */
-				if (node->is_renewing_lease &&
+				if (node->is_renewing_lease && input->reply.id > node->released_id &&
 					(node->has_lease || cluster_is_leader(&node->view, node->settings.name)))
 					ha_lease_got(node, FOR_RENEW, input->reply.sent_at_ms, input->reply.version);
 			}
 			else if (is_refused)
 			{
-				if (node->is_renewing_lease)
+				/*
+				 * Sent before the lease was acquired, it may have been refused
+				 * before; if not, the next one says so, and the fence ends as ever.
+				 */
+				if (node->is_renewing_lease &&
+					(input->reply.session_lost || input->reply.id > node->acquired_id))
 					ha_lease_lost(node, input->reply.session_lost ? "the lease has expired in the store"
 								  : "another member owns the leader key");
 				if (input->reply.session_lost)
@@ -261,6 +266,7 @@ take_reply(HaNode *node, const HaInput *input)
 			else if (is_done)
 			{
 				ha_lease_got(node, FOR_ACQUIRE, input->reply.sent_at_ms, input->reply.version);
+				node->acquired_id = input->reply.id;
 				ha_log(node, 1, "lease-acquired", "acquired the leader lease");
 			}
 			node->race.purpose = RACE_NONE;
@@ -272,6 +278,7 @@ take_reply(HaNode *node, const HaInput *input)
 				node->lease_version = 0;
 				node->has_lease = false;
 				node->is_giving_away = false;
+				node->released_id = node->next_id;
 				ha_log(node, 1, "lease-released", "released the leader lease");
 				/* paused, it is what starts the server again: "follow-successor" */
 				if (node->goal == HA_GOAL_SWITCHOVER && !node->settings.is_paused)

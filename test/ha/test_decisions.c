@@ -2913,6 +2913,37 @@ late_answers_do_not_bring_the_lease_back(void **state)
 	reply(HA_RENEW, HA_OUTCOME_DONE);
 	assert_false(ha_has_lease(node));
 	assert_int_equal(last(HA_FENCE)->deadline_ms, 0);
+	/* one that the store has answered before the release, and that comes after it */
+	start_leader(HA_HOME_WORKER);
+	tick(10000);
+	{
+		HaAction	renewal = *last(HA_RENEW);
+
+		node->is_giving_away = true;	/* as ha_release() does */
+		node->has_lease = false;
+		node->pending[FOR_RELEASE].id = ++node->next_id;
+		reply_to(&(HaAction) {.request_id = node->pending[FOR_RELEASE].id}, HA_OUTCOME_DONE, false, now, 0);
+		assert_false(node->is_giving_away);
+		tell_view();			/* it is older, too */
+		reply_to(&renewal, HA_OUTCOME_DONE, false, now - 10, 0);
+		assert_false(ha_has_lease(node));
+	}
+	/* nor does one that was refused before the acquisition end the lease */
+	start_leader(HA_HOME_WORKER);
+	tick(10000);
+	{
+		HaAction	renewal = *last(HA_RENEW);
+
+		set_key("leader", NULL);
+		tell_view();
+		assert_false(ha_has_lease(node));
+		set_key("leader", "node1");
+		reply_to(last(HA_ACQUIRE), HA_OUTCOME_DONE, false, now, revision);
+		tell_view();
+		assert_true(ha_has_lease(node));
+		reply_to(&renewal, HA_OUTCOME_LOST_RACE, false, now, 0);
+		assert_true(ha_has_lease(node));
+	}
 	/* an acquisition whose key is gone again */
 	create(HA_HOME_WORKER);
 	be_primary();
