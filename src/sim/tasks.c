@@ -463,6 +463,39 @@ end_pg_rewind(int node, int64_t serial, void *owned)
 	finish(node, HA_TASK_OK, NULL);
 }
 
+/*
+ * As findCommonAncestorTimeline() of pg_rewind, which sees ids and history
+ * files only.  What differs before that place stays different.
+ */
+static void
+check_ancestor(int node, int source)
+{
+	const SimNode *self = &sim.node[node];
+	const SimNode *leader = &sim.node[source];
+	uint32_t	own = self->data.checkpoint_timeline;
+	uint32_t	theirs = leader->data.checkpoint_timeline;
+	int			n_local = sim_history_list(&self->data, own, local_lines, HISTORY_LINES_MAX - 1);
+	int			n_leader = sim_history_list(&leader->data, theirs, leader_lines, HISTORY_LINES_MAX - 1);
+	Lsn			ancestor = 0;
+	SimPosition common = sim_wal_common(self->data.end, leader->data.end);
+
+	local_lines[n_local].timeline = own;
+	leader_lines[n_leader].timeline = theirs;
+	local_lines[n_local].switch_lsn = leader_lines[n_leader].switch_lsn = UINT64_MAX;
+	for (int i = 0; i <= n_local && i <= n_leader; i++)
+	{
+		if (local_lines[i].timeline != leader_lines[i].timeline ||
+			(i > 0 && local_lines[i - 1].switch_lsn != leader_lines[i - 1].switch_lsn))
+			break;
+		ancestor = local_lines[i].switch_lsn < leader_lines[i].switch_lsn ?
+			local_lines[i].switch_lsn : leader_lines[i].switch_lsn;
+	}
+	if (common.branch >= 0 && common.lsn < ancestor && common.lsn < self->data.end.lsn &&
+		common.lsn < leader->data.end.lsn && !sim_check_looks_the_same(node, source))
+		sim_fail("S6 %s is rewound to %llX, its WAL differs from %s's from %llX on", self->name,
+				 (unsigned long long) ancestor, leader->name, (unsigned long long) common.lsn);
+}
+
 static void
 begin_rewind(int node, int64_t serial, void *owned)
 {
@@ -513,11 +546,17 @@ begin_rewind(int node, int64_t serial, void *owned)
 		finish(node, HA_TASK_IMPOSSIBLE, "the leader is of another cluster");
 	else if (!data->is_rewinding && result.divergence == HA_DIVERGENCE_REWIND && !result.pg_rewind_can_help)
 		finish(node, HA_TASK_IMPOSSIBLE, "pg_rewind cannot help on the same timeline");
+	else if (!data->is_rewinding && result.divergence == HA_DIVERGENCE_REWIND &&
+			 data->checkpoint_timeline == leader->data.checkpoint_timeline)
+		/* it looks at no more of pg_control, also when this one is behind */
+		finish(node, HA_TASK_IMPOSSIBLE, "pg_rewind found nothing to do");
 	else if (!data->is_rewinding && result.divergence == HA_DIVERGENCE_UNKNOWN)
 		finish(node, HA_TASK_FAILED, "the divergence is not known");
 	else if (data->is_rewinding || result.divergence == HA_DIVERGENCE_REWIND)
 	{
 		sim_check_destroy(node, sim_wal_common(data->end, leader->data.end));
+		if (!data->is_rewinding && self->kind == SIM_OURS)
+			check_ancestor(node, task->source);
 		data->is_rewinding = true;
 		task->source_incarnation = leader->process[SIM_SERVER].incarnation;
 		work_later(node, SIM_MS(200), SIM_MS(4000), end_pg_rewind);
