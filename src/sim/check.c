@@ -899,8 +899,13 @@ is_excused(void)
 			continue;
 		if (!node->host_is_up || !node->process[SIM_SUPERVISOR].is_alive)
 			return true;
-		/* the leader's own matters whoever has got further */
-		if (n == sim_store_leader() && is_tried_later(node))
+		/*
+		 * The leader's own matters whoever has got further: its crash recovery is
+		 * waited for up to primary_start_timeout, and who got further by a
+		 * promotion by hand has a directory that is being rewound.
+		 */
+		if (n == sim_store_leader() &&
+			(is_tried_later(node) || node->server.state == HA_SERVER_STARTING))
 			return true;
 		if (best != NULL && (node->data.state != HA_DATA_PRESENT || is_further(&best->data, &node->data)))
 			continue;
