@@ -406,7 +406,8 @@ bring_up(int number, int leader)
 		if (sim.profile.use_pg_rewind && node->data.control_state != HA_CONTROL_SHUTDOWNED &&
 			node->data.control_state != HA_CONTROL_SHUTDOWNED_IN_RECOVERY)
 			start_task(number, HA_TASK_CRASH_RECOVERY, "");
-		else if (sim.profile.use_pg_rewind)
+		else if (sim.profile.use_pg_rewind &&
+				 (node->data.rewind_failed_of != leader + 1 || !sim.profile.may_remove_data))
 			start_task(number, HA_TASK_REWIND, sim.node[leader].name);
 		else if (sim.profile.may_remove_data)
 			start_task(number, HA_TASK_REMOVE_DATA, sim.node[leader].name);
