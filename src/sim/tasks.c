@@ -551,9 +551,12 @@ begin_rewind(int node, int64_t serial, void *owned)
 		/* it looks at no more of pg_control, also when this one is behind */
 		finish(node, HA_TASK_IMPOSSIBLE, "pg_rewind found nothing to do");
 	else if (!data->is_rewinding && result.divergence == HA_DIVERGENCE_REWIND &&
-			 data->control_state != HA_CONTROL_SHUTDOWNED &&
+			 self->kind == SIM_OURS && data->control_state != HA_CONTROL_SHUTDOWNED &&
 			 sim_timeline_of(data->minimum_recovery) > data->checkpoint_timeline)
-		/* it looks for the WAL up to there on the checkpoint's timeline, and stops */
+		/*
+		 * It looks for the WAL up to there on the checkpoint's timeline, and
+		 * stops.  A member of Patroni's would wait for a person then.
+		 */
 		finish(node, HA_TASK_IMPOSSIBLE, "pg_rewind could not read the WAL");
 	else if (!data->is_rewinding && result.divergence == HA_DIVERGENCE_UNKNOWN)
 		finish(node, HA_TASK_FAILED, "the divergence is not known");
