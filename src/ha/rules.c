@@ -118,7 +118,7 @@ const HaRule ha_life_rules[] = {
 	"a restart was asked for; the lease is kept"},
 	{"restart-paused-primary", F(GOAL_RESTART) | F(STOPPED) | F(PAUSED) | F(WAS_PRIMARY), 0, HA_DO_START_PRIMARY,
 	"a restart was asked for"},
-	{"restart-standby", F(GOAL_RESTART) | F(STOPPED), F(WAS_PRIMARY), HA_DO_START_STANDBY,
+	{"restart-standby", F(GOAL_RESTART) | F(STOPPED), F(WAS_PRIMARY) | F(START_FAILED), HA_DO_START_STANDBY,
 	"a restart was asked for"},
 	{"paused-leader-stopped", F(PAUSED) | F(STOPPED) | F(LEASE_MINE), 0, HA_DO_RELEASE,
 	"the server is not running and the cluster is paused"},

@@ -360,6 +360,7 @@ got_baton(SimHome *worker, const SimMessage *message)
 
 	if (message->generation == 0 || message->generation != lease_page_generation(page))
 		return;
+	worker->observer.files_are_stale = true;
 	host_postgres(worker->host, worker_look(worker));
 	error_clear(&error);
 	if (host_drive(worker->host, message->generation, message->saved, &error))

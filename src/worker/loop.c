@@ -330,7 +330,8 @@ got_baton(Worker *worker, const json_t *message)
 	if (json_is_object(saved))
 		text = object_text = json_dumps(saved, JSON_COMPACT);
 
-	/* the engine shall begin with what is true now */
+	/* the engine shall begin with what is true now, also of files that the supervisor wrote */
+	observer_forget_files(worker->observer);
 	host_postgres(worker->host, observer_look(worker, clock_now_ms()));
 	error_clear(&error);
 	foreign_begin(&mask);

@@ -1175,6 +1175,17 @@ restart_standby(void)
 	assert_string_equal(expect_task(HA_TASK_START_STANDBY)->member, "node2");
 }
 
+/* That failed: it is no restart any more, or one that holds the lease would begin it for ever. */
+static void
+failed_restart_is_over(void **state)
+{
+	(void) state;
+	restart_standby();
+	end_task(HA_TASK_FAILED, 0, 0);
+	tick(10000);
+	expect_rule("check-failed-start");
+}
+
 static void
 paused_leader_stopped(void)
 {
@@ -4076,6 +4087,7 @@ main(void)
 		TEST(comparison_ends_with_promotion),
 		TEST(standby_of_another_history_is_compared),
 		TEST(repairs_who_was_promoted_meanwhile),
+		TEST(failed_restart_is_over),
 		TEST(names_of_other_scripts),
 		TEST(repair_ends_without_a_leader),
 		TEST(reinit_ends_without_a_leader),
