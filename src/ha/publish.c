@@ -204,8 +204,9 @@ ha_lead(HaNode *node)
 	const ClusterView *view = &node->view;
 	Lsn			position = postgres->flush_lsn;
 
+	/* one on an older timeline would tell an older position and history */
 	if (!node->has_lease || !ha_is_primary(node) || ha_lease_is_over(node) || !view->is_loaded ||
-		!ha_sees_lease(node))
+		!ha_sees_lease(node) || ha_is_outdated(node))
 		return;
 	if (node->is_bootstrapping && !node->is_post_bootstrapped)
 		return;

@@ -717,7 +717,8 @@ has_same_id(SimPosition a, SimPosition b)
 /*
  * Was its timeline made twice, somewhere in the cluster?  Then ids and
  * positions may not tell whose of the two the leader has, and a member that
- * supposes the worse is right.
+ * supposes the worse is right.  So it is where somebody was promoted by hand:
+ * nobody may have heard of it.
  */
 static bool
 has_twin(SimPosition position)
@@ -745,7 +746,7 @@ waits_for_person(const SimNode *node, int primary)
 	if (node->data.state != HA_DATA_PRESENT)
 		return false;
 	if (!sim.profile.may_remove_data && node->server.state == HA_SERVER_STOPPED &&
-		has_twin(node->data.end))
+		(check.had_hands || has_twin(node->data.end)))
 		return true;
 	if (!node->data.is_rewinding && sim_wal_contains(leader, node->data.end))
 		return false;

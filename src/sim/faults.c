@@ -222,6 +222,8 @@ apply_all(void)
 	{
 		sim.node[n].disk_slowness = 1;
 		sim.node[n].disk_is_full = false;
+		if (sim.node[n].task_failure != 0)
+			sim.node[n].repaired_us = sim.now_us;
 		sim.node[n].task_failure = 0;
 	}
 	for (int i = 0; i < LASTING_MAX; i++)

@@ -359,7 +359,10 @@ got_baton(SimHome *worker, const SimMessage *message)
 	uint32_t	returned;
 
 	if (message->generation == 0 || message->generation != lease_page_generation(page))
+	{
+		worker->lost_baton = true;
 		return;
+	}
 	worker->observer.files_are_stale = true;
 	host_postgres(worker->host, worker_look(worker));
 	error_clear(&error);

@@ -361,7 +361,7 @@ typedef struct SimNode
 	int			task_failure;	/* per mille of tasks that fail */
 	bool		may_be_cloned;	/* a person asked to reinitialize it */
 	bool		was_promoted_by_hand;	/* the last promotion that began */
-	int64_t		repaired_us;	/* when a person repaired its data directory; 0 never */
+	int64_t		repaired_us;	/* its data directory was repaired, or its tasks last failed; 0 never */
 	SimTask		task;
 } SimNode;
 

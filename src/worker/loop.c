@@ -325,6 +325,8 @@ got_baton(Worker *worker, const json_t *message)
 						(long long) generation),
 				 errdetail("The lease page is at generation %u.",
 						   lease_page_generation(worker->page))));
+		/* the supervisor took it back from a worker that did not move: say that we do */
+		worker->lost_baton = true;
 		return;
 	}
 	if (json_is_object(saved))

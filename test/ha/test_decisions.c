@@ -196,6 +196,16 @@ position_of(HaActionKind kind)
 	return -1;
 }
 
+/* Was the key written? */
+static bool
+tells_key(const char *key)
+{
+	for (int i = 0; i < n_seen; i++)
+		if (strcmp(seen[i].key, key) == 0)
+			return true;
+	return false;
+}
+
 /* The newest action of the kind; the test fails without one. */
 static const HaAction *
 last(HaActionKind kind)
@@ -1173,6 +1183,27 @@ restart_standby(void)
 	tell_postgres();
 	end_task(HA_TASK_OK, 0, 0);
 	assert_string_equal(expect_task(HA_TASK_START_STANDBY)->member, "node2");
+}
+
+/* In a pause nobody demotes it; but the position it has is not the cluster's. */
+static void
+outdated_leader_tells_no_position(void **state)
+{
+	(void) state;
+	start_leader(HA_HOME_WORKER);
+	pause_cluster(true);
+	forget();
+	postgres.flush_lsn += 1000;
+	tell_postgres();
+	tick(settings.loop_wait_ms);
+	assert_true(tells_key("status"));
+	set_key("history", "[[1,83886080,\"no recovery target specified\"]]");
+	tell_view();
+	forget();
+	postgres.flush_lsn += 1000;
+	tell_postgres();
+	tick(settings.loop_wait_ms);
+	assert_false(tells_key("status"));
 }
 
 /* That failed: it is no restart any more, or one that holds the lease would begin it for ever. */
@@ -4088,6 +4119,7 @@ main(void)
 		TEST(standby_of_another_history_is_compared),
 		TEST(repairs_who_was_promoted_meanwhile),
 		TEST(failed_restart_is_over),
+		TEST(outdated_leader_tells_no_position),
 		TEST(names_of_other_scripts),
 		TEST(repair_ends_without_a_leader),
 		TEST(reinit_ends_without_a_leader),
