@@ -110,7 +110,7 @@ const HaRule ha_life_rules[] = {
 	"leadership was handed over; the pause does not keep the server down"},
 	{"release-for-reinit", F(GOAL_REINIT) | F(STOPPED) | F(LEASE_MINE), 0, HA_DO_RELEASE,
 	"this member leads but is to be reinitialized from another leader"},
-	{"remove-for-reinit", F(GOAL_REINIT) | F(STOPPED) | F(LEASE_OTHER), F(LEADER_CHECKPOINT_PENDING), HA_DO_REMOVE_DATA,
+	{"remove-for-reinit", F(GOAL_REINIT) | F(STOPPED) | F(LEASE_OTHER), F(LEADER_CHECKPOINT_PENDING) | F(STORE_SILENT), HA_DO_REMOVE_DATA,
 	"this member is to be reinitialized"},
 	{"reinit-wait", F(GOAL_REINIT) | F(STOPPED), 0, HA_DO_WAIT,
 	"this member is to be reinitialized; waiting for a leader that is a primary"},

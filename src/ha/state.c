@@ -304,6 +304,7 @@ store_facts(HaNode *node)
 	const HaSettings *settings = &node->settings;
 	HaFacts		facts = 0;
 	bool		is_mine = node->has_lease;
+	const Member *leader = ha_leader_member(node);
 
 	if (settings->is_paused)
 		facts |= HA_FACT(PAUSED);
@@ -353,10 +354,8 @@ store_facts(HaNode *node)
 	if (ha_clone_source(node) != NULL)
 		facts |= HA_FACT(CLONE_SOURCE);
 	/* who got the lease may still be lost before it is promoted */
-	if (ha_leader_member(node) != NULL &&
-		(ha_leader_member(node)->has_checkpoint_pending ||
-		 (ha_leader_member(node)->role != ROLE_PRIMARY &&
-		  ha_leader_member(node)->role != ROLE_STANDBY_LEADER)))
+	if (leader == NULL || leader->has_checkpoint_pending ||
+		(leader->role != ROLE_PRIMARY && leader->role != ROLE_STANDBY_LEADER))
 		facts |= HA_FACT(LEADER_CHECKPOINT_PENDING);
 	return facts;
 }

@@ -948,7 +948,8 @@ ha_carry_out(HaNode *node, const HaRule *rule)
 				ha_start_task(node, HA_TASK_REWIND, leader, HA_STOP_FAST, rule->name, rule->because);
 			break;
 		case HA_DO_REMOVE_DATA:
-			ha_start_task(node, HA_TASK_REMOVE_DATA, NULL, HA_STOP_FAST, rule->name, rule->because);
+			/* who has to answer first: its key outlives it by up to ttl */
+			ha_start_task(node, HA_TASK_REMOVE_DATA, leader, HA_STOP_FAST, rule->name, rule->because);
 			break;
 		case HA_DO_FIND_WAL_END:
 			ha_start_task(node, HA_TASK_WAL_END, NULL, HA_STOP_FAST, rule->name, rule->because);

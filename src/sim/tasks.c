@@ -631,6 +631,20 @@ end_files(int node, int64_t serial, void *owned)
 		finish(node, HA_TASK_FAILED, "could not remove or rename files");
 		return;
 	}
+	if (self->task.task == HA_TASK_REMOVE_DATA && self->kind == SIM_OURS && self->task.source >= 0)
+	{
+		/* as work_files() */
+		if (!sim_server_answers(node, self->task.source))
+		{
+			finish(node, HA_TASK_FAILED, "could not connect to leader");
+			return;
+		}
+		if (sim.node[self->task.source].server.is_in_recovery)
+		{
+			finish(node, HA_TASK_FAILED, "leader is still in recovery");
+			return;
+		}
+	}
 	if (self->task.task == HA_TASK_REMOVE_DATA && self->data.state != HA_DATA_EMPTY)
 		sim_check_destroy(node, nothing);
 	sim_data_clear(node);

@@ -1514,10 +1514,23 @@ work_before_stop(Work *work)
 static void
 work_files(Work *work, bool remove)
 {
+	DivergenceFacts facts;
 	Error		error;
 	bool		ok;
 
 	error_clear(&error);
+	memset(&facts, 0, sizeof(facts));
+	/* the leader key outlives a leader: what is here may be all that is left */
+	if (remove && work->request->conn_url[0] != '\0')
+	{
+		if (!ask_leader(work, &facts, &error))
+		{
+			redact(work->settings, error.message);
+			leave(work, HA_TASK_FAILED, error.message);
+		}
+		if (facts.leader_is_in_recovery)
+			leave(work, HA_TASK_FAILED, "leader is still in recovery");
+	}
 	ok = remove ? data_files_remove(work->settings->data_dir, &error) :
 		data_files_move_aside(work->settings->data_dir, &error);
 	leave(work, ok ? HA_TASK_OK : HA_TASK_FAILED, ok ? NULL : error.message);

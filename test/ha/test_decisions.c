@@ -1111,9 +1111,14 @@ remove_for_reinit(void)
 	tell_view();
 	end_task(HA_TASK_OK, 0, 0);
 	expect_rule("reinit-wait");
+	/* and so may the leader of a view that nobody can renew */
 	set_member("node2", ",\"role\":\"primary\"");
+	tell_reachable(false);
 	tell_view();
-	expect_task(HA_TASK_REMOVE_DATA);
+	expect_rule("reinit-wait");
+	tell_reachable(true);
+	/* whose key outlives it: it has to answer */
+	assert_string_equal(expect_task(HA_TASK_REMOVE_DATA)->member, "node2");
 }
 
 static void

@@ -126,6 +126,7 @@ forbidden_decisions(void **state)
 	forbid(ha_life_rules, HA_DO_FINISH_HANDOVER, F(RUNNING), F(STOPPED), "a release while the server runs");
 	forbid(ha_life_rules, HA_DO_REMOVE_DATA, 0, F(MAY_REMOVE) | F(GOAL_REINIT), "removal of data nobody allowed");
 	forbid(ha_life_rules, HA_DO_REMOVE_DATA, 0, F(LEASE_OTHER), "removal of data without a leader");
+	forbid(ha_life_rules, HA_DO_REMOVE_DATA, F(STORE_SILENT), 0, "removal of data for a leader that may be gone");
 	forbid(ha_life_rules, HA_DO_START_PRIMARY, F(LEASE_OTHER), F(LEASE_MINE) | F(BOOTSTRAPPING) | F(GOAL_RESTART) | F(PAUSED),
 		   "a start as primary under another leader");
 	forbid(ha_life_rules, HA_DO_INITDB, 0, F(BOOTSTRAPPING), "initdb without having won the bootstrap");
