@@ -186,6 +186,8 @@ const HaRule ha_leader_rules[] = {
 	"the cluster is paused and this server is not a primary"},
 	{"promoting", F(PROMOTING), 0, HA_DO_WAIT,
 	"the promotion is under way"},
+	{"outdated-standby", F(TIMELINE_OLD), F(REQUEST_FOR_ME), HA_DO_RELEASE,
+	"this member is on an older timeline than the cluster"},
 	{"claim-timeline", 0, F(TIMELINE_CLAIMED), HA_DO_CLAIM_TIMELINE,
 	"this member holds the leader lease; the next timeline id must be nobody else's"},
 	{"promote", 0, 0, HA_DO_PROMOTE,

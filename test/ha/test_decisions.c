@@ -1598,6 +1598,20 @@ paused_not_primary(void)
 	assert_int_equal(count(HA_PROMOTE), 0);
 }
 
+/* As a primary it got the lease in a pause; its server was restarted since. */
+static void
+outdated_standby(void)
+{
+	create(HA_HOME_WORKER);
+	be_standby();
+	set_key("leader", "node1");
+	set_key("history", "[[1,83886080,\"no recovery target specified\"]]");
+	tell_all();
+	confirm_lease();
+	last(HA_RELEASE);
+	assert_int_equal(count(HA_PROMOTE), 0);
+}
+
 /* The supervisor's guess right after a start must not cost the lease. */
 static void
 paused_unseen(void)
@@ -2625,6 +2639,7 @@ static const struct
 	{"paused-unseen", paused_unseen},
 	{"paused-not-primary", paused_not_primary},
 	{"promoting", promoting},
+	{"outdated-standby", outdated_standby},
 	{"claim-timeline", claim_timeline},
 	{"promote", promote},
 	{"foreign-running", foreign_running},
