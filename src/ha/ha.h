@@ -452,8 +452,8 @@ extern const char *ha_goal_name(const HaNode *node);	/* "" = none */
 extern const char *ha_task_name(HaTask task);
 extern bool ha_is_paused(const HaNode *node);
 
-/* Would a standby on this timeline leave the lease alone, whatever its position? */
-extern bool ha_is_outranked(const ClusterView *view, const char *name, uint32_t timeline,
+/* Would this standby leave the lease alone, whatever its position? */
+extern bool ha_is_outranked(const ClusterView *view, const char *name, const HaPostgres *postgres,
 							int64_t maximum_lag);
 
 /* One row a member and reason: could it become primary now, and why (not)? */

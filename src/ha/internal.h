@@ -202,6 +202,7 @@ struct HaNode
 	uint32_t	primary_timeline;	/* a primary here was on it; 0 = unknown */
 	uint32_t	seen_timeline;	/* the newest of any member that was in the store; its key may be gone */
 	bool		is_uncompared;	/* a standby that was started from a primary's data directory unseen */
+	bool		is_source_unsure;	/* it was none: it has its WAL from another member than the one that leads */
 	bool		knows_past;		/* whether it is that: else the mark on the data directory tells */
 	bool		is_wal_end_known;
 	int64_t		down_since_ms;	/* 0 = the server runs */
@@ -252,6 +253,7 @@ extern HaFacts ha_gather_facts(HaNode *node);
 extern bool ha_is_primary(const HaNode *node);
 extern bool ha_was_primary(const HaNode *node);
 extern bool ha_history_differs(const HaNode *node);
+extern bool ha_is_claimed_by_other(const ClusterView *view, const char *name, uint32_t timeline);
 extern bool ha_has_claimed_after(const ClusterView *view, const char *name, uint32_t timeline);
 extern bool ha_source_differs(const HaNode *node);
 extern bool ha_is_running(const HaNode *node);

@@ -191,11 +191,14 @@ ha_race_most_wal(const HaNode *node, char better[CLUSTER_NAME_MAX])
 
 /*
  * Would a standby on this timeline leave the lease alone, whatever its
- * position?  When the cluster is on a newer one, or a member that may lead.
+ * position?  When the cluster is on a newer one, or a member that may lead; or
+ * when it was a primary on an id that another member had claimed.
  */
 bool
-ha_is_outranked(const ClusterView *view, const char *name, uint32_t timeline, int64_t maximum_lag)
+ha_is_outranked(const ClusterView *view, const char *name, const HaPostgres *postgres, int64_t maximum_lag)
 {
+	uint32_t	timeline = postgres->timeline;
+
 	if (timeline == 0)
 		return false;
 	for (int i = 0; i < view->n_members; i++)
@@ -208,6 +211,9 @@ ha_is_outranked(const ClusterView *view, const char *name, uint32_t timeline, in
 			 (int64_t) (view->status.optime - member->xlog_location) <= maximum_lag))
 			return true;
 	}
+	if (postgres->is_former_primary && postgres->former_timeline == timeline &&
+		ha_is_claimed_by_other(view, name, timeline))
+		return true;
 	return timeline < cluster_timeline(view);
 }
 

@@ -23,7 +23,7 @@ ha_node_save(const HaNode *node)
 	char	   *text;
 
 	saved = json_pack("{s:i, s:b, s:I, s:I, s:I, s:i, s:I, s:s, s:s, s:s, s:b, s:I, s:b, s:I,"
-					  " s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:i, s:i, s:s, s:s, s:I, s:I, s:b, s:s, s:b, s:b, s:s, s:I, s:b, s:b, s:b, s:I, s:b, s:b, s:I}",
+					  " s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:i, s:i, s:s, s:s, s:I, s:I, s:b, s:s, s:b, s:b, s:s, s:I, s:b, s:b, s:b, s:I, s:b, s:b, s:I, s:b}",
 					  "protocol", HA_PROTOCOL,
 					  "has_lease", node->has_lease,
 					  "lease_sent_ms", (json_int_t) node->lease_sent_ms,
@@ -64,7 +64,8 @@ ha_node_save(const HaNode *node)
 					  "left_fence_ms", (json_int_t) node->left_fence_ms,
 					  "was_down_paused", node->was_down_paused,
 					  "is_overruled", node->is_overruled,
-					  "seen_timeline", (json_int_t) node->seen_timeline);
+					  "seen_timeline", (json_int_t) node->seen_timeline,
+					  "is_source_unsure", node->is_source_unsure);
 	if (saved == NULL)
 		return NULL;
 	text = json_dumps(saved, JSON_COMPACT);
@@ -149,7 +150,7 @@ ha_node_load(HaNode *node, const char *saved_text, int64_t now_ms)
 	node->is_checked_running = false;
 	node->checked_with[0] = '\0';
 	node->primary_timeline = 0;
-	node->is_uncompared = false;
+	node->is_uncompared = node->is_source_unsure = false;
 	node->knows_past = false;
 	node->is_wal_end_known = false;
 	free(node->member_text);
@@ -200,6 +201,7 @@ ha_node_load(HaNode *node, const char *saved_text, int64_t now_ms)
 	get_text(saved, "checked_with", node->checked_with, sizeof(node->checked_with));
 	node->primary_timeline = (uint32_t) get_int(saved, "primary_timeline");
 	node->is_uncompared = get_bool(saved, "is_uncompared");
+	node->is_source_unsure = get_bool(saved, "is_source_unsure");
 	if (get_int(saved, "seen_timeline") > node->seen_timeline && get_int(saved, "seen_timeline") <= UINT32_MAX)
 		node->seen_timeline = (uint32_t) get_int(saved, "seen_timeline");
 	node->knows_past = get_bool(saved, "knows_past") && json_is_boolean(json_object_get(saved, "is_uncompared"));

@@ -182,6 +182,17 @@ stream_is_lost(HaNode *node)
 	return true;
 }
 
+/* Was this id claimed in another member's name? */
+bool
+ha_is_claimed_by_other(const ClusterView *view, const char *name, uint32_t timeline)
+{
+	for (int i = 0; i < view->n_taken; i++)
+		if (view->taken[i].timeline == timeline && view->taken[i].name[0] != '\0' &&
+			strcmp(view->taken[i].name, name) != 0)
+			return true;
+	return false;
+}
+
 /*
  * Is the cluster on a newer timeline?  Then it has had a leader whose writes
  * this member does not have, whatever its position is: check_timeline off
@@ -190,6 +201,8 @@ stream_is_lost(HaNode *node)
  * id is reason enough, even if it was claimed only, and so is one to the same id: then this primary is
  * a person's promotion that nobody had heard of; one in nobody's name was
  * made by a person and is none.
+ * Once it was one, by hand, it stays what it is as a standby until it has been
+ * compared: other than the cluster's on the same id.
  */
 static bool
 timeline_is_old(const HaNode *node)
@@ -205,7 +218,8 @@ timeline_is_old(const HaNode *node)
 		if (view->taken[i].timeline >= own && view->taken[i].name[0] != '\0' &&
 			strcmp(view->taken[i].name, node->settings.name) != 0)
 			return true;
-	return false;
+	return node->is_uncompared && !node->is_source_unsure && ha_is_running(node) &&
+		!ha_is_primary(node) && ha_is_claimed_by_other(view, node->settings.name, own);
 }
 
 /* Has that member claimed a newer timeline?  Its key may be from before. */

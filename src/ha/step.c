@@ -629,7 +629,7 @@ ha_step(HaNode *node, int64_t now_ms, const HaInput *input, HaActions *actions)
 	if (ha_is_primary(node) && node->postgres.is_observed)
 	{
 		/* it is one again: what it was, or was found to be, does not matter */
-		node->is_uncompared = false;
+		node->is_uncompared = node->is_source_unsure = false;
 		if (node->task == HA_TASK_NONE && node->goal != HA_GOAL_REPAIR)
 			node->is_checked = node->is_diverged = node->has_rewind_failed = false;
 		node->primary_timeline = ha_own_timeline(node);
@@ -637,7 +637,7 @@ ha_step(HaNode *node, int64_t now_ms, const HaInput *input, HaActions *actions)
 	else if (!node->is_uncompared && ha_source_differs(node) && (!node->is_checked || node->is_diverged))
 	{
 		/* for good: when the leader goes on to the next timeline nobody can tell any more */
-		node->is_uncompared = true;
+		node->is_uncompared = node->is_source_unsure = true;
 		node->primary_timeline = ha_leader_member(node)->timeline;
 	}
 	facts = ha_gather_facts(node);

@@ -741,6 +741,7 @@ note_former_primary(HaNode *node)
 		node->repair_next_ms = 0;
 	}
 	node->is_uncompared = true;
+	node->is_source_unsure = false;
 	/* of one that crashed it may be from before the promotion */
 	if (postgres->control_state == HA_CONTROL_SHUTDOWNED &&
 		postgres->checkpoint_timeline > node->primary_timeline)

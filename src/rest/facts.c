@@ -95,7 +95,7 @@ is_outranked(const RestFacts *facts)
 
 	return facts->is_replica && facts->view != NULL && !facts->view->has_leader &&
 	       settings != NULL &&
-	       ha_is_outranked(facts->view, settings->name, facts->status->postgres->timeline,
+	       ha_is_outranked(facts->view, settings->name, facts->status->postgres,
 	                       settings->maximum_lag_on_failover);
 }
 

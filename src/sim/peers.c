@@ -388,7 +388,7 @@ peers_status_of(SimHome *supervisor, bool is_fresh, HaPeer *peer)
 	}
 	peer->timeline = postgres->timeline;
 	if (postgres->is_in_recovery && view != NULL && view->is_loaded && !view->has_leader &&
-		settings != NULL && ha_is_outranked(view, settings->name, postgres->timeline,
+		settings != NULL && ha_is_outranked(view, settings->name, postgres,
 											settings->maximum_lag_on_failover))
 		peer->is_in_recovery = true;	/* likewise: it is out of the race */
 	else if (postgres->is_in_recovery)

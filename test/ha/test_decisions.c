@@ -2364,6 +2364,36 @@ standby_of_another_history_is_compared(void **state)
 	assert_string_equal(last(HA_FOLLOW)->member, "node3");
 }
 
+/*
+ * Promoted by hand to an id that another member had claimed, and stopped again:
+ * whoever got to lead with that WAL would look to the other one as its successor.
+ */
+static void
+twin_does_not_lead(void **state)
+{
+	HaPostgres	copy;
+
+	(void) state;
+	for (int i = 0; i < 2; i++)
+	{
+		create(HA_HOME_SUPERVISOR);
+		be_standby();
+		postgres.timeline = 2;
+		postgres.is_former_primary = true;
+		postgres.former_timeline = 2;
+		set_key("leader", NULL);
+		set_key("history", "[[1,1000,\"\"]]");
+		set_key("promotions", i == 0 ? "{\"2\":{\"name\":\"node3\",\"from\":1,\"lsn\":1000}}" :
+				"{\"2\":{\"name\":\"node1\",\"from\":1,\"lsn\":1000}}");
+		tell_all();
+		expect_rule(i == 0 ? "outdated" : "ask");
+		copy = postgres;
+		assert_true(ha_is_outranked(&node->view, "node1", &copy, 1000) == (i == 0));
+		copy.is_former_primary = false;
+		assert_false(ha_is_outranked(&node->view, "node1", &copy, 1000));
+	}
+}
+
 /* What was compared as a standby says nothing of what it wrote as a primary since. */
 static void
 comparison_ends_with_promotion(void **state)
@@ -4120,6 +4150,7 @@ main(void)
 		TEST(handover_needs_our_timeline),
 		TEST(claims_skip_taken_ids),
 		TEST(promotions_by_hand_are_recorded),
+		TEST(twin_does_not_lead),
 		TEST(claims_skip_timelines_of_members),
 		TEST(old_claims_do_not_count),
 		TEST(gaps_of_timelines_are_bounded),
