@@ -468,7 +468,9 @@ task_facts(HaNode *node)
 		facts |= HA_FACT(MAY_REMOVE);
 	if (node->is_wal_end_known)
 		facts |= HA_FACT(WAL_END_KNOWN);
-	if (node->down_since_ms != 0)
+	/* of a primary: a standby that was begun late would be given up at once, again and again */
+	if (node->down_since_ms != 0 &&
+		!(node->postgres.server == HA_SERVER_STARTING && node->postgres.is_standby_configured))
 	{
 		int64_t		over_ms = node->down_since_ms + settings->primary_start_timeout_ms;
 

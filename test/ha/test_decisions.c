@@ -1190,6 +1190,28 @@ restart_standby(void)
 	assert_string_equal(expect_task(HA_TASK_START_STANDBY)->member, "node2");
 }
 
+/* The time it may take is that of a primary: it is over already when a standby is started instead. */
+static void
+slow_primary_starts_as_standby(void **state)
+{
+	(void) state;
+	create(HA_HOME_SUPERVISOR);
+	be_stopped(HA_CONTROL_IN_PRODUCTION);
+	settings.primary_start_timeout_ms = 20000;
+	set_member("node2", ",\"tags\":{\"nofailover\":true}");
+	set_member("node3", ",\"tags\":{\"nofailover\":true}");
+	set_key("leader", "node1");
+	tell_all();
+	confirm_lease();
+	postgres.server = HA_SERVER_STARTING;
+	postgres.is_standby_configured = true;
+	tell_postgres();
+	tick(20000);
+	set_member("node2", "");
+	tell_view();
+	expect_rule("starting");
+}
+
 /* In a pause nobody demotes it; but the position it has is not the cluster's. */
 static void
 outdated_leader_tells_no_position(void **state)
@@ -4170,6 +4192,7 @@ main(void)
 		TEST(standby_of_another_history_is_compared),
 		TEST(repairs_who_was_promoted_meanwhile),
 		TEST(failed_restart_is_over),
+		TEST(slow_primary_starts_as_standby),
 		TEST(outdated_leader_tells_no_position),
 		TEST(names_of_other_scripts),
 		TEST(repair_ends_without_a_leader),
