@@ -481,6 +481,40 @@ sim_check_promotion(int number, int branch)
 		sim_fail("L3 %s was promoted without any fault", name_of(number));
 }
 
+/* The two branches on which the WAL of a member and its upstream parts. */
+static bool
+find_parting(int number, int upstream, int *ours, int *other)
+{
+	SimPosition common = sim_wal_common(sim.node[number].data.end, sim.node[upstream].data.end);
+
+	*ours = sim.node[number].data.end.branch;
+	*other = sim.node[upstream].data.end.branch;
+	while (*ours >= 0 && sim.branch[*ours].parent != common.branch)
+		*ours = sim.branch[*ours].parent;
+	while (*other >= 0 && sim.branch[*other].parent != common.branch)
+		*other = sim.branch[*other].parent;
+	return common.branch >= 0 && *ours >= 0 && *other >= 0 && *ours != *other;
+}
+
+/*
+ * Does a Patroni member follow another one that Patroni promoted to the same
+ * timeline id?  A Patroni that gets the leader key asks nobody which ids are
+ * taken, and its replicas start to stream from it when the ids are the same,
+ * whatever the positions where they began: PostgreSQL, too, looks at no more
+ * than the id.  No member of ours has had any part in that.
+ */
+bool
+sim_check_is_patronis(int number, int upstream)
+{
+	int			ours;
+	int			other;
+
+	return sim.node[number].kind == SIM_PATRONI && sim.node[upstream].kind == SIM_PATRONI &&
+		find_parting(number, upstream, &ours, &other) &&
+		check.kind[ours] == BRANCH_PATRONI && check.kind[other] == BRANCH_PATRONI &&
+		sim.branch[ours].timeline == sim.branch[other].timeline;
+}
+
 /*
  * S6: a standby begins to stream from a server that has other WAL than it has,
  * and neither can know.  It has the timeline from a server that was promoted
@@ -493,17 +527,10 @@ sim_check_promotion(int number, int branch)
 bool
 sim_check_looks_the_same(int number, int upstream)
 {
-	SimPosition mine = sim.node[number].data.end;
-	SimPosition theirs = sim.node[upstream].data.end;
-	SimPosition common = sim_wal_common(mine, theirs);
-	int			ours = mine.branch;
-	int			other = theirs.branch;
+	int			ours;
+	int			other;
 
-	while (ours >= 0 && sim.branch[ours].parent != common.branch)
-		ours = sim.branch[ours].parent;
-	while (other >= 0 && sim.branch[other].parent != common.branch)
-		other = sim.branch[other].parent;
-	return common.branch >= 0 && ours >= 0 && other >= 0 && ours != other &&
+	return find_parting(number, upstream, &ours, &other) &&
 		check.kind[ours] == BRANCH_BY_HAND && check.kind[other] == BRANCH_LEASE &&
 		sim.branch[ours].timeline == sim.branch[other].timeline &&
 		sim.branch[ours].fork_lsn == sim.branch[other].fork_lsn &&

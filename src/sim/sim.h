@@ -472,6 +472,7 @@ extern void sim_check_step(void);				/* after each event: S1 */
 extern void sim_check_leader_key(const char *before, bool lease_ran, const char *after, bool was_compared);	/* S3 */
 extern void sim_check_promotion(int node, int branch);		/* S5 S6 and what it leaves behind */
 extern bool sim_check_looks_the_same(int node, int upstream);	/* S6: what nobody can tell apart */
+extern bool sim_check_is_patronis(int node, int upstream);	/* S6: what Patroni members do to each other */
 extern void sim_check_acknowledged(int write);				/* S1: by an open fence, on the right branch */
 extern void sim_check_destroy(int node, SimPosition kept);	/* S7: kept.lsn 0 = all goes */
 extern void sim_check_act(int node, HaHome home, const HaAction *action);	/* S8 */

@@ -182,6 +182,8 @@ may_follow(int node, int upstream)
 			!sim_history_fork(&self->data, self->server.recovery_target, theirs, &fork_lsn))
 			return refused(node, "its recovery goes to a timeline the upstream is not on");
 	}
+	if (!sim_wal_contains(other->data.end, self->data.end) && sim_check_is_patronis(node, upstream))
+		return refused(node, "other WAL on the same timeline, made by Patroni: what it would replay is not modelled");
 	if (!sim_wal_contains(other->data.end, self->data.end) && !sim_check_looks_the_same(node, upstream))
 	{
 		sim_fail("S6 %s follows %s on timeline %u with other WAL below %llX",
