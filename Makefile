@@ -157,10 +157,14 @@ STUB_OBJS = \
 	src/base/lease_page.o \
 	src/ha/rules.o \
 	src/postgres/unused_history.o \
+	src/worker/exposure.o \
 	src/worker/fence.o \
+	src/worker/fence_shared.o \
+	src/worker/isolation.o \
 	src/worker/recovery.o \
 	src/worker/shared.o \
-	src/worker/sql.o
+	src/worker/sql.o \
+	src/worker/synchronous.o
 
 WORKER_OBJS = \
 	src/worker/act.o \

@@ -22,8 +22,10 @@
 #include "base/lease_page.h"
 #include "worker/compat.h"
 #include "worker/fence.h"
+#include "worker/isolation.h"
 #include "worker/recovery.h"
 #include "worker/shared.h"
+#include "worker/synchronous.h"
 
 #define MODULE_VERSION			"1.0"
 #define WORKER_RESTART_SECONDS	1
@@ -99,6 +101,16 @@ check_trace_file(char **value, void **extra, GucSource source)
 	return false;
 }
 
+/* Shorter than a disk may take to flush, it would hold commits for nothing. */
+static bool
+check_isolation_hold(int *value, void **extra, GucSource source)
+{
+	if (*value == -1 || *value >= ISOLATION_HOLD_MIN_MS)
+		return true;
+	GUC_check_errdetail("It must be -1 (off) or at least %d ms.", ISOLATION_HOLD_MIN_MS);
+	return false;
+}
+
 static void
 define_settings(void)
 {
@@ -110,6 +122,30 @@ define_settings(void)
 							 PGC_SIGHUP,
 							 GUC_SUPERUSER_ONLY,
 							 NULL, NULL, NULL);
+	DefineCustomIntVariable("patroni.commit_wait_timeout",
+							"Refuses writing transactions when synchronous standbys have been missing for that long.",
+							"0 lets their commits wait for as long as it takes.",
+							&commit_wait_timeout_ms,
+							0, 0, INT_MAX,
+							PGC_SIGHUP,
+							GUC_UNIT_MS,
+							NULL, NULL, NULL);
+	DefineCustomBoolVariable("patroni.defer_cancel",
+							 "Lets a commit wait for its synchronous standbys when the session is cancelled or terminated.",
+							 "The session is cancelled or terminated after that. A shutdown of the server ends the wait.",
+							 &synchronous_defers_cancel,
+							 false,
+							 PGC_SIGHUP,
+							 0,
+							 NULL, NULL, NULL);
+	DefineCustomIntVariable("patroni.isolation_hold_after",
+							"Holds commits when neither a standby nor the store has answered for that long.",
+							"The store is asked when no standby has confirmed a commit for that long, and is given as long to answer. -1 switches it off.",
+							&isolation_hold_after_ms,
+							500, -1, ISOLATION_HOLD_MAX_MS,
+							PGC_SIGHUP,
+							GUC_UNIT_MS,
+							check_isolation_hold, NULL, NULL);
 	DefineCustomStringVariable("patroni.lease_page",
 							   "Name of the shared memory object that holds the leader lease.",
 							   "Set by patroni_supervisor; empty on a server it does not run.",

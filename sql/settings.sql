@@ -18,6 +18,9 @@ ALTER SYSTEM SET patroni.lease_page = '/patroni.01234567890123456789012345678901
 ALTER SYSTEM SET patroni.socket = 'relative.sock';
 ALTER SYSTEM SET patroni.trace_file = 'relative';
 ALTER SYSTEM SET patroni.fence = 'perhaps';
+ALTER SYSTEM SET patroni.commit_wait_timeout = -1;
+ALTER SYSTEM SET patroni.isolation_hold_after = 10;
+ALTER SYSTEM SET patroni.isolation_hold_after = -2;
 ALTER SYSTEM SET patroni.socket = '/dev/shm/regress_patroni.sock';
 ALTER SYSTEM RESET patroni.socket;
 

@@ -25,6 +25,7 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/autovacuum.h"
+#include "replication/walsender_private.h"
 #include "tcop/utility.h"
 #include "utils/guc.h"
 #if PG_VERSION_NUM >= 140000
@@ -65,9 +66,22 @@
 	statement, query, context, params, environment, dest, completion
 #endif
 
+/* 14: positions have a way to be printed. */
+#ifndef LSN_FORMAT_ARGS
+#define LSN_FORMAT_ARGS(lsn)	((uint32) ((lsn) >> 32)), ((uint32) (lsn))
+#endif
+
 /* 14: the place of the client's socket in FeBeWaitSet has a name. */
 #ifndef FeBeWaitSetSocketPos
 #define FeBeWaitSetSocketPos	0
+#endif
+
+/* 18, and minor releases of April 2025: that it is looked at is kept as well. */
+#ifdef SYNC_STANDBY_DEFINED
+#define COMPAT_SYNC_STANDBYS_DEFINED() \
+	((WalSndCtl->sync_standbys_status & SYNC_STANDBY_DEFINED) != 0)
+#else
+#define COMPAT_SYNC_STANDBYS_DEFINED()	(WalSndCtl->sync_standbys_defined)
 #endif
 
 /* 17: kinds of processes are asked for in one way. */

@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * fence.c
- *      Refuses to acknowledge writes once the leader lease may be over.
+ *      Refuses to acknowledge writes once the leader lease may be over, and
+ *      what else a client must not be told.
  *
  * Whoever holds the node's baton keeps a deadline in the lease page.  Here,
  * in every backend, stands what happens after it:
@@ -13,13 +14,21 @@
  *  - a client that looks for a server that takes writes is told that this is
  *    none, so that it tries the next host.
  *
+ * The same places serve what else keeps an answer from a client:
+ *
+ *  - a commit whose wait for synchronous standbys was cut off is not
+ *    acknowledged either; the client hears why (synchronous.c);
+ *  - while the node is isolated, commits wait before they are made and
+ *    answers before they are sent (isolation.c);
+ *  - after a crash, clients wait outside (exposure.c).
+ *
  * Invariants:
  *  (1) No message that follows a commit is handed to the kernel after the
  *      deadline, until the client has been told that the session is ready
  *      again.  The clock is read right before each send.
  *  (2) What is withheld once stays withheld: nothing leaves the session any
  *      more, and it ends at the next CHECK_FOR_INTERRUPTS().
- *  (3) Reading is never refused.
+ *  (3) Reading is never refused by the fence.
  *
  * (1) needs the wrapper around PqCommMethods: between the commit and the send
  * the process may be stopped, and a client that does not read may hold up
@@ -44,6 +53,7 @@
 
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "executor/executor.h"
 #include "nodes/parsenodes.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
@@ -53,7 +63,11 @@
 
 #include "base/clock.h"
 #include "base/lease_page.h"
+#include "worker/exposure.h"
+#include "worker/fence_shared.h"
+#include "worker/isolation.h"
 #include "worker/shared.h"
+#include "worker/synchronous.h"
 
 /* What pqcomm.c collects before it sends, and what a message adds to its text. */
 #define SEND_BUFFER_BYTES		8192
@@ -64,8 +78,20 @@
 
 /* Messages of the protocol that matter here. */
 #define MESSAGE_READY			'Z'
+#define MESSAGE_ERROR			'E'
 #define MESSAGE_PARAMETER		'S'
 #define READ_ONLY_PARAMETER		"default_transaction_read_only"
+
+/* What a client hears, who is not told of its commit: fields of an ErrorResponse. */
+#define CUT_OFF_MESSAGE \
+	"the wait for a synchronous standby was cut off, the outcome of the transaction is not known"
+#define CUT_OFF_DETAIL \
+	"The transaction is committed on this server, but a failover may lose it."
+#define CUT_OFF_HINT \
+	"Connect again and look whether it is there before you repeat it."
+#define CUT_OFF_RESPONSE \
+	"SFATAL\0" "VFATAL\0" "C08007\0" "M" CUT_OFF_MESSAGE "\0" \
+	"D" CUT_OFF_DETAIL "\0" "H" CUT_OFF_HINT "\0"
 
 bool		fence_is_enabled = true;
 
@@ -73,6 +99,8 @@ bool		fence_is_enabled = true;
 static bool is_ack_pending;		/* a write is committed, its client not told yet */
 static bool is_ready_buffered;	/* and the message that ends the telling is buffered */
 static bool is_withheld;		/* invariant 2 */
+static bool is_cut_off;			/* withheld as no synchronous standby has the commit */
+static bool is_cut_off_told;	/* and the client has got CUT_OFF_RESPONSE */
 static bool is_flushing;		/* flush_while_open() is on the stack */
 static bool has_exit_callback;
 static int64 withheld_deadline_us;
@@ -82,8 +110,11 @@ static size_t n_buffered_bytes; /* at most that much is in the send buffer */
 static const PQcommMethods *base_methods;
 static PQcommMethods fence_methods;
 
+static void wrap_session(void);
+
 static ClientAuthentication_hook_type previous_authentication_hook;
 static ProcessUtility_hook_type previous_utility_hook;
+static ExecutorStart_hook_type previous_executor_hook;
 
 /*
  * Is the lease over?  False on a server nobody manages and while the fence
@@ -132,6 +163,13 @@ log_withheld(int code, Datum argument)
 
 	if (!is_withheld)
 		return;
+	if (is_cut_off)
+	{
+		ereport(LOG,
+				(errmsg("withheld the acknowledgement of a commit: its wait for a synchronous standby was cut off"),
+				 errdetail(CUT_OFF_DETAIL)));
+		return;
+	}
 	ereport(LOG,
 			(errmsg("withheld the acknowledgement of a commit: this node's leader lease is over"),
 			 withheld_deadline_us == LEASE_CLOSED_US || late_us < 0 ?
@@ -166,6 +204,27 @@ withhold(void)
 		whereToSendOutput = DestNone;
 	if (MyProcPort != NULL && MyProcPort->sock != PGINVALID_SOCKET)
 		(void) shutdown(MyProcPort->sock, SHUT_RDWR);
+	ProcDiePending = true;
+	InterruptPending = true;
+}
+
+/*
+ * End this session because its wait for a synchronous standby was cut off.
+ *
+ * The lease may well hold, so the client is told: when the session ends, at
+ * the next CHECK_FOR_INTERRUPTS(), its last words are replaced by ours (see
+ * fence_putmessage()).  As withhold(), this cannot fail.
+ */
+static void
+withhold_cut_off(void)
+{
+	if (is_withheld)
+		return;
+	is_withheld = is_cut_off = true;
+	atomic_fetch_add_explicit(&patroni_lease_page()->withheld_acks, 1, memory_order_relaxed);
+	wrap_session();
+	if (base_methods != NULL)
+		whereToSendOutput = DestRemote; /* a terminated session has none any more */
 	ProcDiePending = true;
 	InterruptPending = true;
 }
@@ -206,6 +265,14 @@ flush_while_open(void)
 			withhold();
 			return EOF;
 		}
+		if (isolation_holds())
+		{
+			isolation_pause();
+			ProcessClientWriteInterrupt(true);
+			if (is_withheld)
+				return EOF;
+			continue;
+		}
 		if (base_methods->flush_if_writable() != 0)
 			return EOF;
 		if (!base_methods->is_send_pending())
@@ -238,7 +305,7 @@ fence_flush(void)
 	int			result;
 
 	if (is_withheld)
-		return EOF;
+		return is_cut_off_told ? base_methods->flush() : EOF;
 	if (is_flushing)
 		return 0;				/* as the server's own: the outer call goes on */
 	if (!is_ack_pending)
@@ -266,6 +333,8 @@ fence_flush_if_writable(void)
 		withhold();
 		return EOF;
 	}
+	if (is_ack_pending && isolation_holds())
+		return 0;				/* as when the socket takes no more */
 	result = base_methods->flush_if_writable();
 	if (result == 0 && !base_methods->is_send_pending())
 		note_flushed();
@@ -297,7 +366,13 @@ static int
 fence_putmessage(char type, const char *text, size_t length)
 {
 	static const char read_only[] = READ_ONLY_PARAMETER "\0on";
+	static const char cut_off[] = CUT_OFF_RESPONSE;
 
+	if (is_cut_off && !is_cut_off_told && type == MESSAGE_ERROR)
+	{
+		is_cut_off_told = true;
+		return base_methods->putmessage(type, cut_off, sizeof(cut_off));
+	}
 	if (is_withheld)
 		return EOF;
 	if (is_read_only_parameter(type, text, length))
@@ -358,6 +433,9 @@ before_durable(const char *what)
 	if (patroni_lease_page() == NULL)
 		return;
 	refuse_when_closed(what);
+	synchronous_refuse_lonely(what);
+	isolation_wait(fence_is_closed);
+	refuse_when_closed(what);
 	wrap_session();
 	if (!has_exit_callback)
 	{
@@ -367,15 +445,15 @@ before_durable(const char *what)
 }
 
 /*
- * A transaction is durable, here and as synchronous replication asks, and its
- * client waits to hear it.  Must not fail.
+ * A transaction is durable, here and, if "is_replicated", as synchronous
+ * replication asks, and its client waits to hear it.  Must not fail.
  *
  * A background worker has no client of ours but may confirm what it has
  * committed elsewhere (logical replication does, to the publisher), so it
  * ends as well.  Autovacuum tells nobody.
  */
 static void
-acknowledge(void)
+acknowledge(bool is_replicated)
 {
 	if (patroni_lease_page() == NULL)
 		return;
@@ -383,6 +461,11 @@ acknowledge(void)
 	{
 		if (!AmAutoVacuumWorkerProcess())
 			withhold();
+	}
+	else if (!is_replicated)
+	{
+		if (!AmAutoVacuumWorkerProcess())
+			withhold_cut_off();
 	}
 	else if (MyProcPort != NULL)
 	{
@@ -401,16 +484,23 @@ fence_transaction(XactEvent event, void *argument)
 		case XACT_EVENT_PRE_COMMIT:
 			if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
 				before_durable("commit");
+			synchronous_begin();
 			break;
 		case XACT_EVENT_PRE_PREPARE:
 			before_durable("prepare transaction");
+			synchronous_begin();
 			break;
 		case XACT_EVENT_COMMIT:
 			if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
-				acknowledge();
+				acknowledge(synchronous_has_commit(XactLastCommitEnd));
+			synchronous_end();
 			break;
 		case XACT_EVENT_PREPARE:
-			acknowledge();
+			acknowledge(synchronous_has_prepare());
+			synchronous_end();
+			break;
+		case XACT_EVENT_ABORT:
+			synchronous_end();
 			break;
 		default:
 			break;
@@ -466,16 +556,20 @@ asks_for_read_only(const Node *node)
 static void
 fence_utility(COMPAT_UTILITY_PARAMETERS)
 {
-	const Node *node = statement->utilityStmt;
+	Node	   *node = statement->utilityStmt;
 	const char *prepared = prepared_end(node);
 
 	/* A standby's fence is closed as well, and the server says why it reads only. */
 	if (prepared != NULL && !RecoveryInProgress())
+	{
 		before_durable(prepared);
+		synchronous_begin();
+	}
 	else if (is_refused_early(node) && !RecoveryInProgress())
 		refuse_when_closed("change this cluster");
 	else if (asks_for_read_only(node) && fence_is_closed())
 		XactReadOnly = true;	/* until the transaction ends */
+	synchronous_refuse_statement(node);
 
 	if (previous_utility_hook)
 		previous_utility_hook(COMPAT_UTILITY_ARGUMENTS);
@@ -483,7 +577,22 @@ fence_utility(COMPAT_UTILITY_PARAMETERS)
 		standard_ProcessUtility(COMPAT_UTILITY_ARGUMENTS);
 
 	if (prepared != NULL)
-		acknowledge();
+	{
+		acknowledge(synchronous_has_prepared_end(((TransactionStmt *) node)->kind ==
+												 TRANS_STMT_COMMIT_PREPARED));
+		synchronous_end();
+	}
+}
+
+/* Queries that write nothing cost nothing here. */
+static void
+fence_executor_start(QueryDesc *query, int flags)
+{
+	synchronous_refuse_plan(query, flags);
+	if (previous_executor_hook)
+		previous_executor_hook(query, flags);
+	else
+		standard_ExecutorStart(query, flags);
 }
 
 /* Sessions that begin while the fence is closed: see is_read_only_parameter(). */
@@ -492,7 +601,10 @@ fence_authentication(Port *port, int status)
 {
 	if (previous_authentication_hook)
 		previous_authentication_hook(port, status);
-	if (status == STATUS_OK && fence_is_closed())
+	if (status != STATUS_OK)
+		return;
+	exposure_refuse_client(port);
+	if (fence_is_closed())
 		wrap_session();
 }
 
@@ -500,7 +612,10 @@ fence_authentication(Port *port, int status)
 void
 fence_init(void)
 {
+	fence_shared_init(exposure_begin);
 	RegisterXactCallback(fence_transaction, NULL);
+	previous_executor_hook = ExecutorStart_hook;
+	ExecutorStart_hook = fence_executor_start;
 	previous_utility_hook = ProcessUtility_hook;
 	ProcessUtility_hook = fence_utility;
 	previous_authentication_hook = ClientAuthentication_hook;
