@@ -169,6 +169,7 @@ STUB_OBJS = \
 WORKER_OBJS = \
 	src/worker/act.o \
 	src/worker/commands.o \
+	src/worker/commit_watch.o \
 	src/worker/loop.o \
 	src/worker/no_stdin.o \
 	src/worker/observe.o \

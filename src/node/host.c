@@ -372,6 +372,7 @@ stop_driving(Host *host, const char *reason)
 	host->wake_at_ms = INT64_MAX;
 	if (host->dcs != NULL)
 		dcs_forget_all(host->dcs);
+	host->ask_id = 0;
 	peers_forget_all(host->peers);
 	queue_clear(host);
 	commands_give_up(host, reason);
@@ -636,8 +637,13 @@ reply_came(void *context, const DcsReply *reply)
 	Host *host = context;
 	HostInput *input;
 
+	if ((reply->outcome == DCS_DONE || reply->outcome == DCS_LOST_RACE) &&
+	    reply->sent_at_ms > host->answered_ms)
+		host->answered_ms = reply->sent_at_ms;
 	if ((reply->id & HOST_REQUEST_BIT) != 0)
 	{
+		if (reply->id == host->ask_id)
+			host->ask_id = 0;
 		edit_reply(host, reply);
 		put_reply(host, reply);
 		return;
@@ -1585,4 +1591,36 @@ const HaPostgres *
 host_last_postgres(const Host *host)
 {
 	return host->has_postgres ? &host->postgres : NULL;
+}
+
+/* Ask the store for a sign of life; see host.h. */
+void
+host_ask_store(Host *host)
+{
+	DcsRequest request;
+	Error error;
+
+	if (host->dcs == NULL || host->ask_id != 0)
+		return;
+	memset(&request, 0, sizeof(request));
+	error_clear(&error);
+	request.id = HOST_REQUEST_BIT | host->next_request_id++;
+	request.operation = DCS_RENEW;
+	request.timeout_ms = HOST_ASK_TIMEOUT;
+	if (dcs_submit(host->dcs, &request, &error))
+		host->ask_id = request.id;
+}
+
+/* When the newest request was sent that the store has answered; 0 = none. */
+int64_t
+host_store_answered_ms(const Host *host)
+{
+	return host->answered_ms;
+}
+
+/* Show in patroni.event what the home has done by itself. */
+void
+host_tell_event(Host *host, const char *rule, const char *reason)
+{
+	host_event(host, "action", rule, reason);
 }

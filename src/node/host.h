@@ -124,6 +124,16 @@ extern bool host_put_failover(Host *host, uint64_t command_id, const FailoverReq
 extern const ClusterView *host_view(const Host *host); /* NULL: never loaded */
 extern bool host_store_is_reachable(const Host *host);
 extern int64_t host_store_last_seen_ms(const Host *host); /* wall clock; 0 never */
+/*
+ * Ask the store for a sign of life, if no such question is under way: a
+ * renewal of the session, so that a majority of the store has to answer.
+ * host_store_answered_ms() is when the newest request, of whatever kind, was
+ * sent that the store has answered; CLOCK_BOOTTIME, 0 = none.
+ */
+extern void host_ask_store(Host *host);
+extern int64_t host_store_answered_ms(const Host *host);
+/* Something for patroni.event that the home has done by itself. */
+extern void host_tell_event(Host *host, const char *rule, const char *reason);
 extern const HaNode *host_node(const Host *host);
 extern const HaPostgres *host_last_postgres(const Host *host);
 

@@ -20,6 +20,7 @@
 #define HOST_PUTS          8
 #define HOST_EDIT_ATTEMPTS 4   /* the first one and three more */
 #define HOST_PEER_TIMEOUT  300
+#define HOST_ASK_TIMEOUT   1500 /* a second member of the store is asked after 1000 */
 
 /* Our own requests to the store have this bit, the engine's do not. */
 #define HOST_REQUEST_BIT (UINT64_C(1) << 63)
@@ -154,6 +155,8 @@ struct Host
 	HostEdit edits[HOST_EDITS];
 	HostPut puts[HOST_PUTS];
 	uint64_t next_request_id;
+	uint64_t ask_id;     /* of host_ask_store(); 0 = none under way */
+	int64_t answered_ms; /* host_store_answered_ms() */
 
 	HostEvents events;
 	uint64_t snapshot_number;

@@ -77,16 +77,21 @@ crashed_as_primary(void)
 void
 exposure_begin(FenceShared *shared)
 {
-	if (standbys_are_named() && crashed_as_primary())
-		pg_atomic_write_u32(&shared->exposure, EXPOSURE_HELD);
+	if (!standbys_are_named() || !crashed_as_primary())
+		return;
+	pg_atomic_write_u32(&shared->exposure, EXPOSURE_HELD);
+	ereport(LOG,
+			(errmsg("clients wait until the synchronous standbys have what crash recovery recovers"),
+			 errdetail("A transaction whose commit was waiting for them when the server crashed will be visible, and a failover could lose it."),
+			 errhint("Superusers and standbys can connect.")));
 }
 
 /*
  * Must clients still wait?  *wanted is what the synchronous standbys must
- * have, *replicated what they have.  EXPOSURE_ENDS_NOW is said once.
+ * have, *replicated what they have.
  */
-ExposureLook
-patroni_exposure_look(XLogRecPtr *wanted, XLogRecPtr *replicated)
+bool
+patroni_exposure_lasts(XLogRecPtr *wanted, XLogRecPtr *replicated)
 {
 	FenceShared *shared = patroni_fence_shared();
 	uint64		unset = 0;
@@ -94,9 +99,9 @@ patroni_exposure_look(XLogRecPtr *wanted, XLogRecPtr *replicated)
 
 	*wanted = *replicated = InvalidXLogRecPtr;
 	if (shared == NULL || pg_atomic_read_u32(&shared->exposure) == EXPOSURE_NONE)
-		return EXPOSURE_IS_OVER;
+		return false;
 	if (RecoveryInProgress())
-		return EXPOSURE_LASTS;
+		return true;
 
 	/* Whatever is flushed now includes what was recovered. */
 	if (pg_atomic_read_u64(&shared->exposed_lsn) == 0)
@@ -106,9 +111,14 @@ patroni_exposure_look(XLogRecPtr *wanted, XLogRecPtr *replicated)
 	*replicated = WalSndCtl->lsn[SYNC_REP_WAIT_FLUSH];
 	LWLockRelease(SyncRepLock);
 	if (standbys_are_named() && *replicated < *wanted)
-		return EXPOSURE_LASTS;
-	return pg_atomic_compare_exchange_u32(&shared->exposure, &held, EXPOSURE_NONE) ?
-		EXPOSURE_ENDS_NOW : EXPOSURE_IS_OVER;
+		return true;
+	if (pg_atomic_compare_exchange_u32(&shared->exposure, &held, EXPOSURE_NONE))
+		ereport(LOG,
+				(errmsg("clients can connect again after the crash"),
+				 standbys_are_named() ?
+				 errdetail("The synchronous standbys have the WAL up to %X/%X.", LSN_FORMAT_ARGS(*replicated)) :
+				 errdetail("No synchronous standbys are named any more.")));
+	return false;
 }
 
 /* Let in all the same?  Called after authentication, inside a transaction. */
@@ -133,8 +143,8 @@ exposure_refuse_client(const Port *port)
 	XLogRecPtr	wanted;
 	XLogRecPtr	replicated;
 
-	if (patroni_exposure_look(&wanted, &replicated) != EXPOSURE_LASTS ||
-		RecoveryInProgress() || is_excepted(port))
+	if (!patroni_exposure_lasts(&wanted, &replicated) || RecoveryInProgress() ||
+		is_excepted(port))
 		return;
 	ereport(FATAL,
 			(errcode(ERRCODE_CANNOT_CONNECT_NOW),

@@ -11,22 +11,15 @@
 
 #include "postgres.h"
 
+#include "access/xlogdefs.h"
+
 #include "worker/compat.h"
 #include "worker/fence_shared.h"
 
 extern void exposure_begin(FenceShared *shared);
 extern void exposure_refuse_client(const Port *port);
 
-/*
- * For the worker, too: is it over, or just now?  Exported by patroni_bgw.so.
- */
-typedef enum ExposureLook
-{
-	EXPOSURE_IS_OVER,
-	EXPOSURE_ENDS_NOW,
-	EXPOSURE_LASTS,
-} ExposureLook;
-
-extern PGDLLEXPORT ExposureLook patroni_exposure_look(XLogRecPtr *wanted, XLogRecPtr *replicated);
+/* For the worker, too; exported by patroni_bgw.so. */
+extern PGDLLEXPORT bool patroni_exposure_lasts(XLogRecPtr *wanted, XLogRecPtr *replicated);
 
 #endif							/* PATRONI_WORKER_EXPOSURE_H */

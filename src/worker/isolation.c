@@ -29,6 +29,7 @@
 
 #include "base/clock.h"
 #include "base/lease_page.h"
+#include "worker/fence.h"
 #include "worker/fence_shared.h"
 #include "worker/shared.h"
 
@@ -59,7 +60,7 @@ isolation_holds(void)
 
 	if (shared == NULL || pg_atomic_read_u32(&shared->is_isolated) == 0)
 		return false;
-	return isolation_hold_after_ms >= 0 && page != NULL &&
+	return isolation_hold_after_ms >= 0 && fence_is_enabled && page != NULL &&
 		clock_now_ms() - atomic_load_explicit(&page->worker_heartbeat_ms,
 											  memory_order_acquire) < WORKER_DEAD_MS;
 }

@@ -678,6 +678,7 @@ worker_turn(Worker *worker)
 	MemoryContextSwitchTo(worker->turn_context);
 	(void) worker_guard(worker, turn_inputs, NULL);
 	(void) worker_guard(worker, turn_engine, NULL);
+	(void) worker_guard(worker, commit_watch_turn, NULL);
 	(void) worker_guard(worker, turn_outputs, NULL);
 	MemoryContextSwitchTo(worker->context);
 	MemoryContextReset(worker->turn_context);
@@ -718,6 +719,7 @@ wait_timeout_ms(const Worker *worker, int64_t now_ms)
 	int			timeout_ms = Min(WAIT_MAX_MS, observer_timeout_ms(worker, now_ms));
 	int			host_ms = host_timeout_ms(worker->host, now_ms);
 
+	timeout_ms = Min(timeout_ms, commit_watch_timeout_ms(worker, now_ms));
 	if (host_ms >= 0)
 		timeout_ms = Min(timeout_ms, host_ms);
 	if (worker->channel == NULL)
@@ -779,7 +781,8 @@ worker_create(LeasePage *page)
 	worker->connect_delay_ms = CONNECT_DELAY_MIN_MS;
 	worker->wait_position_channel = -1;
 	worker->observer = observer_create();
-	if (worker->observer == NULL)
+	worker->commit_watch = commit_watch_create();
+	if (worker->observer == NULL || worker->commit_watch == NULL)
 		ereport(FATAL,
 				(errcode(ERRCODE_OUT_OF_MEMORY),
 				 errmsg("out of memory")));

@@ -521,6 +521,47 @@ look_at_senders(Observer *observer, HaPostgres *now)
 	}
 }
 
+/*
+ * The newest position that a member of the cluster has confirmed to have
+ * flushed which could take over; 0 if none is connected.  Copies and clients
+ * that receive WAL as well are no help: they are never promoted.
+ */
+Lsn
+observer_confirmed_lsn(const Worker *worker)
+{
+	const Observer *observer = worker->observer;
+	const ClusterView *view = host_view(worker->host);
+	Lsn			confirmed = 0;
+
+	for (int i = 0; view != NULL && i < max_wal_senders; i++)
+	{
+		WalSnd	   *sender = &WalSndCtl->walsnds[i];
+		pid_t		pid;
+		XLogRecPtr	flush;
+		const char *name = NULL;
+
+		SpinLockAcquire(&sender->mutex);
+		pid = sender->pid;
+		flush = sender->flush;
+		SpinLockRelease(&sender->mutex);
+		if (pid == 0 || flush <= confirmed)
+			continue;
+		for (int k = 0; k < CLUSTER_MEMBERS_MAX && name == NULL; k++)
+		{
+			if (observer->sender_names[k].pid == pid)
+				name = observer->sender_names[k].name;
+		}
+		for (int k = 0; name != NULL && k < view->n_members; k++)
+		{
+			const Member *member = &view->members[k];
+
+			if (pg_strcasecmp(name, member->name) == 0 && !member->tags.nofailover)
+				confirmed = flush;
+		}
+	}
+	return confirmed;
+}
+
 /* --- looking and telling --- */
 
 /*

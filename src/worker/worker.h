@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * worker.h
- *      The inside of the worker: what loop.c, observe.c, act.c and commands.c
- *      share.  Nobody else includes this.
+ *      The inside of the worker: what loop.c, observe.c, act.c, commands.c and
+ *      commit_watch.c share.  Nobody else includes this.
  *
  * The Host and what it is given live in plain malloc memory: the worker's
  * memory contexts hold only what the server's own functions allocate.  The
@@ -41,6 +41,9 @@
 #define STATE_MIN_MS			10		/* between two "state" messages */
 #define STATE_WAL_MS			250		/* when only WAL progressed */
 
+#define WATCH_BUSY_MS			50		/* WAL waits for a standby's confirmation */
+#define WATCH_HELD_MS			20		/* commits are held */
+
 #define PROMOTION_WATCH_MS		60000
 #define CHECKPOINT_WATCH_MS		5000
 
@@ -63,6 +66,7 @@ typedef struct WorkerRecord
 } WorkerRecord;
 
 typedef struct Observer Observer;
+typedef struct CommitWatch CommitWatch;
 
 typedef struct Worker
 {
@@ -72,6 +76,7 @@ typedef struct Worker
 	LeasePage  *page;
 	Host	   *host;
 	Observer   *observer;
+	CommitWatch *commit_watch;
 	bool		has_shared;		/* the shared memory has the layout we know */
 
 	/* what the host told us and we have not done yet */
@@ -127,6 +132,13 @@ extern const HaPostgres *observer_look(Worker *worker, int64_t now_ms);
 extern void observer_turn(Worker *worker, int64_t now_ms);
 extern int	observer_timeout_ms(const Worker *worker, int64_t now_ms);
 extern void observer_send_state_again(Observer *observer);
+
+extern Lsn	observer_confirmed_lsn(const Worker *worker);
+
+/* commit_watch.c */
+extern CommitWatch *commit_watch_create(void);	/* NULL: no memory */
+extern void commit_watch_turn(Worker *worker, void *argument);
+extern int	commit_watch_timeout_ms(const Worker *worker, int64_t now_ms);
 
 /* act.c */
 extern void act_record(void *context, const HaAction *action);
