@@ -125,7 +125,8 @@ COMMENT ON COLUMN patroni.event.reason IS 'why, in words';
 COMMENT ON COLUMN patroni.event.duration IS 'time since the decision before it; null if that is not known';
 
 CREATE VIEW patroni.lease
-(is_managed, is_enabled, is_open, deadline, remaining_ms, refused_commits, withheld_acks, generation, baton)
+(is_managed, is_enabled, is_open, deadline, remaining_ms, refused_commits, withheld_acks, generation, baton,
+ is_isolated, is_exposed, refused_lonely)
 AS SELECT (f.fence ->> 'is_managed')::pg_catalog.bool,
           (f.fence ->> 'is_enabled')::pg_catalog.bool,
           (f.fence ->> 'is_open')::pg_catalog.bool,
@@ -134,7 +135,10 @@ AS SELECT (f.fence ->> 'is_managed')::pg_catalog.bool,
           (f.fence ->> 'refused_commits')::pg_catalog.int8,
           (f.fence ->> 'withheld_acks')::pg_catalog.int8,
           (f.fence ->> 'generation')::pg_catalog.int4,
-          f.fence ->> 'baton'
+          f.fence ->> 'baton',
+          (f.fence ->> 'is_isolated')::pg_catalog.bool,
+          (f.fence ->> 'is_exposed')::pg_catalog.bool,
+          (f.fence ->> 'refused_lonely')::pg_catalog.int8
      FROM (SELECT patroni.status() -> 'fence') AS f (fence);
 COMMENT ON VIEW patroni.lease IS 'until when this node may acknowledge writes';
 COMMENT ON COLUMN patroni.lease.is_managed IS 'whether patroni_supervisor runs this server';
@@ -143,9 +147,12 @@ COMMENT ON COLUMN patroni.lease.is_open IS 'whether writes may be acknowledged n
 COMMENT ON COLUMN patroni.lease.deadline IS 'when that ends; null if never or if it has not begun';
 COMMENT ON COLUMN patroni.lease.remaining_ms IS 'milliseconds until then';
 COMMENT ON COLUMN patroni.lease.refused_commits IS 'commits that failed because the lease was over';
-COMMENT ON COLUMN patroni.lease.withheld_acks IS 'sessions that were ended after a commit because the lease was over';
+COMMENT ON COLUMN patroni.lease.withheld_acks IS 'sessions that were ended after a commit because the lease was over or the wait for a synchronous standby was cut off';
 COMMENT ON COLUMN patroni.lease.generation IS 'how often the baton went from one process to the other';
 COMMENT ON COLUMN patroni.lease.baton IS 'which process drives the node: worker, supervisor or none';
+COMMENT ON COLUMN patroni.lease.is_isolated IS 'whether commits are held because neither a standby nor the store answers';
+COMMENT ON COLUMN patroni.lease.is_exposed IS 'whether clients wait after a crash until the synchronous standbys have what was recovered';
+COMMENT ON COLUMN patroni.lease.refused_lonely IS 'writes refused because synchronous standbys were missing for longer than patroni.commit_wait_timeout';
 
 -- Changing: commands to the worker --------------------------------------------
 

@@ -31,6 +31,8 @@
 #include "ha/rules.h"
 #include "worker/compat.h"
 #include "worker/fence.h"
+#include "worker/fence_shared.h"
+#include "worker/isolation.h"
 #include "worker/shared.h"
 
 #define DEFAULT_TIMEOUT_MS		INT64CONST(60000)
@@ -203,6 +205,7 @@ static char *
 fence_json(void)
 {
 	LeasePage  *page = patroni_lease_page();
+	FenceShared *shared = patroni_fence_shared();
 	StringInfoData json;
 	int64		deadline_us = page ? lease_page_deadline_us(page) : LEASE_NEVER_US;
 
@@ -218,6 +221,11 @@ fence_json(void)
 	add_number(&json, "generation", page ? lease_page_generation(page) : 0);
 	add_text(&json, "baton",
 			 holder_name(page ? atomic_load_explicit(&page->holder, memory_order_acquire) : LEASE_HOLDER_NONE));
+	add_boolean(&json, "is_isolated", isolation_holds());
+	add_boolean(&json, "is_exposed",
+				shared != NULL && pg_atomic_read_u32(&shared->exposure) == EXPOSURE_HELD);
+	add_number(&json, "refused_lonely",
+			   shared != NULL ? (int64) pg_atomic_read_u64(&shared->refused_lonely) : 0);
 	appendStringInfoChar(&json, '}');
 	return json.data;
 }
