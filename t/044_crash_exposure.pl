@@ -16,7 +16,7 @@ $cluster->start;
 $cluster->create_writes_table;
 $cluster->wait_for_leader->sql('CREATE ROLE reader LOGIN; GRANT SELECT, INSERT ON writes TO reader');
 
-my $turned_away = qr/FATAL:  this server crashed and waits for its synchronous standbys/;
+my $turned_away = qr/FATAL:  this server has been restarted and waits for its synchronous standbys/;
 
 # Through the Unix socket, as a user who may not see it.
 sub try_read
@@ -71,7 +71,7 @@ for my $part ('backend', 'postmaster')
 	});
 	is(scalar @answers, 0, "$part: no client gets in before that");
 	my ($status, $out, $err) = try_read($leader);
-	like($err, qr/FATAL:  this server crashed.*DETAIL:  Until they have the WAL up to .*HINT:  Try again in a moment/s,
+	like($err, qr/FATAL:  this server has been restarted.*DETAIL:  Until they have the WAL up to .*HINT:  Try again in a moment/s,
 		"$part: clients are turned away, and hear why") or diag($err);
 	is($leader->sql("SELECT count(*) FROM writes WHERE id = $id"), '1',
 		"$part: recovery made the commit visible, to superusers");
@@ -80,7 +80,7 @@ for my $part ('backend', 'postmaster')
 	like((try_read($leader, user => 'rewinder'))[2], qr/password|$turned_away/, "$part: other users do not");
 	my ($ready) = PatroniCluster::run_command([ 'pg_isready', '-h', $cluster->{sockets}, '-p', $leader->{port}, '-U', 'reader', '-d', 'postgres' ]);
 	is($ready, 1, "$part: pg_isready says that connections are rejected (SQLSTATE 57P03)");
-	like($leader->log_text($offset), qr/LOG:  clients wait until the synchronous standbys have what crash recovery recovers/,
+	like($leader->log_text($offset), qr/LOG:  clients wait until the synchronous standbys have the WAL of this server/,
 		"$part: the log says so");
 
 	my $thaw_us = PatroniCluster::now_us();
@@ -93,7 +93,7 @@ for my $part ('backend', 'postmaster')
 	}, every_ms => 5);
 	measured(sprintf('%s: clients get in %.2f s after the standbys are back', $part, (PatroniCluster::now_us() - $thaw_us) / 1e6));
 	is($out, '1', "$part: they see the commit");
-	like($leader->log_text($offset), qr/LOG:  clients can connect again after the crash/, "$part: the log says that it is over");
+	like($leader->log_text($offset), qr/LOG:  clients need not wait for the synchronous standbys any longer/, "$part: the log says that it is over");
 	$cluster->wait_until_streaming;
 	$cluster->wait_until_replayed;
 	is($_->sql("SELECT count(*) FROM writes WHERE id = $id"), '1', "$part: $_->{name} has it") for $cluster->standbys;
@@ -139,7 +139,7 @@ for my $part ('backend', 'postmaster')
 	$leader->sql("ALTER SYSTEM SET synchronous_standby_names = ''");
 	$leader->sql('SELECT pg_reload_conf()');
 	$cluster->wait_for('clients get in', sub { (try_read($leader))[0] == 0 }, timeout => 10);
-	like($leader->log_text($offset), qr/clients can connect again after the crash.*No synchronous standbys are named any more/s,
+	like($leader->log_text($offset), qr/clients need not wait for the synchronous standbys any longer.*No synchronous standbys are named any more/s,
 		'without synchronous standbys there is nothing to wait for');
 	$leader->sql('ALTER SYSTEM RESET synchronous_standby_names');
 	$leader->sql('SELECT pg_reload_conf()');
@@ -154,9 +154,46 @@ for my $part ('backend', 'postmaster')
 	my $offset = $leader->log_size;
 
 	$leader->sql('CREATE EXTENSION IF NOT EXISTS patroni_bgw');
-	$leader->sql("SELECT patroni.restart('$leader->{name}')");
+	$leader->try_sql('SELECT patroni.restart()');
+	$leader->wait_for_log(qr/database system is ready to accept connections/, $offset);
 	$cluster->wait_for('a client gets in', sub { (try_read($leader))[0] == 0 });
 	unlike($leader->log_text($offset), qr/clients wait until|$turned_away/, 'after a clean restart nobody waits');
+}
+
+# --- a clean restart that cuts off the wait of a commit ---
+
+{
+	my $leader = $cluster->wait_for_leader;
+	my @others = $cluster->standbys;
+	my ($out, $err) = ('', '');
+
+	$cluster->wait_until_streaming;
+	$_->kill9 for @others;
+	my $psql = IPC::Run::start([ 'psql', '-XAtq', '-d',
+			"host=$cluster->{sockets} port=$leader->{port} user=reader dbname=postgres application_name=waits",
+			'-c', 'INSERT INTO writes VALUES (5, 5)' ], '>', \$out, '2>', \$err);
+	$leader->wait_for_sql("SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = 'waits' AND wait_event = 'SyncRep'");
+	my $offset = $leader->log_size;
+	$leader->try_sql('SELECT patroni.restart()');
+	$psql->finish;
+	isnt($psql->result(0), 0, 'clean restart: the client of a waiting commit is not told that it is committed');
+	$leader->wait_for_log(qr/database system is ready to accept connections/, $offset);
+	my ($status, undef, $refusal);
+	$cluster->wait_for('an answer to a client', sub { ($status, undef, $refusal) = try_read($leader); $status == 0 || $refusal =~ $turned_away });
+	like($refusal, $turned_away, 'clean restart: clients are turned away until standbys have it');
+	is($leader->sql('SELECT is_exposed FROM patroni.lease'), 't', 'clean restart: patroni.lease says so');
+	$_->start for @others;
+	$cluster->wait_for('clients get in', sub { (try_read($leader))[0] == 0 });
+	is((try_read($leader, sql => 'SELECT count(*) FROM writes WHERE id = 5'))[1], '1', 'clean restart: they see the commit');
+	$cluster->wait_until_streaming;
+	is($leader->sql('SELECT is_exposed FROM patroni.lease'), 'f', 'clean restart: patroni.lease says that it is over');
+
+	# all is well again, so the next one is not held
+	$offset = $leader->log_size;
+	$leader->try_sql('SELECT patroni.restart()');
+	$leader->wait_for_log(qr/database system is ready to accept connections/, $offset);
+	$cluster->wait_for('a client gets in', sub { (try_read($leader))[0] == 0 });
+	unlike($leader->log_text($offset), qr/clients wait until|$turned_away/, 'after the next restart nobody waits');
 }
 
 done_testing();

@@ -94,6 +94,14 @@ typedef struct LeasePage
 	 * page was made.  Backends add, anybody reads. */
 	_Atomic uint64_t refused_commits;
 	_Atomic uint64_t withheld_acks;
+
+	/*
+	 * A position behind the newest commit whose wait for synchronous standbys
+	 * was cut off; 0 = none, or they have it.  Backends raise it, the worker
+	 * clears it; the postmaster looks at it when it starts, so that also a
+	 * clean restart shows no such commit before the standbys have it.
+	 */
+	_Atomic uint64_t cut_off_lsn;
 } LeasePage;
 
 /* Is a deadline over?  The only test that backends make. */

@@ -8,8 +8,9 @@
  * Isolation.  WAL that is flushed here and confirmed by no standby is
  * remembered with the time it may be old.  When it has that age of
  * patroni.isolation_hold_after, the store is asked.  When the store does not
- * answer for as long, commits are held (isolation.c) until a standby confirms
- * or the store answers a request that was sent after the WAL was seen.
+ * answer for as long, commits are held (isolation.c) until a standby confirms,
+ * the store answers a request that was sent after the WAL was seen, or the
+ * lease is prolonged by other means (all members agree: failsafe_mode).
  *
  * Invariants:
  *  (1) Commits are held only while this node has the lease for a limited
@@ -55,6 +56,7 @@ struct CommitWatch
 	Lsn			unconfirmed_lsn;
 	int64_t		unconfirmed_ms; /* it may be as old as that */
 	int64_t		seen_ms;		/* and was seen then */
+	int64_t		seen_deadline_us;	/* when the lease lasted until then */
 	int64_t		asked_ms;		/* the store was asked about it; 0 = not */
 	int64_t		asked_last_ms;
 	int64_t		held_since_ms;	/* commits are held; 0 = they are not */
@@ -182,9 +184,11 @@ watch_isolation(Worker *worker, int64_t now_ms)
 		forget_wal(watch);
 	}
 	else if (watch->unconfirmed_lsn != 0 &&
-			 host_store_answered_ms(worker->host) > watch->seen_ms)
+			 (host_store_answered_ms(worker->host) > watch->seen_ms ||
+			  lease_page_deadline_us(worker->page) > watch->seen_deadline_us))
 	{
-		release(worker, now_ms, "the store answers");
+		release(worker, now_ms, host_store_answered_ms(worker->host) > watch->seen_ms ?
+				"the store answers" : "the leader lease was prolonged");
 		forget_wal(watch);
 		watch->proven_lsn = flushed;
 	}
@@ -198,6 +202,7 @@ watch_isolation(Worker *worker, int64_t now_ms)
 		watch->unconfirmed_lsn = flushed;
 		watch->unconfirmed_ms = before_ms != 0 ? before_ms : now_ms;
 		watch->seen_ms = now_ms;
+		watch->seen_deadline_us = lease_page_deadline_us(worker->page);
 	}
 
 	if (now_ms - watch->unconfirmed_ms < hold_after_ms && watch->held_since_ms == 0)
@@ -247,6 +252,7 @@ commit_watch_turn(Worker *worker, void *argument)
 	watch_isolation(worker, clock_now_ms());
 	watch_standbys(watch);
 	(void) patroni_exposure_lasts(&wanted, &replicated);	/* says when it is over */
+	patroni_exposure_forget_cut_off();
 }
 
 /* How long the worker may sleep. */

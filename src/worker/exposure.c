@@ -23,9 +23,12 @@
  * the tools of HA members by their application_name: what they bring about is
  * needed to end it, and they show nothing to anybody.
  *
- * A clean shutdown has sent everything to the connected standbys, and a
- * promoted standby is the only member that may lead until it has standbys of
- * its own; clients of either are not held.
+ * A clean shutdown has sent everything to the standbys that are connected; it
+ * counts like a crash only when it has cut off the wait of a commit, or some
+ * wait was cut off before, and the standbys do not have that commit yet.  The
+ * lease page remembers this.  A promoted standby is the only member that may
+ * lead until it has standbys of its own; its clients are not held.
+ *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
@@ -45,6 +48,9 @@
 #include "storage/lwlock.h"
 #include "utils/acl.h"
 
+#include "base/lease_page.h"
+#include "worker/shared.h"
+
 /* As the supervisor names its connections, before the name of the member. */
 #define TOOL_NAME_PREFIX	"Patroni "
 #define REWIND_NAME			"pg_rewind"
@@ -55,9 +61,9 @@ standbys_are_named(void)
 	return SyncRepStandbyNames != NULL && SyncRepStandbyNames[0] != '\0';
 }
 
-/* Was this data directory a primary that ended without a shutdown? */
+/* May recovery, or a start, show what was waiting for standbys? */
 static bool
-crashed_as_primary(void)
+shows_unconfirmed(const LeasePage *page)
 {
 	ControlFileData *control;
 	bool		is_valid;
@@ -69,21 +75,58 @@ crashed_as_primary(void)
 	control = get_controlfile(DataDir, &is_valid);
 	state = control->state;
 	pfree(control);
-	return is_valid &&
-		(state == DB_IN_PRODUCTION || state == DB_SHUTDOWNING || state == DB_IN_CRASH_RECOVERY);
+	if (!is_valid)
+		return false;			/* the server does not start with it */
+	if (state == DB_SHUTDOWNED)
+		return page != NULL && atomic_load_explicit(&page->cut_off_lsn, memory_order_acquire) != 0;
+	return state == DB_IN_PRODUCTION || state == DB_SHUTDOWNING || state == DB_IN_CRASH_RECOVERY;
 }
 
 /* The server starts, or starts again after a crash; in the postmaster. */
 void
 exposure_begin(FenceShared *shared)
 {
-	if (!standbys_are_named() || !crashed_as_primary())
+	if (!standbys_are_named() || !shows_unconfirmed(patroni_lease_page()))
 		return;
 	pg_atomic_write_u32(&shared->exposure, EXPOSURE_HELD);
 	ereport(LOG,
-			(errmsg("clients wait until the synchronous standbys have what crash recovery recovers"),
-			 errdetail("A transaction whose commit was waiting for them when the server crashed will be visible, and a failover could lose it."),
+			(errmsg("clients wait until the synchronous standbys have the WAL of this server"),
+			 errdetail("A commit that was waiting for them when the server ended will be visible, and a failover could lose it."),
 			 errhint("Superusers and standbys can connect.")));
+}
+
+/* The wait of a commit for synchronous standbys was cut off.  Cannot fail. */
+void
+exposure_note_cut_off(void)
+{
+	LeasePage  *page = patroni_lease_page();
+	uint64		end = COMPAT_FLUSH_LSN();	/* the commit is flushed */
+	uint64		noted = atomic_load_explicit(&page->cut_off_lsn, memory_order_relaxed);
+
+	while (noted < end &&
+		   !atomic_compare_exchange_weak_explicit(&page->cut_off_lsn, &noted, end,
+												  memory_order_release, memory_order_relaxed))
+		;
+}
+
+/* Do the standbys have what was cut off, or are none wanted any more? */
+void
+patroni_exposure_forget_cut_off(void)
+{
+	LeasePage  *page = patroni_lease_page();
+	uint64		noted;
+	XLogRecPtr	replicated;
+
+	if (page == NULL || RecoveryInProgress())
+		return;
+	noted = atomic_load_explicit(&page->cut_off_lsn, memory_order_relaxed);
+	if (noted == 0)
+		return;
+	LWLockAcquire(SyncRepLock, LW_SHARED);
+	replicated = WalSndCtl->lsn[SYNC_REP_WAIT_FLUSH];
+	LWLockRelease(SyncRepLock);
+	if (!standbys_are_named() || replicated >= noted)
+		(void) atomic_compare_exchange_strong(&page->cut_off_lsn, &noted, 0);
 }
 
 /*
@@ -114,7 +157,7 @@ patroni_exposure_lasts(XLogRecPtr *wanted, XLogRecPtr *replicated)
 		return true;
 	if (pg_atomic_compare_exchange_u32(&shared->exposure, &held, EXPOSURE_NONE))
 		ereport(LOG,
-				(errmsg("clients can connect again after the crash"),
+				(errmsg("clients need not wait for the synchronous standbys any longer"),
 				 standbys_are_named() ?
 				 errdetail("The synchronous standbys have the WAL up to %X/%X.", LSN_FORMAT_ARGS(*replicated)) :
 				 errdetail("No synchronous standbys are named any more.")));
@@ -148,7 +191,7 @@ exposure_refuse_client(const Port *port)
 		return;
 	ereport(FATAL,
 			(errcode(ERRCODE_CANNOT_CONNECT_NOW),
-			 errmsg("this server crashed and waits for its synchronous standbys"),
+			 errmsg("this server has been restarted and waits for its synchronous standbys"),
 			 errdetail("Until they have the WAL up to %X/%X, a failover could lose what you would see; they have it up to %X/%X.",
 					   LSN_FORMAT_ARGS(wanted), LSN_FORMAT_ARGS(replicated)),
 			 errhint("Try again in a moment.")));

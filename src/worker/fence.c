@@ -221,6 +221,7 @@ withhold_cut_off(void)
 	if (is_withheld)
 		return;
 	is_withheld = is_cut_off = true;
+	exposure_note_cut_off();
 	atomic_fetch_add_explicit(&patroni_lease_page()->withheld_acks, 1, memory_order_relaxed);
 	wrap_session();
 	if (base_methods != NULL)

@@ -370,6 +370,50 @@ test_put_failover(void **state)
 	assert_int_equal(node->n_answers, 4);
 }
 
+/* A sign of life of the store: the answer counts from when it was asked for. */
+static void
+test_ask_store(void **state)
+{
+	Node *node = *state;
+	int64_t before_ms;
+	int64_t answered_ms;
+	Error error;
+
+	need_etcd();
+	before_ms = clock_now_ms();
+	host_ask_store(node->host);
+	host_ask_store(node->host); /* one at a time */
+	run_until(node, host_store_answered_ms(node->host) >= before_ms);
+	answered_ms = host_store_answered_ms(node->host);
+	assert_true(answered_ms <= clock_now_ms());
+
+	/* Nobody asks, so nothing is known any later; refusals are answers as well. */
+	for (int i = 0; i < 5; i++)
+		run_once(node);
+	assert_int_equal(host_store_answered_ms(node->host), answered_ms);
+	store_put(current_scope, "config", "{\"ttl\":20,\"loop_wait\":5,\"retry_timeout\":5}");
+	run_until(node, node->loop_wait_ms == 5000);
+	assert_int_equal(host_store_answered_ms(node->host), answered_ms);
+
+	/* No answer is none, and the next question is asked all the same. */
+	kill(etcd_pid, SIGSTOP);
+	before_ms = clock_now_ms();
+	host_ask_store(node->host);
+	for (int i = 0; i < 100; i++)
+		run_once(node);
+	assert_true(host_store_answered_ms(node->host) < before_ms);
+	kill(etcd_pid, SIGCONT);
+	run_until(node, (host_ask_store(node->host), host_store_answered_ms(node->host) >= before_ms));
+
+	/* Also when the question was forgotten with the baton. */
+	assert_true(host_drive(node->host, 5, NULL, &error));
+	host_ask_store(node->host);
+	free(host_rest(node->host));
+	before_ms = clock_now_ms();
+	host_ask_store(node->host);
+	run_until(node, host_store_answered_ms(node->host) >= before_ms);
+}
+
 static void
 test_pause(void **state)
 {
@@ -591,6 +635,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_lost_race, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_put_config, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_put_failover, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_ask_store, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pause, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_baton, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_snapshot, setup, teardown),
