@@ -53,6 +53,9 @@ autovacuum = off
 log_statement = none
 });
 $node->start;
+my $publisher = PostgreSQL::Test::Cluster->new('publisher');
+$publisher->init(allows_streaming => 'logical');
+$publisher->start;
 $node->backup('copy');
 my $standby = PostgreSQL::Test::Cluster->new('standby');
 $standby->init_from_backup($node, 'copy', has_streaming => 1);
@@ -158,7 +161,33 @@ for my $how ('pg_cancel_backend', 'pg_terminate_backend')
 	like($out, qr/^acked=0 .* end=lost/, 'the extended protocol: not acknowledged');
 }
 
-# a statement_timeout ends the wait of a COMMIT as well, where it is in force
+# a subscriber that may not say that it has a change does not confirm it
+{
+	my $before = withheld();
+	my $apply = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'logical replication worker' AND wait_event = 'SyncRep'";
+
+	set_option('synchronous_standby_names', '');
+	$publisher->safe_psql('postgres', 'CREATE TABLE r (i int); CREATE PUBLICATION p FOR TABLE r');
+	$node->safe_psql('postgres', 'CREATE TABLE r (i int); CREATE SUBSCRIPTION s CONNECTION '
+		  . "'" . $publisher->connstr . " dbname=postgres' PUBLICATION p WITH (synchronous_commit = on)");
+	$node->wait_for_subscription_sync($publisher, 's');
+	set_option('synchronous_standby_names', 'nobody');
+	my $lsn = $publisher->safe_psql('postgres', 'INSERT INTO r VALUES (1); SELECT pg_current_wal_insert_lsn()');
+	$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM ($apply) w") or die 'the subscriber does not wait';
+	my $log_offset = -s $node->logfile;
+	$node->safe_psql('postgres', "SELECT pg_cancel_backend(pid) FROM ($apply) w");
+	$node->wait_for_log(qr/LOG:  withheld the acknowledgement of a commit: its wait for a synchronous standby was cut off/, $log_offset);
+	is($publisher->safe_psql('postgres', "SELECT confirmed_flush_lsn >= '$lsn' FROM pg_replication_slots"), 'f',
+		'a subscription whose wait was cut off does not confirm to its publisher');
+	is(withheld(), $before + 1, 'and is counted');
+	set_option('synchronous_standby_names', '');
+	$publisher->safe_psql('postgres', 'INSERT INTO r VALUES (2)');
+	ok($node->poll_query_until('postgres', "SELECT array_agg(i ORDER BY i) = '{1,2}' FROM r"), 'it goes on, with each change once');
+	$node->safe_psql('postgres', 'DROP SUBSCRIPTION s');
+	set_option('synchronous_standby_names', 'nobody');
+}
+
+# a signal from outside the server
 {
 	my $client = waiting_client([ 'BEGIN', "INSERT INTO t VALUES ('timeout')", 'COMMIT' ]);
 
@@ -275,4 +304,5 @@ for my $how ('pg_cancel_backend', 'pg_terminate_backend')
 }
 
 $standby->stop;
+$publisher->stop;
 done_testing();

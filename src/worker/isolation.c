@@ -44,11 +44,11 @@
 
 int			isolation_hold_after_ms = 500;
 
-/* The setting, for the worker. */
+/* The setting, for the worker; -1 also when there is no fence that ends a hold. */
 int
 patroni_isolation_hold_after(void)
 {
-	return isolation_hold_after_ms;
+	return fence_is_enabled ? isolation_hold_after_ms : -1;
 }
 
 /* Is the node isolated, as far as its worker knows?  One load if not. */
@@ -60,7 +60,7 @@ isolation_holds(void)
 
 	if (shared == NULL || pg_atomic_read_u32(&shared->is_isolated) == 0)
 		return false;
-	return isolation_hold_after_ms >= 0 && fence_is_enabled && page != NULL &&
+	return patroni_isolation_hold_after() >= 0 && page != NULL &&
 		clock_now_ms() - atomic_load_explicit(&page->worker_heartbeat_ms,
 											  memory_order_acquire) < WORKER_DEAD_MS;
 }
