@@ -306,7 +306,7 @@ fence_flush(void)
 	int			result;
 
 	if (is_withheld)
-		return is_cut_off_told ? base_methods->flush() : EOF;
+		return is_cut_off_told && !fence_is_closed() ? base_methods->flush() : EOF;
 	if (is_flushing)
 		return 0;				/* as the server's own: the outer call goes on */
 	if (!is_ack_pending)
@@ -369,7 +369,7 @@ fence_putmessage(char type, const char *text, size_t length)
 	static const char read_only[] = READ_ONLY_PARAMETER "\0on";
 	static const char cut_off[] = CUT_OFF_RESPONSE;
 
-	if (is_cut_off && !is_cut_off_told && type == MESSAGE_ERROR)
+	if (is_cut_off && !is_cut_off_told && type == MESSAGE_ERROR && !fence_is_closed())
 	{
 		is_cut_off_told = true;
 		return base_methods->putmessage(type, cut_off, sizeof(cut_off));
