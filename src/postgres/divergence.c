@@ -143,7 +143,15 @@ decide_older_timeline(const DivergenceFacts *facts, DivergenceResult *result)
 	snprintf(result->reason, sizeof(result->reason),
 			 "WAL of timeline %u reaches %X/%X here, the leader left that timeline at %X/%X",
 			 facts->local_timeline, LSN_ARGS(end), LSN_ARGS(fork->switch_lsn));
-	if (facts->local_wal == LOCAL_WAL_IN_RECOVERY)
+	/*
+	 * Crash recovery, which pg_rewind asks for, would write a checkpoint of its
+	 * own at the end of a copy, and pg_rewind leaves that alone when it is
+	 * before the fork.  Started as a standby the copy finds its way, or is
+	 * compared again.
+	 */
+	if (facts->local_wal == LOCAL_WAL_COPY)
+		answer(result, facts->local_lsn >= fork->switch_lsn ? HA_DIVERGENCE_REWIND : HA_DIVERGENCE_NONE, true);
+	else if (facts->local_wal == LOCAL_WAL_IN_RECOVERY)
 		answer(result, end > fork->switch_lsn ? HA_DIVERGENCE_REWIND : HA_DIVERGENCE_NONE, true);
 	else if (facts->local_wal == LOCAL_WAL_SHUT_DOWN && facts->local_lsn < fork->switch_lsn)
 	{

@@ -173,6 +173,7 @@ typedef enum LocalWal
 	LOCAL_WAL_IN_RECOVERY,		/* lsn: replayed or minimum recovery point */
 	LOCAL_WAL_SHUT_DOWN,		/* lsn: start of the shutdown checkpoint */
 	LOCAL_WAL_CRASHED,			/* lsn: last checkpoint, there may be more WAL */
+	LOCAL_WAL_COPY,				/* lsn: last checkpoint; a base backup that never ran, nothing is its own */
 } LocalWal;
 
 typedef struct DivergenceFacts

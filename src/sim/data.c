@@ -251,5 +251,6 @@ sim_data_crash_recovery(int node)
 	data->minimum_recovery.branch = -1;
 	data->minimum_recovery.lsn = 0;
 	data->is_standby_configured = false;
+	data->is_fresh_copy = false;
 	data->control_state = HA_CONTROL_SHUTDOWNED;
 }

@@ -304,6 +304,7 @@ start_done(int node, int64_t as_standby, void *owned)
 		if (is_crashed_primary(data))
 			data->minimum_recovery = data->end;
 		data->control_state = HA_CONTROL_IN_ARCHIVE_RECOVERY;
+		data->is_fresh_copy = false;
 		sim_stream_begin(node);
 	}
 	else
@@ -323,6 +324,7 @@ worker_forked(int node, int64_t number, void *owned)
 	if (self->data.is_standby_configured && !is_crashed_primary(&self->data))
 	{
 		self->data.control_state = HA_CONTROL_IN_ARCHIVE_RECOVERY;
+		self->data.is_fresh_copy = false;
 		if (self->data.minimum_recovery.lsn < self->data.checkpoint_redo)
 		{
 			self->data.minimum_recovery.branch = self->data.checkpoint.branch;

@@ -142,6 +142,7 @@ typedef struct SimData
 	bool		is_rewinding;	/* pg_rewind has begun and not ended: marked unusable */
 	int			rewind_failed_of;	/* 1 + the node pg_rewind failed of for good; 0 none */
 	bool		is_standby_configured;	/* standby.signal */
+	bool		is_fresh_copy;	/* backup_label is there: a base backup that never ran */
 	bool		is_former_primary;	/* the mark data_former_primary_set() */
 	uint32_t	former_timeline;
 	int			upstream;		/* primary_conninfo: node, -1 none */

@@ -184,6 +184,7 @@ end_basebackup(int node, int64_t serial, void *owned)
 	data->checkpoint_timeline = from->checkpoint_timeline;
 	data->minimum_recovery = from->end;
 	data->is_standby_configured = true;
+	data->is_fresh_copy = true;
 	data->is_broken = from->is_broken;
 	file = sim_history_find(from, sim_timeline_of(from->end));
 	if (file != NULL)
@@ -365,9 +366,12 @@ find_divergence(int node, DivergenceResult *result)
 				data->control_state == HA_CONTROL_SHUTDOWNED_IN_RECOVERY ? LOCAL_WAL_SHUT_DOWN :
 				LOCAL_WAL_CRASHED;
 			break;
+		case HA_CONTROL_IN_PRODUCTION:
+			facts.local_wal = data->is_fresh_copy && data->is_standby_configured &&
+				!data->is_former_primary ? LOCAL_WAL_COPY : LOCAL_WAL_CRASHED;
+			break;
 		case HA_CONTROL_SHUTDOWNING:
 		case HA_CONTROL_IN_CRASH_RECOVERY:
-		case HA_CONTROL_IN_PRODUCTION:
 			facts.local_wal = LOCAL_WAL_CRASHED;
 			break;
 		default:

@@ -1134,6 +1134,21 @@ ask_self(Work *work, DivergenceFacts *facts)
 	return lsn;
 }
 
+/*
+ * A base backup that no server was started from?  Then it is no crashed
+ * primary, although pg_control says so: it is the copy of one that ran.
+ */
+static bool
+is_fresh_copy(const char *dir)
+{
+	char		path[PATH_MAX];
+	uint32_t	timeline;
+
+	return path_join(path, sizeof(path), dir, "backup_label") && access(path, F_OK) == 0 &&
+		path_join(path, sizeof(path), dir, "standby.signal") && access(path, F_OK) == 0 &&
+		!data_former_primary_get(dir, &timeline);
+}
+
 static bool
 look_at_self(Work *work, DivergenceFacts *facts, Error *error)
 {
@@ -1160,9 +1175,11 @@ look_at_self(Work *work, DivergenceFacts *facts, Error *error)
 				control.state == HA_CONTROL_SHUTDOWNED_IN_RECOVERY ? LOCAL_WAL_SHUT_DOWN :
 				LOCAL_WAL_CRASHED;
 			break;
+		case HA_CONTROL_IN_PRODUCTION:
+			facts->local_wal = is_fresh_copy(dir) ? LOCAL_WAL_COPY : LOCAL_WAL_CRASHED;
+			break;
 		case HA_CONTROL_SHUTDOWNING:
 		case HA_CONTROL_IN_CRASH_RECOVERY:
-		case HA_CONTROL_IN_PRODUCTION:
 			facts->local_wal = LOCAL_WAL_CRASHED;
 			break;
 		default:
