@@ -333,6 +333,19 @@ fools_rewind(const HaNode *node, const char **other)
 	return *other != NULL;
 }
 
+static void
+tell_same_timeline(HaNode *node, const char *other)
+{
+	uint32_t	own = was_primary_on(node);
+	const Member *member = cluster_find_member(&node->view, other);
+
+	ha_log(node, 2, "same-timeline",
+		   "%s and \"%s\" were both promoted to timeline %u, and their WAL differs: "
+		   "this member has to be cloned anew",
+		   own == 0 ? "another member" : "this member", other,
+		   own == 0 && member != NULL ? member->timeline : own);
+}
+
 /*
  * A standby recovers to the newest timeline that it has found a history file
  * of.  When the leader that made that timeline is lost before any of its WAL
@@ -421,12 +434,7 @@ task_succeeded(HaNode *node, const HaInput *input)
 			if (other != NULL)
 			{
 				node->has_rewind_failed = true; /* it goes by ids and positions, too */
-				ha_log(node, 2, "same-timeline",
-					   "%s and \"%s\" were both promoted to timeline %u, and their WAL differs: "
-					   "this member has to be cloned anew",
-					   was_primary_on(node) == 0 ? "another member" : "this member", other,
-					   was_primary_on(node) == 0 ? cluster_find_member(&node->view, other)->timeline :
-					   was_primary_on(node));
+				tell_same_timeline(node, other);
 			}
 			else if (node->is_diverged)
 			{
@@ -846,6 +854,7 @@ void
 ha_carry_out(HaNode *node, const HaRule *rule)
 {
 	const Member *leader = ha_leader_member(node);
+	const char *other = NULL;
 
 	switch (rule->then)
 	{
@@ -945,7 +954,14 @@ ha_carry_out(HaNode *node, const HaRule *rule)
 							  rule->name, rule->because);
 			break;
 		case HA_DO_REWIND:
-			if (leader != NULL)
+			/* who claimed what may have become known only after the comparison */
+			if (fools_rewind(node, &other))
+			{
+				node->has_rewind_failed = true;
+				tell_same_timeline(node, other);
+				ha_wake(node, node->now_ms);
+			}
+			else if (leader != NULL)
 				ha_start_task(node, HA_TASK_REWIND, leader, HA_STOP_FAST, rule->name, rule->because);
 			break;
 		case HA_DO_REMOVE_DATA:
