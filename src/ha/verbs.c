@@ -268,9 +268,10 @@ has_led_on(const HaNode *node, uint32_t timeline)
  * timeline were promoted to it both, one of them by hand when nobody could
  * hear of it; and the WAL that they wrote there differs, whatever its length.
  * "other" is who else was promoted to it.  So it is, too, when the leader went
- * further on that timeline than "end", where this standby is (0 = unknown): it
- * was its own, and there cannot be more of it than its primary wrote; nor as
- * much, if this one never led on it, so that nobody was to follow it.  False:
+ * further on that timeline than "end", where this standby is or the former
+ * primary was shut down (0 = unknown): it was its own, and there cannot be
+ * more of it than its primary wrote; nor as much, if this one never led on it,
+ * so that nobody was to follow it.  False:
  * that is not known yet, the leader's key or the history is from before its
  * promotion.
  */

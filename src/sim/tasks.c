@@ -390,6 +390,8 @@ find_divergence(int node, DivergenceResult *result)
 		if (data->checkpoint_timeline == facts.local_timeline)
 			facts.local_checkpoint = data->checkpoint.lsn;
 	}
+	if (facts.local_wal == LOCAL_WAL_SHUT_DOWN)
+		sim.node[node].task.lsn = facts.local_checkpoint_end;
 	if (facts.local_wal == LOCAL_WAL_CRASHED)
 		facts.local_timeline = sim_newest_after(data, facts.local_timeline);
 	facts.local_history = local_lines;

@@ -1206,6 +1206,9 @@ look_at_self(Work *work, DivergenceFacts *facts, Error *error)
 		report("L2 %s", error->message);
 		facts->local_checkpoint_end = 0;
 	}
+	/* nothing came after it: there is no more of what a former primary wrote */
+	if (facts->local_wal == LOCAL_WAL_SHUT_DOWN)
+		work->lsn = facts->local_checkpoint_end;
 	/* promoted, then crashed before the first checkpoint: pg_control is behind */
 	if (facts->local_wal == LOCAL_WAL_CRASHED)
 		facts->local_timeline = history_newest_timeline(dir, facts->local_timeline);

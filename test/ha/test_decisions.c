@@ -2416,6 +2416,26 @@ twin_does_not_lead(void **state)
 	}
 }
 
+/* One that was shut down as a primary: no more came after its checkpoint, and nobody was to follow it. */
+static void
+shut_down_twin_has_diverged(void **state)
+{
+	(void) state;
+	for (int i = 0; i < 2; i++)
+	{
+		create(HA_HOME_SUPERVISOR);
+		be_stopped(HA_CONTROL_SHUTDOWNED);
+		postgres.timeline = postgres.checkpoint_timeline = postgres.newest_timeline = 2;
+		set_key("leader", "node2");
+		set_member("node2", ",\"role\":\"primary\",\"timeline\":3");
+		set_key("history", "[[1,1000,\"\"],[2,2000,\"\",\"\",\"node2\"]]");
+		tell_all();
+		expect_task(HA_TASK_CHECK_DIVERGENCE);
+		end_task(HA_TASK_OK, HA_DIVERGENCE_NONE, i == 0 ? 2000 : 2100);
+		assert_true(node->is_diverged == (i == 0));
+	}
+}
+
 /* What was compared as a standby says nothing of what it wrote as a primary since. */
 static void
 comparison_ends_with_promotion(void **state)
@@ -4173,6 +4193,7 @@ main(void)
 		TEST(claims_skip_taken_ids),
 		TEST(promotions_by_hand_are_recorded),
 		TEST(twin_does_not_lead),
+		TEST(shut_down_twin_has_diverged),
 		TEST(claims_skip_timelines_of_members),
 		TEST(old_claims_do_not_count),
 		TEST(gaps_of_timelines_are_bounded),
