@@ -1441,6 +1441,33 @@ pg_rewind(void)
 	assert_string_equal(last(HA_START_TASK)->url, "postgres://10.0.0.2:5432/postgres");
 }
 
+/* Who else was promoted to this member's timeline is known only after the comparison. */
+static void
+late_claim_stops_rewind(void **state)
+{
+	(void) state;
+	for (int i = 0; i < 2; i++)
+	{
+		create(HA_HOME_SUPERVISOR);
+		be_stopped(HA_CONTROL_SHUTDOWNED);
+		postgres.timeline = postgres.checkpoint_timeline = postgres.newest_timeline = 2;
+		postgres.n_history = 1;
+		postgres.history[0].timeline = 1;
+		postgres.history[0].switch_lsn = 1000;
+		set_key("leader", "node2");
+		set_member("node2", ",\"timeline\":3,\"role\":\"primary\",\"checkpoint_after_promote\":false");
+		tell_all();
+		end_task(HA_TASK_OK, HA_DIVERGENCE_REWIND, 0);
+		expect_rule("rewind-after-checkpoint");
+		set_key("promotions", i == 0 ? "{\"2\":{\"name\":\"node2\",\"from\":1,\"lsn\":1000}}" :
+				"{\"2\":{\"name\":\"node2\",\"from\":1,\"lsn\":2000}}");
+		set_member("node2", ",\"timeline\":3,\"role\":\"primary\"");
+		tell_view();
+		assert_true(node->has_rewind_failed == (i == 0));
+		assert_int_equal(last(HA_START_TASK)->task, i == 0 ? HA_TASK_CHECK_DIVERGENCE : HA_TASK_REWIND);
+	}
+}
+
 static void
 remove_diverged(void)
 {
@@ -4213,6 +4240,7 @@ main(void)
 		TEST(standby_of_another_history_is_compared),
 		TEST(repairs_who_was_promoted_meanwhile),
 		TEST(failed_restart_is_over),
+		TEST(late_claim_stops_rewind),
 		TEST(slow_primary_starts_as_standby),
 		TEST(outdated_leader_tells_no_position),
 		TEST(names_of_other_scripts),
