@@ -772,6 +772,9 @@ waits_for_person(const SimNode *node, int primary)
 
 	if (node->data.state != HA_DATA_PRESENT)
 		return false;
+	/* what Patroni's members try in vain, for ever, is no promise of ours */
+	if (node->kind == SIM_PATRONI && node->server.state == HA_SERVER_STOPPED)
+		return true;
 	if (!sim.profile.may_remove_data && node->server.state == HA_SERVER_STOPPED &&
 		(check.had_hands || has_twin(node->data.end)))
 		return true;
