@@ -123,6 +123,11 @@ take_view(HaNode *node, const ClusterView *view)
 		node->out->is_incomplete = true;
 		return;
 	}
+	/* what failed with one leader need not wait with the next, or with none */
+	if ((node->failed_task == HA_TASK_CHECK_DIVERGENCE || node->failed_task == HA_TASK_REWIND ||
+		 node->failed_task == HA_TASK_BASEBACKUP) &&
+		(copy.has_leader != node->view.has_leader || strcmp(copy.leader, node->view.leader) != 0))
+		node->task_retry_ms = 0;
 	cluster_view_free(&node->view);
 	node->view = copy;
 	remember_peers(node);

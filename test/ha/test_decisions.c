@@ -1441,6 +1441,21 @@ pg_rewind(void)
 	assert_string_equal(last(HA_START_TASK)->url, "postgres://10.0.0.2:5432/postgres");
 }
 
+/* The pause after a failure is that leader's. */
+static void
+next_leader_ends_pause(void **state)
+{
+	(void) state;
+	diverge();
+	end_task(HA_TASK_FAILED, 0, 0);
+	expect_rule("task-pause");
+	forget();
+	set_key("leader", "node3");
+	set_member("node3", ",\"role\":\"primary\"");
+	tell_view();
+	assert_string_equal(expect_task(HA_TASK_CHECK_DIVERGENCE)->member, "node3");
+}
+
 /* Who else was promoted to this member's timeline is known only after the comparison. */
 static void
 late_claim_stops_rewind(void **state)
@@ -4241,6 +4256,7 @@ main(void)
 		TEST(repairs_who_was_promoted_meanwhile),
 		TEST(failed_restart_is_over),
 		TEST(late_claim_stops_rewind),
+		TEST(next_leader_ends_pause),
 		TEST(slow_primary_starts_as_standby),
 		TEST(outdated_leader_tells_no_position),
 		TEST(names_of_other_scripts),
