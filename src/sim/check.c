@@ -776,7 +776,7 @@ waits_for_person(const SimNode *node, int primary)
 	if (node->kind == SIM_PATRONI && node->server.state == HA_SERVER_STOPPED)
 		return true;
 	if (!sim.profile.may_remove_data && node->server.state == HA_SERVER_STOPPED &&
-		(check.had_hands || has_twin(node->data.end)))
+		(check.had_hands || has_twin(node->data.end) || node->data.rewind_failed_of == primary + 1))
 		return true;
 	if (!node->data.is_rewinding && sim_wal_contains(leader, node->data.end))
 		return false;
