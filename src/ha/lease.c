@@ -173,7 +173,8 @@ keep_giving_away(HaNode *node)
 
 /*
  * A renewal under a smaller ttl may shorten the lease in the store although
- * we never hear of it: from the moment it is sent only the smaller is certain.
+ * we never hear of it, and one that is under way may be repeated with it: from
+ * the moment the setting is known only the smaller is certain.
  */
 static void
 shorten_lease(HaNode *node)
@@ -228,6 +229,7 @@ ha_keep_lease(HaNode *node)
 	int64_t		due_ms = node->has_renewed ? node->renewed_ms + renew_interval_ms(node) : 0;
 
 	keep_giving_away(node);
+	shorten_lease(node);
 	is_unsure = node->view.is_loaded && !node->has_lease && !node->is_giving_away &&
 		cluster_is_leader(&node->view, node->settings.name);
 	if (node->has_lease && node->lease_sent_ms + renew_interval_ms(node) < due_ms)
@@ -245,7 +247,6 @@ ha_keep_lease(HaNode *node)
 			node->is_renewing_lease = node->has_lease || is_unsure;
 			if (node->is_renewing_lease)
 				ha_name_copy(action->value, sizeof(action->value), node->settings.name);
-			shorten_lease(node);
 			/* a short bound, so that a dead connection leaves time to try again */
 			action->timeout_ms = (int) (node->settings.ttl_ms / 6);
 			if (action->timeout_ms > node->settings.retry_timeout_ms)
@@ -268,7 +269,11 @@ ha_keep_lease(HaNode *node)
 		pause_fence(node);
 	else if (node->has_lease && (!ha_sees_lease(node) || ha_is_outdated(node)) &&
 			 !(node->is_fence_set && node->fence_ms == HA_DEADLINE_NEVER))
-		;						/* it is opened, or prolonged, when the store has been read */
+	{
+		/* it is opened, or prolonged, when the store has been read; a shorter lease counts at once */
+		if (node->is_fence_set && ha_deadline_ms(node) < node->fence_ms)
+			ha_set_fence(node, ha_deadline_ms(node), "the leader lease got shorter");
+	}
 	else if (node->has_lease && !ha_is_pending(node, FOR_RELEASE))
 	{
 		ha_set_fence(node, ha_deadline_ms(node), "the leader lease was renewed");
