@@ -483,7 +483,7 @@ sub wait_until_streaming
 	my ($self, %option) = @_;
 	my @wanted = $option{nodes} ? @{ $option{nodes} } : ();
 
-	return $self->wait_for('all standbys stream from the leader', sub {
+	return $self->wait_for('all standbys stream from the leader and accept clients', sub {
 		my $leader = $self->leader or return;
 		my @standbys = @wanted ? grep { $_ != $leader } @wanted : $self->standbys;
 		my ($status, $out) = $leader->try_sql(
@@ -491,7 +491,9 @@ sub wait_until_streaming
 		my %streams = map { $_ => 1 } split /\n/, $out;
 
 		return if $status != 0;
-		return !grep { !$streams{ $_->{name} } } @standbys;
+		return if grep { !$streams{ $_->{name} } } @standbys;
+		# after a pg_rewind a server streams before it is consistent, and refuses clients until then
+		return !grep { ($_->try_sql('SELECT', timeout => 3))[0] != 0 } @standbys;
 	}, every_ms => 50, %option);
 }
 
