@@ -74,6 +74,7 @@ HA_OBJS = \
 	src/ha/state.o \
 	src/ha/step.o \
 	src/ha/switchover.o \
+	src/ha/sync.o \
 	src/ha/sync_plan.o \
 	src/ha/verbs.o
 

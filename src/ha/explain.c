@@ -67,6 +67,15 @@ explain_member(const HaNode *node, const Member *member, int64_t now_ms, Rows *r
 		say(rows, false, "its state is \"%s\"", member_state_name(member->state));
 	if (member->api_url[0] == '\0')
 		say(rows, false, "publishes no api_url, so nobody can ask it");
+	if (ha_sync_is_active(node) && !cluster_is_leader(view, member->name))
+	{
+		if (ha_sync_names_member(node, member->name))
+			say(rows, true, node->settings.sync_mode == SYNC_PLAN_QUORUM ?
+				"is one of the synchronous standbys of which a quorum has every acknowledged write" :
+				"is a synchronous standby: it has every acknowledged write");
+		else
+			say(rows, false, "is not synchronous: it may lack acknowledged writes");
+	}
 	if (!cluster_is_leader(view, member->name))
 	{
 		if (member->xlog_location == 0)

@@ -11,7 +11,10 @@
 
 #include <stdint.h>
 
-typedef uint64_t HaFacts;
+/* One word of bits; there are more than 64 facts. */
+__extension__ typedef unsigned __int128 HaFacts;
+
+#define HA_FACT_BITS	128
 
 #define HA_FACTS(X) \
 	X(PAUSED,			"the cluster is paused") \
@@ -77,7 +80,9 @@ typedef uint64_t HaFacts;
 	X(LEADER_CHECKPOINT_PENDING,	"the leader is not promoted yet or has not finished its checkpoint after that") \
 	X(FOLLOWS,			"the server follows the right member") \
 	X(STREAM_LOST,		"the server has not streamed for a while or cannot") \
-	X(REPLAY_PAUSED,	"replay of WAL is paused")
+	X(REPLAY_PAUSED,	"replay of WAL is paused") \
+	X(SYNC_DENIES,		"the sync key does not let this member lead") \
+	X(SYNC_UNREADY,		"synchronous replication is not prepared for a primary here")
 
 enum
 {
@@ -88,7 +93,7 @@ enum
 };
 
 /* One constant a fact: LEASE_FREE, ... */
-#define HA_FACT(name)	(UINT64_C(1) << HA_BIT_##name)
+#define HA_FACT(name)	((HaFacts) 1 << HA_BIT_##name)
 
 /* What can be decided.  The words are those of patroni.rules(). */
 #define HA_VERBS(X) \

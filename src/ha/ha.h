@@ -32,6 +32,7 @@
 #define HA_COMMANDS_MAX		16
 #define HA_PROTOCOL			1		/* of the saved state */
 #define HA_DEADLINE_NEVER	INT64_MAX
+#define HA_SYNC_NAMES_MAX	4096	/* synchronous_standby_names, as text */
 #define HA_EXIT_FOREIGN		6		/* HA_EXIT: the data directory belongs to another cluster */
 
 typedef enum HaHome
@@ -39,6 +40,23 @@ typedef enum HaHome
 	HA_HOME_SUPERVISOR,
 	HA_HOME_WORKER,
 } HaHome;
+
+/* synchronous_mode */
+typedef enum SyncPlanMode
+{
+	SYNC_PLAN_OFF,
+	SYNC_PLAN_ON,
+	SYNC_PLAN_QUORUM,
+} SyncPlanMode;
+
+/* pg_stat_replication.sync_state, worst first as Patroni sorts them */
+typedef enum SyncWalsender
+{
+	SYNC_WALSENDER_ASYNC,
+	SYNC_WALSENDER_POTENTIAL,
+	SYNC_WALSENDER_QUORUM,
+	SYNC_WALSENDER_SYNC,
+} SyncWalsender;
 
 /* What the engine needs to know of the configuration. */
 typedef struct HaSettings
@@ -59,7 +77,10 @@ typedef struct HaSettings
 	int64_t		primary_start_timeout_ms;
 	int64_t		primary_stop_timeout_ms;
 	int			max_timelines_history;	/* 0 = all */
-	bool		synchronous_mode;
+	SyncPlanMode sync_mode;
+	bool		sync_is_strict;
+	int			sync_node_count;
+	int64_t		maximum_lag_on_syncnode;	/* bytes, <= 0 off */
 	bool		use_slots;
 	int64_t		member_slots_ttl_ms;
 	bool		use_pg_rewind;
@@ -143,6 +164,17 @@ typedef struct HaPostgres
 	char		pending_restart_reason[HA_TEXT_MAX];	/* JSON or "" */
 
 	/*
+	 * synchronous_standby_names.  Changes of ours are numbered; a change is in
+	 * force when every process that may let a commit go has read it.
+	 */
+	bool		has_sync;			/* the worker can set the names and see them come into force */
+	bool		is_sync_settled;	/* what the file says is in force */
+	bool		is_sync_overridden;	/* our value is in force, not the operator's own */
+	uint32_t	sync_generation;	/* number of the change that the worker has read */
+	Lsn			sync_names_lsn;		/* own end of WAL after the names were in force; 0 unknown */
+	char		sync_names[HA_SYNC_NAMES_MAX];
+
+	/*
 	 * What varies in number comes last: physical slots and who is connected
 	 * (primary and standby), and the parsed local history file of "timeline".
 	 * Entries past the count are zero: ha_postgres_copy() keeps them so.
@@ -160,6 +192,8 @@ typedef struct HaPostgres
 	{
 		char		application_name[64];	/* of a connected walsender */
 		Lsn			flush_lsn;
+		Lsn			sync_lsn;		/* what counts for synchronous_commit: write, flush or replay */
+		SyncWalsender sync_state;
 		bool		is_streaming;
 	}			senders[CLUSTER_MEMBERS_MAX];
 	TimelineHistory history[64];
@@ -354,6 +388,7 @@ typedef enum HaActionKind
 	HA_DROP_SLOT,				/* .slot (worker) */
 	HA_RELOAD,					/* configuration files again */
 	HA_RESUME_REPLAY,
+	HA_SET_SYNC_NAMES,			/* .text = synchronous_standby_names; NULL = the operator's own value */
 	/* the server; supervisor only */
 	HA_START_TASK,				/* .task .task_id .member .url .stop_mode .from_leader;
 								 * .timeline of a running standby;
@@ -455,6 +490,21 @@ extern bool ha_is_paused(const HaNode *node);
 /* Would this standby leave the lease alone, whatever its position? */
 extern bool ha_is_outranked(const ClusterView *view, const char *name, const HaPostgres *postgres,
 							int64_t maximum_lag);
+
+/* Synchronous replication, for people: what should be and why it is not yet. */
+typedef struct HaSyncReport
+{
+	SyncPlanMode mode;
+	const char *step;				/* the next one; "" = none is planned here */
+	const char *rule;
+	char		because[HA_REASON_MAX];
+	bool		is_settling;		/* the last change has not taken effect everywhere */
+	char		names[HA_SYNC_NAMES_MAX];	/* that shall come into force next; "" = no change */
+	bool		has_names;			/* "names" says something, if only that nobody is waited for */
+} HaSyncReport;
+
+extern void ha_sync_report(const HaNode *node, HaSyncReport *report);
+extern bool ha_sync_is_waiting(const HaNode *node);	/* for the server to show a change, or a confirmation */
 
 /* One row a member and reason: could it become primary now, and why (not)? */
 typedef struct HaExplanation

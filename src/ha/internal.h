@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "ha/facts.h"
 #include "ha/ha.h"
+#include "ha/sync_plan.h"
 
 /* How much earlier than the store's own expiry the fence closes. */
 #define HA_MARGIN_MIN_MS		100
@@ -29,6 +30,7 @@
 #define HA_OFF_COURSE_REPAIRS	2		/* in a row, before a standby is started anew */
 #define HA_SLOTS_PAUSE_MS		500		/* for the server to show what was made or dropped */
 #define HA_COMMAND_TIMEOUT_MS	60000
+#define HA_SYNC_NAMES_WAIT_MS	2000	/* for a change of the names to be seen at all */
 #define HA_PLACE_MAX			256		/* history files placed in one step */
 #define HA_SCHEDULE_STALE_MS	30000
 #define HA_TTL_MAX_MS			86400000	/* no lease is longer */
@@ -47,6 +49,7 @@ typedef enum HaPurpose
 	FOR_TIMELINE,
 	FOR_FAILOVER,				/* clear or write the failover key */
 	FOR_MEMBER_REQUEST,			/* requests/<member> */
+	FOR_SYNC,
 	FOR_COUNT,
 } HaPurpose;
 
@@ -119,6 +122,38 @@ typedef struct HaWaiting
 	char		request_id[40];	/* of requests/<member> */
 	int64_t		deadline_ms;
 } HaWaiting;
+
+/* Synchronous replication: changed in sync.c only. */
+typedef struct HaSync
+{
+	bool		is_open;		/* under this lease, on this server, commits may be acknowledged */
+	bool		has_plan;		/* "step" is of this step of the engine */
+	SyncStep	step;
+
+	/* a write of the key whose outcome the view does not show yet */
+	bool		is_writing;
+	bool		is_deleting;
+	bool		is_unsure;		/* it may still happen: it is sent again */
+	bool		is_done;		/* the store has confirmed it */
+	int64_t		retry_ms;		/* not before */
+	uint64_t	base_version;	/* of the key that it replaces; 0 = none */
+	char	   *text;			/* owned */
+	bool		must_touch;		/* a write of an earlier process may be under way */
+
+	/* a change of the names that the server does not show yet */
+	bool		is_setting;
+	int64_t		names_sent_ms;
+	uint32_t	names_generation;	/* before the change */
+	char	   *names_text;		/* owned: what was sent last; NULL = the operator's */
+	bool		has_names_text;
+
+	int64_t		promoted_ms;	/* 0 = not lately */
+	bool		may_lead;		/* raced with the key at "raced_version" */
+	uint64_t	raced_version;
+	bool		is_forced;		/* an operator named this member, whatever the key says */
+
+	const char *said_rule;		/* of the last message about waiting; static */
+} HaSync;
 
 struct HaNode
 {
@@ -211,6 +246,8 @@ struct HaNode
 	int			repair_failures;
 	bool		needs_checkpoint;	/* after a promotion */
 
+	HaSync		sync;
+
 	/* what was published */
 	char	   *member_text;	/* owned */
 	int64_t		member_put_ms;
@@ -282,10 +319,22 @@ extern void ha_peer_answered(HaNode *node, const HaPeer *peer);
 extern bool ha_race_is_asking(HaNode *node, HaRacePurpose purpose);
 extern bool ha_race_is_asked(HaNode *node, HaRacePurpose purpose);
 extern bool ha_race_primary_alive(const HaNode *node);
+extern bool ha_race_is_ahead(const HaNode *node, const HaPeer *peer);
 extern bool ha_race_most_wal(const HaNode *node, char better[CLUSTER_NAME_MAX]);
 extern bool ha_peer_can_lead(const HaPeer *peer);
 extern const HaPeer *ha_race_answer(const HaNode *node, const char *name);
 extern const HaPeer *ha_race_holder_of(const HaNode *node, Lsn lsn, const char *only);
+
+/* sync.c */
+extern void ha_sync_look(HaNode *node);
+extern void ha_sync_act(HaNode *node);
+extern void ha_sync_replied(HaNode *node, HaOutcome outcome);
+extern void ha_sync_race_won(HaNode *node, const char *rule);
+extern bool ha_sync_is_active(const HaNode *node);
+extern bool ha_sync_names_member(const HaNode *node, const char *name);
+extern bool ha_sync_lets_lead(const HaNode *node, char because[HA_REASON_MAX]);
+extern HaFacts ha_sync_facts(HaNode *node);
+extern void ha_sync_forget(HaNode *node);
 
 /* switchover.c */
 extern void ha_do_switchover(HaNode *node, const HaRule *rule);

@@ -19,6 +19,8 @@
  *  (6) An acquired lease opens the fence only once the store has been read up
  *      to the acquisition, see ha_sees_lease(), and never that of a primary
  *      that turns out to be on an older timeline: it is about to be released.
+ *  (7) In synchronous mode it opens only once the sync key and the names in
+ *      force suit each other: sync.c.
  *
  * Sources: etcd "lease keepalive" (the TTL restarts when the leader of the
  * store handles the request, so later than it was sent).
@@ -274,6 +276,9 @@ ha_keep_lease(HaNode *node)
 		if (node->is_fence_set && ha_deadline_ms(node) < node->fence_ms)
 			ha_set_fence(node, ha_deadline_ms(node), "the leader lease got shorter");
 	}
+	else if (node->has_lease && node->settings.sync_mode != SYNC_PLAN_OFF && !node->sync.is_open &&
+			 !ha_is_pending(node, FOR_RELEASE))
+		ha_set_fence(node, 0, "synchronous replication is not prepared yet");
 	else if (node->has_lease && !ha_is_pending(node, FOR_RELEASE))
 	{
 		ha_set_fence(node, ha_deadline_ms(node), "the leader lease was renewed");

@@ -164,7 +164,18 @@ leaves_lease(const HaNode *node, const HaPeer *peer)
 		   strcmp(node->view.failover.candidate, peer->name) == 0));
 }
 
-/* Is no reachable member better placed?  If one is, its name comes back. */
+/* Has the peer WAL that this member does not have? */
+bool
+ha_race_is_ahead(const HaNode *node, const HaPeer *peer)
+{
+	return compare_place(ha_own_timeline(node), ha_own_position(node), 0,
+						 peer->timeline, peer->position, 0) < 0;
+}
+
+/*
+ * Is no reachable member better placed?  If one is, its name comes back.  In
+ * synchronous mode one that the sync key does not name is nobody to wait for.
+ */
 bool
 ha_race_most_wal(const HaNode *node, char better[CLUSTER_NAME_MAX])
 {
@@ -176,7 +187,8 @@ ha_race_most_wal(const HaNode *node, char better[CLUSTER_NAME_MAX])
 		const HaPeer *peer = &race->answers[i];
 
 		if (!race->has_answered[i] || !ha_peer_can_lead(peer) || !peer->is_in_recovery ||
-			peer->position == 0 || leaves_lease(node, peer))
+			peer->position == 0 || leaves_lease(node, peer) ||
+			(ha_sync_is_active(node) && !ha_sync_names_member(node, race->asked[i])))
 			continue;
 		if (compare_place(ha_own_timeline(node), ha_own_position(node),
 						  node->settings.tags.failover_priority,
@@ -219,7 +231,8 @@ ha_is_outranked(const ClusterView *view, const char *name, const HaPostgres *pos
 
 /*
  * The best placed member that can lead and has all WAL up to "lsn"; or NULL.
- * The same position on another timeline is other WAL.
+ * The same position on another timeline is other WAL.  In synchronous mode it
+ * is one that the sync key names, unless the operator named it.
  */
 const HaPeer *
 ha_race_holder_of(const HaNode *node, Lsn lsn, const char *only)
@@ -239,6 +252,9 @@ ha_race_holder_of(const HaNode *node, Lsn lsn, const char *only)
 			peer->position < lsn || (peer->timeline != 0 && peer->timeline != timeline))
 			continue;
 		if (only != NULL && only[0] != '\0' && strcmp(only, race->asked[i]) != 0)
+			continue;
+		if ((only == NULL || only[0] == '\0') && ha_sync_is_active(node) &&
+			!ha_sync_names_member(node, race->asked[i]))
 			continue;
 		if (best == NULL ||
 			compare_place(best->timeline, best->position, best->failover_priority,

@@ -188,8 +188,12 @@ const HaRule ha_leader_rules[] = {
 	"the promotion is under way"},
 	{"outdated-standby", F(TIMELINE_OLD), F(REQUEST_FOR_ME), HA_DO_RELEASE,
 	"this member is on an older timeline than the cluster"},
+	{"sync-key-changed", F(SYNC_DENIES), 0, HA_DO_RELEASE,
+	"the sync key changed since this member raced: another member may have led meanwhile"},
 	{"claim-timeline", 0, F(TIMELINE_CLAIMED), HA_DO_CLAIM_TIMELINE,
 	"this member holds the leader lease; the next timeline id must be nobody else's"},
+	{"sync-first", F(SYNC_UNREADY), 0, HA_DO_WAIT,
+	"before the promotion synchronous_standby_names and the sync key must suit each other"},
 	{"promote", 0, 0, HA_DO_PROMOTE,
 	"this member holds the leader lease"},
 };
@@ -202,12 +206,18 @@ const HaRule ha_race_rules[] = {
 	"this primary is on an older timeline than the cluster"},
 	{"retake-lease", F(PRIMARY), 0, HA_DO_ACQUIRE,
 	"this member is a primary and the leader lease is free"},
+	{"promotion-denied", F(PROMOTING) | F(SYNC_DENIES), F(PAUSED), HA_DO_DEMOTE,
+	"another member led while this one was being promoted, and has writes that this one lacks"},
 	{"promoting-without-lease", F(PROMOTING), 0, HA_DO_ACQUIRE,
 	"this member is being promoted and the leader lease is free"},
 	{"unseen", 0, F(OBSERVED), HA_DO_WAIT,
 	"the worker does not see the server, so nothing is known of its WAL"},
-	{"named", F(REQUEST_FOR_ME), F(NO_FAILOVER), HA_DO_ACQUIRE,
+	{"named", F(REQUEST_FOR_ME), F(NO_FAILOVER) | F(SYNC_DENIES), HA_DO_ACQUIRE,
 	"the operator named this member"},
+	{"named-asking", F(REQUEST_FOR_ME) | F(ASKING), F(NO_FAILOVER), HA_DO_WAIT,
+	"the operator named this member; waiting for the votes of other synchronous members"},
+	{"named-ask", F(REQUEST_FOR_ME), F(NO_FAILOVER) | F(ASKED), HA_DO_ASK_PEERS,
+	"the operator named this member; others must confirm that it has every acknowledged write"},
 	{"paused", F(PAUSED), 0, HA_DO_WAIT,
 	"there is no automatic failover while the cluster is paused"},
 	{"nofailover", F(NO_FAILOVER), 0, HA_DO_WAIT,
@@ -222,6 +232,8 @@ const HaRule ha_race_rules[] = {
 	"the leader lease is free"},
 	{"primary-alive", F(PRIMARY_ALIVE), 0, HA_DO_WAIT,
 	"another member says it is still a primary"},
+	{"not-synchronous", F(SYNC_DENIES), 0, HA_DO_WAIT,
+	"this member may lack acknowledged writes: the sync key does not let it lead"},
 	{"candidate-first", F(REQUEST_FOR_OTHER), 0, HA_DO_WAIT,
 	"the operator named another member, which can take over"},
 	{"missed-writes", F(MISSED_WRITES), 0, HA_DO_WAIT,
@@ -293,7 +305,7 @@ static const char *const verb_texts[HA_VERB_COUNT] = {
 #undef HA_VERB_TEXT
 };
 
-_Static_assert(HA_FACT_COUNT <= 64, "facts are bits of one word");
+_Static_assert(HA_FACT_COUNT <= HA_FACT_BITS, "facts are bits of one word");
 
 /* The first row whose facts hold.  The last row of a table matches always. */
 const HaRule *
@@ -314,7 +326,7 @@ facts_to_text(HaFacts facts, char text[HA_RULE_TEXT_MAX])
 	{
 		int			n;
 
-		if ((facts & (UINT64_C(1) << i)) == 0)
+		if ((facts & ((HaFacts) 1 << i)) == 0)
 			continue;
 		n = snprintf(text + used, HA_RULE_TEXT_MAX - used, "%s%s", used ? ", " : "", fact_texts[i]);
 		if (n < 0 || (size_t) n >= HA_RULE_TEXT_MAX - used)

@@ -20,6 +20,8 @@ char *
 ha_node_save(const HaNode *node)
 {
 	json_t	   *saved;
+	const HaSync *sync = &node->sync;
+	json_t	   *sync_state;
 	char	   *text;
 
 	saved = json_pack("{s:i, s:b, s:I, s:I, s:I, s:i, s:I, s:s, s:s, s:s, s:b, s:I, s:b, s:I,"
@@ -66,8 +68,27 @@ ha_node_save(const HaNode *node)
 					  "is_overruled", node->is_overruled,
 					  "seen_timeline", (json_int_t) node->seen_timeline,
 					  "is_source_unsure", node->is_source_unsure);
-	if (saved == NULL)
+	sync_state = json_pack("{s:b, s:b, s:b, s:I, s:s?, s:b, s:I, s:I, s:I, s:b, s:I, s:b, s:b}",
+						   "is_open", sync->is_open,
+						   "is_writing", sync->is_writing,
+						   "is_deleting", sync->is_deleting,
+						   "base_version", (json_int_t) sync->base_version,
+						   "text", sync->text,
+						   "is_setting", sync->is_setting,
+						   "names_generation", (json_int_t) sync->names_generation,
+						   "names_sent_ms", (json_int_t) sync->names_sent_ms,
+						   "promoted_ms", (json_int_t) sync->promoted_ms,
+						   "may_lead", sync->may_lead,
+						   "raced_version", (json_int_t) sync->raced_version,
+						   "is_forced", sync->is_forced,
+						   "must_touch", sync->must_touch);
+	if (saved == NULL || sync_state == NULL || json_object_set_new(saved, "sync", sync_state) != 0)
+	{
+		if (saved == NULL)
+			json_decref(sync_state);
+		json_decref(saved);
 		return NULL;
+	}
 	text = json_dumps(saved, JSON_COMPACT);
 	json_decref(saved);
 	return text;
@@ -100,6 +121,43 @@ get_text(const json_t *saved, const char *key, char *text, size_t size)
 	const char *value = json_string_value(json_object_get(saved, key));
 
 	ha_name_copy(text, size, value ? value : "");
+}
+
+/*
+ * Synchronous replication.  A write that was under way may still happen; of a
+ * home that died, or of an older release, not even that is known.
+ */
+static void
+load_sync(HaNode *node, const json_t *saved, int64_t now_ms)
+{
+	HaSync	   *sync = &node->sync;
+	const char *text = json_string_value(json_object_get(saved, "text"));
+
+	ha_sync_forget(node);
+	if (!json_is_object(saved))
+	{
+		sync->must_touch = true;
+		return;
+	}
+	sync->is_open = get_bool(saved, "is_open");
+	sync->is_deleting = get_bool(saved, "is_deleting");
+	sync->is_writing = get_bool(saved, "is_writing") && (sync->is_deleting || text != NULL);
+	if (sync->is_writing)
+	{
+		sync->is_unsure = true;
+		sync->base_version = (uint64_t) get_int(saved, "base_version");
+		sync->text = text != NULL ? strdup(text) : NULL;
+		sync->must_touch = !sync->is_deleting && sync->text == NULL;
+		sync->is_writing = !sync->must_touch;
+	}
+	sync->is_setting = get_bool(saved, "is_setting");
+	sync->names_generation = (uint32_t) get_int(saved, "names_generation");
+	sync->names_sent_ms = get_past(saved, "names_sent_ms", now_ms);
+	sync->promoted_ms = get_past(saved, "promoted_ms", now_ms);
+	sync->may_lead = get_bool(saved, "may_lead");
+	sync->raced_version = (uint64_t) get_int(saved, "raced_version");
+	sync->is_forced = get_bool(saved, "is_forced");
+	sync->must_touch = sync->must_touch || get_bool(saved, "must_touch");
 }
 
 /*
@@ -156,6 +214,7 @@ ha_node_load(HaNode *node, const char *saved_text, int64_t now_ms)
 	free(node->member_text);
 	node->member_text = NULL;
 	ha_clear_goal(node);
+	load_sync(node, json_object_get(saved, "sync"), now_ms);
 	node->decision.rule = "taking-over";
 	if (!json_is_object(saved))
 	{

@@ -591,5 +591,6 @@ race_facts(HaNode *node)
 HaFacts
 ha_gather_facts(HaNode *node)
 {
-	return store_facts(node) | server_facts(node) | task_facts(node) | race_facts(node);
+	return store_facts(node) | server_facts(node) | task_facts(node) | race_facts(node) |
+		ha_sync_facts(node);
 }

@@ -39,6 +39,7 @@ ha_node_free(HaNode *node)
 	if (node == NULL)
 		return;
 	cluster_view_free(&node->view);
+	ha_sync_forget(node);
 	free(node->member_text);
 	free(node->member_sent);
 	free(node);
@@ -165,6 +166,7 @@ take_postgres(HaNode *node, const HaPostgres *postgres)
 				ha_log(node, 2, "timeline-differs", "the server chose timeline %u, not %u",
 					   postgres->timeline, node->claimed_timeline);
 			node->claimed_timeline = 0;
+			node->sync.promoted_ms = node->now_ms;
 		}
 		node->is_promoting = false;
 		if (!was_primary || is_first)
@@ -318,6 +320,9 @@ take_reply(HaNode *node, const HaInput *input)
 		case FOR_FAILOVER:
 		case FOR_MEMBER_REQUEST:
 			ha_command_reply(node, purpose, outcome, input->reply.version);
+			break;
+		case FOR_SYNC:
+			ha_sync_replied(node, outcome);
 			break;
 		case FOR_HISTORY:
 		case FOR_CONFIG:
@@ -620,6 +625,7 @@ ha_step(HaNode *node, int64_t now_ms, const HaInput *input, HaActions *actions)
 	node->wake_ms = node->now_ms + node->settings.loop_wait_ms;
 	look_for_claim(node);
 	ha_member_requests_look(node);
+	ha_sync_look(node);
 	ha_keep_lease(node);
 
 	if (node->goal == HA_GOAL_DEMOTE && node->task == HA_TASK_NONE && ha_is_primary(node) &&
@@ -656,6 +662,7 @@ ha_step(HaNode *node, int64_t now_ms, const HaInput *input, HaActions *actions)
 	node->role = role_of(node);
 	node->state = state_of(node);
 	ha_lead(node);
+	ha_sync_act(node);
 	ha_record_timeline(node);
 	ha_publish(node);
 	ha_keep_slots(node);

@@ -21,6 +21,8 @@ ha_has_candidate(const HaNode *node)
 	{
 		const Member *member = &node->view.members[i];
 
+		if (ha_sync_is_active(node) && !ha_sync_names_member(node, member->name))
+			continue;
 		if (strcmp(member->name, node->settings.name) != 0 && !member->tags.nofailover &&
 			member->state == MEMBER_RUNNING && member->api_url[0] != '\0')
 			return true;
@@ -65,6 +67,9 @@ candidate_problem(const HaNode *node, const char *name, char text[HA_REASON_MAX]
 		snprintf(text, HA_REASON_MAX, "the watchdog of \"%.100s\" does not work", name);
 	else if (!peer->can_lead)
 		snprintf(text, HA_REASON_MAX, "\"%.100s\" cannot reach the store", name);
+	else if (ha_sync_is_active(node) && !ha_sync_names_member(node, name) &&
+			 (node->view.failover.leader[0] != '\0' || node->view.failover.candidate[0] == '\0'))
+		snprintf(text, HA_REASON_MAX, "\"%.100s\" is not a synchronous standby", name);
 	else if (!peer->is_in_recovery)
 		snprintf(text, HA_REASON_MAX, "\"%.100s\" is not a standby", name);
 	else if (own > peer->position &&

@@ -41,22 +41,6 @@ typedef struct SyncNames
 	char		names[CLUSTER_MEMBERS_MAX][CLUSTER_NAME_MAX];
 } SyncNames;
 
-typedef enum SyncPlanMode
-{
-	SYNC_PLAN_OFF,
-	SYNC_PLAN_ON,
-	SYNC_PLAN_QUORUM,
-} SyncPlanMode;
-
-/* pg_stat_replication.sync_state, worst first as Patroni sorts them */
-typedef enum SyncWalsender
-{
-	SYNC_WALSENDER_ASYNC,
-	SYNC_WALSENDER_POTENTIAL,
-	SYNC_WALSENDER_QUORUM,
-	SYNC_WALSENDER_SYNC,
-} SyncWalsender;
-
 /* A member, not ourselves, with a walsender on this server. */
 typedef struct SyncCandidate
 {

@@ -537,6 +537,7 @@ acquire(HaNode *node, const HaRule *rule)
 
 	if (node->is_giving_away || !ha_is_ready(node, FOR_ACQUIRE))
 		return;
+	ha_sync_race_won(node, rule->name);
 	action = ha_request(node, FOR_ACQUIRE, HA_ACQUIRE, rule->name, rule->because);
 	ha_name_copy(action->value, sizeof(action->value), node->settings.name);
 	/* it may be carried out late: only while nobody else was promoted since what we decide by */

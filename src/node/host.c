@@ -559,7 +559,12 @@ settings_to_ha(Host *host)
 	ha->primary_start_timeout_ms = settings->primary_start_timeout_ms;
 	ha->primary_stop_timeout_ms = settings->primary_stop_timeout_ms;
 	ha->max_timelines_history = settings->max_timelines_history;
-	ha->synchronous_mode = settings->synchronous_mode != SYNC_MODE_OFF;
+	ha->sync_mode = settings->synchronous_mode == SYNC_MODE_QUORUM ? SYNC_PLAN_QUORUM
+	                : settings->synchronous_mode == SYNC_MODE_ON   ? SYNC_PLAN_ON
+	                                                               : SYNC_PLAN_OFF;
+	ha->sync_is_strict = settings->synchronous_mode_strict;
+	ha->sync_node_count = settings->synchronous_node_count;
+	ha->maximum_lag_on_syncnode = settings->maximum_lag_on_syncnode;
 	ha->use_slots = settings->use_slots;
 	ha->member_slots_ttl_ms = settings->member_slots_ttl_ms;
 	ha->use_pg_rewind = settings->use_pg_rewind;
@@ -1093,6 +1098,12 @@ describe_action(const HaAction *action, char *text, size_t size)
 			break;
 		case HA_RESUME_REPLAY:
 			snprintf(text, size, "resume WAL replay");
+			break;
+		case HA_SET_SYNC_NAMES:
+			if (action->text == NULL)
+				snprintf(text, size, "let the configured synchronous_standby_names hold again");
+			else
+				snprintf(text, size, "set synchronous_standby_names to \"%.150s\"", action->text);
 			break;
 		case HA_START_TASK:
 			snprintf(text, size, "start task \"%s\"", ha_task_name(action->task));

@@ -26,6 +26,9 @@ static const char *const control_names[] = {
 	"in production", "unknown",           NULL
 };
 
+/* as in pg_stat_replication */
+static const char *const sync_names[] = { "async", "potential", "quorum", "sync", NULL };
+
 typedef enum FieldType
 {
 	FIELD_BOOL,
@@ -78,6 +81,12 @@ static const Field fields[] = {
 	FIELD(FIELD_INT, version_num),
 	FIELD(FIELD_BOOL, has_pending_restart),
 	FIELD(FIELD_TEXT, pending_restart_reason),
+	FIELD(FIELD_BOOL, has_sync),
+	FIELD(FIELD_BOOL, is_sync_settled),
+	FIELD(FIELD_BOOL, is_sync_overridden),
+	FIELD(FIELD_UINT32, sync_generation),
+	FIELD(FIELD_INT64, sync_names_lsn),
+	FIELD(FIELD_TEXT, sync_names),
 };
 
 #define N_FIELDS    ((int) (sizeof(fields) / sizeof(fields[0])))
@@ -210,9 +219,11 @@ senders_to_json(const HaPostgres *postgres)
 
 	for (int i = 0; i < postgres->n_senders; i++)
 		json_array_append_new(list,
-		                      json_pack("{s:o, s:I, s:b}", "application_name",
+		                      json_pack("{s:o, s:I, s:I, s:s, s:b}", "application_name",
 		                                host_text_to_json(postgres->senders[i].application_name),
 		                                "flush_lsn", (json_int_t) postgres->senders[i].flush_lsn,
+		                                "sync_lsn", (json_int_t) postgres->senders[i].sync_lsn,
+		                                "sync_state", sync_names[postgres->senders[i].sync_state],
 		                                "is_streaming", postgres->senders[i].is_streaming));
 	return list;
 }
@@ -269,6 +280,7 @@ lists_from_json(HaPostgres *postgres, const json_t *json)
 	const json_t *list;
 	const json_t *item;
 	size_t index;
+	int sync_state;
 
 	list = json_object_get(json, "slots");
 	json_array_foreach(list, index, item)
@@ -290,6 +302,10 @@ lists_from_json(HaPostgres *postgres, const json_t *json)
 		host_copy_text(postgres->senders[postgres->n_senders].application_name, 64,
 		               json_string_value(json_object_get(item, "application_name")));
 		postgres->senders[postgres->n_senders].flush_lsn = (Lsn) member_integer(item, "flush_lsn");
+		postgres->senders[postgres->n_senders].sync_lsn = (Lsn) member_integer(item, "sync_lsn");
+		sync_state = name_index(sync_names, json_object_get(item, "sync_state"));
+		postgres->senders[postgres->n_senders].sync_state =
+		    sync_state < 0 ? SYNC_WALSENDER_ASYNC : (SyncWalsender) sync_state;
 		postgres->senders[postgres->n_senders].is_streaming =
 		    json_is_true(json_object_get(item, "is_streaming"));
 		postgres->n_senders++;

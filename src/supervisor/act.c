@@ -211,6 +211,7 @@ act_carry_out(void *context, const HaAction *action)
 		case HA_CREATE_SLOT:
 		case HA_DROP_SLOT:
 		case HA_RESUME_REPLAY:
+		case HA_SET_SYNC_NAMES:
 			log_format(LOG_LEVEL_DEBUG, "left to the worker: %s", action->because);
 			break;
 		default:

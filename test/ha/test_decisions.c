@@ -530,6 +530,60 @@ request_failover(const char *text)
 	tell_view();
 }
 
+/* The cluster is in synchronous mode, the key "sync" says this (NULL: is not there). */
+static void
+be_synchronous(SyncPlanMode mode, const char *key)
+{
+	settings.sync_mode = mode;
+	settings.sync_node_count = 1;
+	postgres.has_sync = postgres.is_sync_settled = true;
+	postgres.sync_names_lsn = END_OF_WAL;
+	set_key("sync", key);
+	tell_all();
+}
+
+/* A walsender of this server. */
+static void
+be_connected(const char *name, SyncWalsender state, Lsn lsn)
+{
+	int			n = 0;
+
+	while (n < postgres.n_senders && strcmp(postgres.senders[n].application_name, name) != 0)
+		n++;
+	if (n == postgres.n_senders)
+		postgres.n_senders++;
+	snprintf(postgres.senders[n].application_name, sizeof(postgres.senders[n].application_name),
+			 "%s", name);
+	postgres.senders[n].is_streaming = true;
+	postgres.senders[n].flush_lsn = postgres.senders[n].sync_lsn = lsn;
+	postgres.senders[n].sync_state = state;
+	tell_postgres();
+}
+
+/* What was written to the key "sync" last comes into being. */
+static void
+sync_is_written(HaActionKind kind)
+{
+	const HaAction *action = last_key(kind, "sync");
+
+	assert_non_null(action);
+	set_key("sync", action->text);
+	reply_to(action, HA_OUTCOME_DONE, false, now, revision);
+	tell_view();
+}
+
+/* The names that were set last are in force. */
+static void
+names_are_in_force(void)
+{
+	const HaAction *action = last(HA_SET_SYNC_NAMES);
+
+	postgres.sync_generation++;
+	postgres.is_sync_overridden = action->text != NULL;
+	snprintf(postgres.sync_names, sizeof(postgres.sync_names), "%s", action->text ? action->text : "");
+	tell_postgres();
+}
+
 static void
 ask_for_switchover(void)
 {
@@ -1741,6 +1795,47 @@ promote(void)
 	assert_int_equal(last(HA_PROMOTE)->timeline, 2);
 }
 
+static void
+sync_first(void)
+{
+	win_race();
+	be_synchronous(SYNC_PLAN_ON, NULL);
+	set_key("promotions", last_key(HA_CREATE_KEY, "promotions")->text);
+	reply_to(last_key(HA_CREATE_KEY, "promotions"), HA_OUTCOME_DONE, false, now, 0);
+	tell_view();
+	assert_int_equal(count(HA_PROMOTE), 0);
+}
+
+static void
+sync_key_changed(void)
+{
+	start_follower(HA_HOME_WORKER);
+	be_synchronous(SYNC_PLAN_ON, "{\"leader\":\"node2\",\"quorum\":0,\"sync_standby\":\"node1\"}");
+	set_key("leader", NULL);
+	tell_view();
+	answers((Answer) {.is_silent = true});
+	tick(400);
+	expect_rule("race-for-lease");
+	/* node3 led in between, and took node1 off the list */
+	set_key("sync", "{\"leader\":\"node3\",\"quorum\":0,\"sync_standby\":\"node1\"}");
+	set_key("leader", "node1");
+	reply_to(last(HA_ACQUIRE), HA_OUTCOME_DONE, false, now, revision);
+	tell_view();
+	last(HA_RELEASE);
+	assert_int_equal(count(HA_PROMOTE) + count(HA_SET_SYNC_NAMES), 0);
+	/* only its decision counts: the lease is given away by now */
+	start_follower(HA_HOME_WORKER);
+	be_synchronous(SYNC_PLAN_ON, "{\"leader\":\"node2\",\"quorum\":0,\"sync_standby\":\"node1\"}");
+	set_key("leader", NULL);
+	tell_view();
+	answers((Answer) {.is_silent = true});
+	tick(400);
+	set_key("sync", "{\"leader\":\"node3\",\"quorum\":0,\"sync_standby\":null}");
+	set_key("leader", "node1");
+	reply_to(last(HA_ACQUIRE), HA_OUTCOME_DONE, false, now, revision);
+	tell_view();
+}
+
 /* --- one case a rule: race --- */
 
 static void
@@ -1821,6 +1916,75 @@ named(void)
 	request_failover("{\"member\":\"node1\"}");
 	last(HA_ACQUIRE);
 	assert_int_equal(count(HA_ASK_PEER), 0);
+}
+
+/* node1 is named, and one vote of two others is needed. */
+static void
+start_named_quorum(void)
+{
+	start_follower(HA_HOME_WORKER);
+	be_synchronous(SYNC_PLAN_QUORUM, "{\"leader\":\"node2\",\"quorum\":1,\"sync_standby\":\"node1,node3\"}");
+	set_key("leader", NULL);
+	request_failover("{\"leader\":\"node2\",\"member\":\"node1\"}");
+	assert_int_equal(count(HA_ACQUIRE), 0);
+}
+
+static void
+named_ask(void)
+{
+	start_named_quorum();
+	assert_int_equal(count(HA_ASK_PEER), 2);
+}
+
+static void
+named_asking(void)
+{
+	start_named_quorum();
+	tick(10);
+}
+
+static void
+not_synchronous(void)
+{
+	/* quorum: node1 is a voter, but the other voter has more */
+	start_named_quorum();
+	answer_from("node2", (Answer) {.is_silent = true});
+	answer_from("node3", (Answer) {.position = END_OF_WAL + 1, .nofailover = true});
+	expect_rule("not-synchronous");
+	assert_int_equal(count(HA_ACQUIRE), 0);
+	tick(600);
+	answer_from("node2", (Answer) {.is_silent = true});
+	answer_from("node3", (Answer) {.position = END_OF_WAL});
+	expect_rule("named");
+	last(HA_ACQUIRE);
+
+	/* on: the key does not name it */
+	start_follower(HA_HOME_WORKER);
+	be_synchronous(SYNC_PLAN_ON, "{\"leader\":\"node2\",\"quorum\":0,\"sync_standby\":\"node3\"}");
+	set_key("leader", NULL);
+	tell_view();
+	answers((Answer) {.is_silent = true});
+	tick(400);
+	assert_int_equal(count(HA_ACQUIRE), 0);
+}
+
+static void
+promotion_denied(void)
+{
+	promoting();
+	set_key("sync", "{\"leader\":\"node3\",\"quorum\":0,\"sync_standby\":\"node2\"}");
+	settings.sync_mode = SYNC_PLAN_ON;
+	tell_settings();
+	set_key("leader", NULL);
+	tell_view();
+	assert_string_equal(ha_goal_name(node), "demote");
+	/* so that the rule itself is the last one: the worker yields after it */
+	promoting();
+	settings.sync_mode = SYNC_PLAN_ON;
+	tell_settings();
+	set_key("sync", "{\"leader\":\"node3\",\"quorum\":0,\"sync_standby\":\"node2\"}");
+	set_key("leader", NULL);
+	tell_view();
 }
 
 static void
@@ -2755,13 +2919,19 @@ static const struct
 	{"promoting", promoting},
 	{"outdated-standby", outdated_standby},
 	{"claim-timeline", claim_timeline},
+	{"sync-key-changed", sync_key_changed},
+	{"sync-first", sync_first},
 	{"promote", promote},
 	{"foreign-running", foreign_running},
 	{"demote-outdated", demote_outdated},
 	{"retake-lease", retake_lease},
 	{"promoting-without-lease", promoting_without_lease},
 	{"unseen", unseen},
+	{"promotion-denied", promotion_denied},
 	{"named", named},
+	{"named-asking", named_asking},
+	{"named-ask", named_ask},
+	{"not-synchronous", not_synchronous},
 	{"paused", paused_race},
 	{"nofailover", nofailover},
 	{"lagging", lagging},
@@ -4192,6 +4362,263 @@ teardown(void **state)
 	return 0;
 }
 
+/* --- synchronous replication --- */
+
+static const char *
+sync_text(const char *leader, int quorum, const char *standbys)
+{
+	static char text[256];
+
+	snprintf(text, sizeof(text), "{\"leader\":\"%s\",\"quorum\":%d,\"sync_standby\":%s%s%s}", leader,
+			 quorum, standbys ? "\"" : "", standbys ? standbys : "null", standbys ? "\"" : "");
+	return text;
+}
+
+static void
+expect_sync(HaActionKind kind, const char *leader, int quorum, const char *standbys)
+{
+	const HaAction *action = last_key(kind, "sync");
+
+	if (action == NULL)
+		fail_msg("the sync key is not written");
+	assert_string_equal(action->text, sync_text(leader, quorum, standbys));
+	assert_true((action->version != 0) == (kind == HA_PUT_KEY));
+}
+
+/* A primary with one synchronous standby, node2, all settled. */
+static void
+start_synchronous_leader(void)
+{
+	start_leader(HA_HOME_WORKER);
+	be_synchronous(SYNC_PLAN_ON, NULL);
+	expect_sync(HA_CREATE_KEY, "node1", 0, NULL);
+	sync_is_written(HA_CREATE_KEY);
+	assert_int_equal(count(HA_SET_SYNC_NAMES), 0);
+	be_connected("node2", SYNC_WALSENDER_ASYNC, END_OF_WAL);
+	assert_string_equal(last(HA_SET_SYNC_NAMES)->text, "node2");
+	/* it becomes synchronous in the key only when commits wait for it */
+	tick(10);
+	assert_null(last_key(HA_PUT_KEY, "sync"));
+	postgres.senders[0].sync_state = SYNC_WALSENDER_SYNC;
+	names_are_in_force();
+	expect_sync(HA_PUT_KEY, "node1", 0, "node2");
+	sync_is_written(HA_PUT_KEY);
+	forget();
+	tick(10);
+	assert_int_equal(count(HA_SET_SYNC_NAMES) + count(HA_PUT_KEY), 0);
+}
+
+static void
+synchronous_standby_comes_and_goes(void **state)
+{
+	(void) state;
+	start_synchronous_leader();
+
+	/* its walsender ends: first the key, then the names, in the same moment */
+	memset(postgres.senders, 0, sizeof(postgres.senders));
+	postgres.n_senders = 0;
+	tell_postgres();
+	expect_sync(HA_PUT_KEY, "node1", 0, NULL);
+	assert_int_equal(count(HA_SET_SYNC_NAMES), 0);
+	sync_is_written(HA_PUT_KEY);
+	assert_string_equal(last(HA_SET_SYNC_NAMES)->text, "");
+	names_are_in_force();
+	forget();
+	tick(10);
+	assert_int_equal(count(HA_SET_SYNC_NAMES) + count(HA_PUT_KEY), 0);
+
+	/* the mode is switched off: the key goes, then our value of the names */
+	settings.sync_mode = SYNC_PLAN_OFF;
+	tell_settings();
+	last_key(HA_DELETE_KEY, "sync");
+	assert_int_equal(count(HA_SET_SYNC_NAMES), 0);
+	set_key("sync", NULL);
+	reply(HA_DELETE_KEY, HA_OUTCOME_DONE);
+	tell_view();
+	assert_null(last(HA_SET_SYNC_NAMES)->text);
+	assert_true(node->fence_ms > now);
+	names_are_in_force();
+	forget();
+	tick(10);
+	assert_int_equal(count(HA_SET_SYNC_NAMES), 0);
+}
+
+static void
+strict_mode_waits_for_anybody(void **state)
+{
+	(void) state;
+	start_synchronous_leader();
+	settings.sync_is_strict = true;
+	tell_settings();
+	memset(postgres.senders, 0, sizeof(postgres.senders));
+	postgres.n_senders = 0;
+	tell_postgres();
+	tick(1000);
+	/* commits wait, the key stays: node2 has all that was acknowledged */
+	assert_null(last_key(HA_PUT_KEY, "sync"));
+	assert_int_equal(count(HA_SET_SYNC_NAMES), 0);
+	/* pg_receivewal comes: commits may wait for that */
+	be_connected("receiver", SYNC_WALSENDER_ASYNC, END_OF_WAL);
+	sync_is_written(HA_PUT_KEY);
+	assert_string_equal(last(HA_SET_SYNC_NAMES)->text, "*");
+}
+
+static void
+two_connections_of_one_name_are_not_relied_on(void **state)
+{
+	(void) state;
+	start_synchronous_leader();
+	postgres.senders[1] = postgres.senders[0];
+	postgres.n_senders = 2;
+	tell_postgres();
+	expect_sync(HA_PUT_KEY, "node1", 0, NULL);
+}
+
+static void
+unknown_write_of_the_sync_key_is_repeated(void **state)
+{
+	const HaAction *first;
+	uint64_t	version;
+
+	(void) state;
+	start_synchronous_leader();
+	memset(postgres.senders, 0, sizeof(postgres.senders));
+	postgres.n_senders = 0;
+	tell_postgres();
+	first = last_key(HA_PUT_KEY, "sync");
+	version = first->version;
+	reply_to(first, HA_OUTCOME_UNKNOWN, false, now, 0);
+	forget();
+	/* node2 is back, but the write may still happen: nothing else before that is known */
+	be_connected("node2", SYNC_WALSENDER_SYNC, END_OF_WAL);
+	tick(2000);
+	expect_sync(HA_PUT_KEY, "node1", 0, NULL);
+	assert_int_equal(last_key(HA_PUT_KEY, "sync")->version, version);
+	assert_int_equal(count(HA_SET_SYNC_NAMES), 0);
+	/* the first one did it, the second one lost against it */
+	reply_to(last_key(HA_PUT_KEY, "sync"), HA_OUTCOME_LOST_RACE, false, now, 0);
+	forget();
+	tick(100);
+	assert_null(last_key(HA_PUT_KEY, "sync"));
+	set_key("sync", sync_text("node1", 0, NULL));
+	tell_view();
+	tick(2000);
+	expect_sync(HA_PUT_KEY, "node1", 0, "node2");
+
+	/* handed to the other home and back while its end is not known */
+	reply_to(last_key(HA_PUT_KEY, "sync"), HA_OUTCOME_UNKNOWN, false, now, 0);
+	swap_home(HA_HOME_SUPERVISOR);
+	forget();
+	memset(postgres.senders, 0, sizeof(postgres.senders));
+	postgres.n_senders = 0;
+	swap_home(HA_HOME_WORKER);
+	tick(2000);
+	expect_sync(HA_PUT_KEY, "node1", 0, "node2");
+}
+
+/* Nothing is known of what the process before has sent. */
+static void
+new_process_makes_old_writes_void(void **state)
+{
+	(void) state;
+	start_synchronous_leader();
+	ha_node_free(node);
+	node = ha_node_create(HA_HOME_WORKER);
+	assert_true(ha_node_load(node, NULL, now));
+	tell_all();
+	assert_int_equal(node->fence_ms, 0);
+	confirm_lease();
+	expect_sync(HA_PUT_KEY, "node1", 0, "node2");
+	assert_int_equal(node->fence_ms, 0);
+	sync_is_written(HA_PUT_KEY);
+	assert_true(node->fence_ms > now);
+	forget();
+	tick(10);
+	assert_null(last_key(HA_PUT_KEY, "sync"));
+}
+
+/* No acknowledgement before the names in force suit the key. */
+static void
+fence_waits_for_the_sync_key(void **state)
+{
+	(void) state;
+	start_follower(HA_HOME_WORKER);
+	snprintf(postgres.sync_names, sizeof(postgres.sync_names), "node9");	/* from long ago */
+	be_synchronous(SYNC_PLAN_ON, "{\"leader\":\"node2\",\"quorum\":0,\"sync_standby\":\"node1\"}");
+	set_key("leader", NULL);
+	tell_view();
+	answers((Answer) {.is_silent = true});
+	tick(400);
+	set_key("leader", "node1");
+	reply_to(last(HA_ACQUIRE), HA_OUTCOME_DONE, false, now, revision);
+	tell_view();
+	expect_rule("claim-timeline");
+	assert_string_equal(last(HA_SET_SYNC_NAMES)->text, "");
+	names_are_in_force();
+	expect_sync(HA_PUT_KEY, "node1", 0, NULL);
+	assert_int_equal(node->fence_ms, 0);
+	set_key("promotions", last_key(HA_CREATE_KEY, "promotions")->text);
+	reply_to(last_key(HA_CREATE_KEY, "promotions"), HA_OUTCOME_DONE, false, now, 0);
+	tell_view();
+	expect_rule("sync-first");
+	assert_int_equal(count(HA_PROMOTE), 0);
+	sync_is_written(HA_PUT_KEY);
+	assert_int_equal(last(HA_PROMOTE)->timeline, 2);
+	assert_true(node->fence_ms > now);
+	/* it is what it was when the server is up; after a restart it is looked at anew */
+	be_primary();
+	postgres.timeline = 2;
+	tell_postgres();
+	assert_true(node->fence_ms > now);
+	be_stopped(HA_CONTROL_IN_PRODUCTION);
+	tell_postgres();
+	assert_int_equal(node->fence_ms, 0);
+}
+
+static void
+failover_to_an_asynchronous_member_is_warned_of(void **state)
+{
+	bool		is_warned = false;
+
+	(void) state;
+	start_follower(HA_HOME_WORKER);
+	be_synchronous(SYNC_PLAN_ON, "{\"leader\":\"node2\",\"quorum\":0,\"sync_standby\":\"node3\"}");
+	set_key("status", "{\"optime\":83886180}");	/* END_OF_WAL + 100 */
+	set_key("leader", NULL);
+	request_failover("{\"member\":\"node1\"}");
+	expect_rule("named");
+	last(HA_ACQUIRE);
+	for (int i = 0; i < n_seen; i++)
+		is_warned |= seen[i].kind == HA_LOG && seen[i].level == 2 &&
+			strstr(seen[i].because, "100 bytes of WAL may be lost") != NULL;
+	assert_true(is_warned);
+	set_key("leader", "node1");
+	reply_to(last(HA_ACQUIRE), HA_OUTCOME_DONE, false, now, revision);
+	tell_view();
+	expect_rule("claim-timeline");
+
+	/* a switchover is another matter */
+	start_leader(HA_HOME_WORKER);
+	be_synchronous(SYNC_PLAN_ON, sync_text("node1", 0, "node3"));
+	request_failover("{\"leader\":\"node1\",\"member\":\"node2\"}");
+	answer_from("node2", (Answer) {0});
+	assert_non_null(strstr(last_key(HA_PUT_KEY, "failover")->text, "is not a synchronous standby"));
+}
+
+/* A member that nobody may vote for is nobody to wait for. */
+static void
+asynchronous_members_are_not_waited_for(void **state)
+{
+	(void) state;
+	start_follower(HA_HOME_WORKER);
+	be_synchronous(SYNC_PLAN_ON, "{\"leader\":\"node2\",\"quorum\":0,\"sync_standby\":\"node1\"}");
+	set_key("leader", NULL);
+	tell_view();
+	answer_from("node2", (Answer) {.is_silent = true});
+	answer_from("node3", (Answer) {.position = END_OF_WAL + 1000});
+	expect_rule("race-for-lease");
+}
+
 #define TEST(f) cmocka_unit_test_teardown(f, teardown)
 
 int
@@ -4203,6 +4630,14 @@ main(void)
 		TEST(compares_again_after_a_pause),
 		TEST(restarts_a_standby_that_is_off_course),
 		TEST(every_rule_decides),
+		TEST(synchronous_standby_comes_and_goes),
+		TEST(strict_mode_waits_for_anybody),
+		TEST(two_connections_of_one_name_are_not_relied_on),
+		TEST(unknown_write_of_the_sync_key_is_repeated),
+		TEST(new_process_makes_old_writes_void),
+		TEST(fence_waits_for_the_sync_key),
+		TEST(failover_to_an_asynchronous_member_is_warned_of),
+		TEST(asynchronous_members_are_not_waited_for),
 		TEST(deadline_counts_from_before_the_request),
 		TEST(ttl_changes),
 		TEST(old_views_say_nothing),

@@ -32,7 +32,7 @@ find_facts(const HaRule *rules, int wanted, HaFacts facts, int depth)
 		return false;
 	for (int bit = 0; bit < HA_FACT_COUNT; bit++)
 	{
-		HaFacts		fact = UINT64_C(1) << bit;
+		HaFacts		fact = (HaFacts) 1 << bit;
 
 		if ((match->unless & fact) != 0 && (rules[wanted].unless & fact) == 0 &&
 			(facts & fact) == 0 && find_facts(rules, wanted, facts | fact, depth - 1))
@@ -94,13 +94,15 @@ forbid(const HaRule *rules, HaVerb verb, HaFacts need, HaFacts without, const ch
 		seed ^= seed >> 7;
 		seed ^= seed << 17;
 		/* half of them sparse, or the first rows decide them all */
-		facts = seed & (UINT64_MAX >> (64 - HA_FACT_COUNT));
+		facts = ((HaFacts) (seed * UINT64_C(0xd6e8feb86659fd93)) << 64 | seed) &
+			((HaFacts) -1 >> (HA_FACT_BITS - HA_FACT_COUNT));
 		if (i & 1)
-			facts &= (seed * UINT64_C(0x2545f4914f6cdd1d)) & (seed >> 3);
+			facts &= (HaFacts) ((seed * UINT64_C(0x2545f4914f6cdd1d)) & (seed >> 3)) |
+				(HaFacts) (seed >> 5) << 64;
 		facts = (facts | need) & ~without;
 		if (ha_match(rules, facts)->then == verb)
-			fail_msg("%s: row \"%s\", facts %llx", what, ha_match(rules, facts)->name,
-					 (unsigned long long) facts);
+			fail_msg("%s: row \"%s\", facts %llx %llx", what, ha_match(rules, facts)->name,
+					 (unsigned long long) (facts >> 64), (unsigned long long) facts);
 	}
 }
 
@@ -117,6 +119,12 @@ forbidden_decisions(void **state)
 	forbid(ha_leader_rules, HA_DO_PROMOTE, F(LEASE_UNSURE), 0, "promotion under an unconfirmed lease");
 	forbid(ha_race_rules, HA_DO_ACQUIRE, F(NO_FAILOVER), F(PRIMARY) | F(PROMOTING), "a nofailover member races");
 	forbid(ha_race_rules, HA_DO_ACQUIRE, F(PAUSED), F(PRIMARY) | F(PROMOTING) | F(REQUEST_FOR_ME), "a race in pause");
+	forbid(ha_race_rules, HA_DO_ACQUIRE, F(SYNC_DENIES), F(PRIMARY) | F(PROMOTING),
+		   "a member that may lack acknowledged writes races");
+	forbid(ha_leader_rules, HA_DO_PROMOTE, F(SYNC_DENIES), 0,
+		   "promotion against the sync key");
+	forbid(ha_leader_rules, HA_DO_PROMOTE, F(SYNC_UNREADY), 0,
+		   "promotion before synchronous replication is prepared");
 	forbid(ha_race_rules, HA_DO_ACQUIRE, F(FOREIGN), 0, "a member of another cluster races");
 	forbid(ha_race_rules, HA_DO_ACQUIRE, F(LAGS), F(PRIMARY) | F(PROMOTING) | F(REQUEST_DUE) | F(REQUEST_FOR_ME), "a lagging member races");
 	forbid(ha_race_rules, HA_DO_ACQUIRE, 0, F(MOST_WAL) | F(PRIMARY) | F(PROMOTING) | F(REQUEST_FOR_ME),
