@@ -165,6 +165,7 @@ STUB_OBJS = \
 	src/worker/recovery.o \
 	src/worker/shared.o \
 	src/worker/sql.o \
+	src/worker/sync_report.o \
 	src/worker/synchronous.o
 
 WORKER_OBJS = \
@@ -174,7 +175,8 @@ WORKER_OBJS = \
 	src/worker/loop.o \
 	src/worker/no_stdin.o \
 	src/worker/observe.o \
-	src/worker/shared_worker.o
+	src/worker/shared_worker.o \
+	src/worker/sync_watch.o
 
 # The simulator, and what it links of what ships; the rest it replaces.
 SIM_OBJS = \

@@ -25,6 +25,7 @@
 #include "worker/isolation.h"
 #include "worker/recovery.h"
 #include "worker/shared.h"
+#include "worker/sync.h"
 #include "worker/synchronous.h"
 
 #define MODULE_VERSION			"1.0"
@@ -170,6 +171,7 @@ define_settings(void)
 							   PGC_SIGHUP,
 							   GUC_SUPERUSER_ONLY,
 							   check_trace_file, NULL, NULL);
+	sync_report_define();
 	MarkGUCPrefixReserved("patroni");
 }
 

@@ -154,6 +154,33 @@ COMMENT ON COLUMN patroni.lease.is_isolated IS 'whether commits are held because
 COMMENT ON COLUMN patroni.lease.is_exposed IS 'whether clients wait after a crash until the synchronous standbys have what was recovered';
 COMMENT ON COLUMN patroni.lease.refused_lonely IS 'writes refused because synchronous standbys were missing for longer than patroni.commit_wait_timeout';
 
+CREATE VIEW patroni.synchronous
+(mode, is_strict, leader, quorum, standbys, names, is_in_force, next_step, next_names, reason)
+AS SELECT s.sync ->> 'mode',
+          (s.sync ->> 'is_strict')::pg_catalog.bool,
+          s.sync ->> 'leader',
+          (s.sync ->> 'quorum')::pg_catalog.int4,
+          CASE pg_catalog.jsonb_typeof(s.sync -> 'standbys')
+              WHEN 'array' THEN ARRAY(SELECT pg_catalog.jsonb_array_elements_text(s.sync -> 'standbys'))
+          END,
+          s.sync ->> 'names',
+          (s.sync ->> 'is_in_force')::pg_catalog.bool,
+          s.sync ->> 'next_step',
+          s.sync ->> 'next_names',
+          s.sync ->> 'reason'
+     FROM (SELECT patroni.snapshot() -> 'synchronous') AS s (sync);
+COMMENT ON VIEW patroni.synchronous IS 'synchronous replication: what is, what comes next, and why not yet';
+COMMENT ON COLUMN patroni.synchronous.mode IS 'synchronous_mode: off, on or quorum';
+COMMENT ON COLUMN patroni.synchronous.is_strict IS 'synchronous_mode_strict: commits wait also when no standby is there';
+COMMENT ON COLUMN patroni.synchronous.leader IS 'the leader that the sync key names; null without a key';
+COMMENT ON COLUMN patroni.synchronous.quorum IS 'how many others of the key must not be ahead of a member that is to lead';
+COMMENT ON COLUMN patroni.synchronous.standbys IS 'the standbys that the sync key names: these may become primary';
+COMMENT ON COLUMN patroni.synchronous.names IS 'synchronous_standby_names as this server has read it; null if that is not known';
+COMMENT ON COLUMN patroni.synchronous.is_in_force IS 'whether all processes that let commits go have read it';
+COMMENT ON COLUMN patroni.synchronous.next_step IS 'what the leader does next; null on other members';
+COMMENT ON COLUMN patroni.synchronous.next_names IS 'synchronous_standby_names that come next; null if they stay';
+COMMENT ON COLUMN patroni.synchronous.reason IS 'why, or what is waited for';
+
 -- Changing: commands to the worker --------------------------------------------
 
 CREATE FUNCTION patroni.switchover(candidate pg_catalog.text DEFAULT NULL,
@@ -234,7 +261,7 @@ REVOKE ALL ON ALL TABLES IN SCHEMA patroni FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA patroni FROM PUBLIC;
 
 GRANT USAGE ON SCHEMA patroni TO pg_monitor;
-GRANT SELECT ON TABLE patroni.member, patroni.history, patroni.event, patroni.lease TO pg_monitor;
+GRANT SELECT ON TABLE patroni.member, patroni.history, patroni.event, patroni.lease, patroni.synchronous TO pg_monitor;
 GRANT EXECUTE ON FUNCTION
     patroni.snapshot(),
     patroni.status(),

@@ -11,6 +11,7 @@ SELECT * FROM patroni.explain();
 SELECT * FROM patroni.member;
 SELECT * FROM patroni.history;
 SELECT * FROM patroni.event;
+SELECT * FROM patroni.synchronous;
 
 SELECT patroni.switchover();
 SELECT patroni.switchover('node2', '2030-01-01 12:00+00', wait => false, reason => 'test');

@@ -389,6 +389,8 @@ ha_sync_look(HaNode *node)
 	settle_names(node);
 	if (!node->has_lease)
 		return;
+	if (node->is_bootstrapping && ha_is_primary(node))
+		sync->is_open = true;	/* a cluster that is being made has promised nothing */
 	if (node->settings.sync_mode == SYNC_PLAN_OFF)
 	{
 		/* nothing is promised yet, should the mode be switched on now */

@@ -183,6 +183,50 @@ explain_to_json(const HaNode *node, int64_t now_ms)
 	return list;
 }
 
+/* The names of the key "sync", as a list. */
+static json_t *
+sync_standbys_to_json(const SyncState *sync)
+{
+	json_t *list = json_array();
+	const char *at = sync->exists ? sync->sync_standby : NULL;
+
+	while (at != NULL && *at != '\0')
+	{
+		size_t length = strcspn(at, ",");
+		char name[CLUSTER_NAME_MAX];
+
+		snprintf(name, sizeof(name), "%.*s", (int) length, at);
+		json_array_append_new(list, json_text(name));
+		at += length + (at[length] == ',');
+	}
+	return list;
+}
+
+/* Synchronous replication: what is, what comes next, and why not yet. */
+static json_t *
+synchronous_to_json(const Host *host, const ClusterView *view)
+{
+	static const char *const modes[] = { "off", "on", "quorum" };
+	const HaPostgres *postgres = host_last_postgres(host);
+	bool is_known = postgres != NULL && postgres->is_observed && postgres->has_sync;
+	bool has_key = view != NULL && view->sync.exists;
+	HaSyncReport report;
+	json_t *json;
+
+	ha_sync_report(host->node, &report);
+	json = json_pack("{s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "mode",
+	                 modes[report.mode], "is_strict", host->settings.synchronous_mode_strict,
+	                 "leader", has_key ? json_text(view->sync.leader) : json_null(), "quorum",
+	                 has_key ? json_integer(view->sync.quorum) : json_null(), "standbys",
+	                 has_key ? sync_standbys_to_json(&view->sync) : json_null(), "names",
+	                 is_known ? json_text(postgres->sync_names) : json_null(), "is_in_force",
+	                 is_known ? json_boolean(postgres->is_sync_settled) : json_null(), "next_step",
+	                 report.step[0] != '\0' ? json_text(report.step) : json_null(), "next_names",
+	                 report.has_names ? json_text(report.names) : json_null(), "reason",
+	                 json_text(report.because));
+	return json != NULL ? json : json_null();
+}
+
 /* Leave out the older half of a list; false when there is nothing to leave out. */
 static bool
 halve(json_t *list)
@@ -236,11 +280,12 @@ host_snapshot(const Host *host, int64_t now_ms)
 	json_t *document;
 	char *text;
 
-	document = json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:I}", "node", node_to_json(host, now_ms),
+	document = json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I}", "node", node_to_json(host, now_ms),
 	                     "cluster", cluster_to_json(host, view), "config", config_to_json(view),
 	                     "history", history_to_json(view),
 	                     "events", events_to_json(&host->events), "explain",
-	                     explain_to_json(host->node, now_ms), "taken_ms", (json_int_t) now_ms);
+	                     explain_to_json(host->node, now_ms), "synchronous",
+	                     synchronous_to_json(host, view), "taken_ms", (json_int_t) now_ms);
 	if (document == NULL)
 		return NULL;
 	text = print_bounded(document);

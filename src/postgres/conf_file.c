@@ -26,6 +26,7 @@
 #include "postgres/postgres_files.h"
 
 #define CONF_MAX			(4 * 1024 * 1024)
+#define SYNC_NUMBER			"patroni.sync_generation"
 #define RECOVERY_MARK		"# recovery.conf\n"
 
 static const char *const header =
@@ -480,7 +481,7 @@ write_lines(const Settings *settings, const char *key, const char *file_name, bo
 
 /* ALTER SYSTEM must not decide whom a standby follows. */
 static bool
-clean_auto_conf(const Settings *settings, Error *error)
+clean_auto_conf(const Settings *settings, const char *also, Error *error)
 {
 	char		path[PATH_MAX];
 	char	   *old;
@@ -517,7 +518,7 @@ clean_auto_conf(const Settings *settings, Error *error)
 		}
 		name[used] = '\0';
 		end = *end == '\n' ? end + 1 : end;
-		if (is_recovery_name(name))
+		if (is_recovery_name(name) || (also != NULL && strcasecmp(name, also) == 0))
 			changed = true;
 		else
 			fwrite(at, 1, (size_t) (end - at), file);
@@ -530,6 +531,55 @@ clean_auto_conf(const Settings *settings, Error *error)
 		ok = file_replace(path, text, length, data_directory_file_mode(settings->data_dir), error);
 	free(text);
 	return ok;
+}
+
+/*
+ * Replace the file with synchronous_standby_names.  A value that ALTER SYSTEM
+ * has set would win over ours, so it goes.
+ */
+bool
+conf_write_sync(const Settings *settings, const char *names, uint32_t generation, Error *error)
+{
+	char		path[PATH_MAX];
+	char		number[16];
+	char	   *text = NULL;
+	size_t		length = 0;
+	FILE	   *file;
+	bool		ok;
+
+	if (!config_dir_path(settings, CONF_SYNC_FILE, path, error))
+		return false;
+	file = open_memstream(&text, &length);
+	if (file == NULL)
+		return error_set(error, "out of memory");
+	fputs(header, file);
+	if (names != NULL)
+		put_setting(file, "synchronous_standby_names", names);
+	snprintf(number, sizeof(number), "%u", generation);
+	put_setting(file, SYNC_NUMBER, number);	/* last: who has read it has read the names */
+	ok = fclose(file) == 0 || error_set(error, "out of memory");
+	ok = ok && (names == NULL || clean_auto_conf(settings, "synchronous_standby_names", error)) &&
+		file_replace(path, text, length, file_mode(settings, path), error);
+	free(text);
+	return ok;
+}
+
+/* The number of the change that the file has; 0 without a file. */
+uint32_t
+conf_read_sync_generation(const Settings *settings)
+{
+	char		path[PATH_MAX];
+	char		value[16];
+	char	   *text;
+	uint32_t	generation = 0;
+
+	if (!config_dir_path(settings, CONF_SYNC_FILE, path, NULL))
+		return 0;
+	text = file_read(path, CONF_MAX, NULL);
+	if (text != NULL && conf_value(text, SYNC_NUMBER, value, sizeof(value)))
+		generation = (uint32_t) strtoul(value, NULL, 10);
+	free(text);
+	return generation;
 }
 
 static const char *const backed_up[] = {NULL, NULL, "pg_hba.conf", "pg_ident.conf"};
@@ -684,6 +734,7 @@ conf_write_all(const Settings *settings, int server_version_num, const char *con
 		put_setting(file, "hba_file", other);
 	if (ok && !has_ident && (ok = config_dir_path(settings, "pg_ident.conf", other, error)))
 		put_setting(file, "ident_file", other);
+	fprintf(file, "include_if_exists '%s'\n", CONF_SYNC_FILE);
 	ok = ok && put_management(file, settings, error);
 	fputc('\n', file);
 	ok = ok && put_recovery(file, settings, conn_url, slot, error);
@@ -692,7 +743,7 @@ conf_write_all(const Settings *settings, int server_version_num, const char *con
 	ok = ok && file_replace(path, text, length, file_mode(settings, path), error) &&
 		(has_hba || write_lines(settings, "pg_hba", "pg_hba.conf", is_standby, error)) &&
 		(has_ident || write_lines(settings, "pg_ident", "pg_ident.conf", is_standby, error)) &&
-		clean_auto_conf(settings, error) && save_backups(settings, error);
+		clean_auto_conf(settings, NULL, error) && save_backups(settings, error);
 	if (!ok)
 		goto done;
 	if (is_standby && conn_url != NULL && conn_url[0] != '\0')

@@ -54,6 +54,15 @@ extern bool conf_write_recovery(const Settings *settings, const char *conn_url,
 /* What the recovery part says now; texts may come out as "". */
 extern void conf_read_upstream(const Settings *settings, char host[256], int *port, char slot[64]);
 
+/*
+ * The file that postgresql.conf includes last, with synchronous_standby_names
+ * (NULL: without, the operator's own value holds) and the number of this change.
+ */
+#define CONF_SYNC_FILE	"patroni.sync.conf"
+extern bool conf_write_sync(const Settings *settings, const char *names, uint32_t generation,
+							Error *error) MUST_CHECK;
+extern uint32_t conf_read_sync_generation(const Settings *settings);	/* 0 = none */
+
 /* The whole of postgresql.conf, pg_hba.conf, pg_ident.conf, pgpass (config.md 5.2). */
 extern bool conf_write_all(const Settings *settings, int server_version_num,
 						   const char *conn_url, const char *slot, bool is_standby,

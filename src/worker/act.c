@@ -225,6 +225,16 @@ act_reload(Worker *worker)
 }
 
 static void
+act_set_sync_names(Worker *worker, const HaAction *action)
+{
+	Error		error;
+
+	error_clear(&error);
+	if (!sync_watch_set(worker, action->text, &error))
+		report_error("could not set synchronous_standby_names", &error);
+}
+
+static void
 act_run(Worker *worker, void *argument)
 {
 	const HaAction *action = argument;
@@ -262,6 +272,9 @@ act_run(Worker *worker, void *argument)
 				SetRecoveryPause(false);
 				WakeupRecovery();
 			}
+			break;
+		case HA_SET_SYNC_NAMES:
+			act_set_sync_names(worker, action);
 			break;
 		case HA_CALLBACK:
 			worker_send(worker, json_pack("{s:s,s:s,s:s}", "type", "callback",

@@ -27,6 +27,7 @@
 #include "postmaster/autovacuum.h"
 #include "replication/walsender_private.h"
 #include "tcop/utility.h"
+#include "replication/walsender_private.h"
 #include "utils/guc.h"
 #if PG_VERSION_NUM >= 140000
 #include "utils/wait_event.h"
@@ -155,6 +156,21 @@
 #define COMPAT_GUC_VARIABLES(n)			get_guc_variables(n)
 #else
 #define COMPAT_GUC_VARIABLES(n)			(*(n) = GetNumConfigOptions(), get_guc_variables())
+#endif
+
+/* Minor releases of 2025: whether anybody is to be waited for is a flag among others. */
+#ifdef SYNC_STANDBY_DEFINED
+#define COMPAT_SYNC_IS_DEFINED() \
+	((((volatile WalSndCtlData *) WalSndCtl)->sync_standbys_status & SYNC_STANDBY_DEFINED) != 0)
+#else
+#define COMPAT_SYNC_IS_DEFINED()		(((volatile WalSndCtlData *) WalSndCtl)->sync_standbys_defined)
+#endif
+
+/* 17: a logical message can be flushed by the function that writes it. */
+#if PG_VERSION_NUM >= 170000
+#define COMPAT_LOG_MESSAGE(prefix, text, size)	LogLogicalMessage(prefix, text, size, false, false)
+#else
+#define COMPAT_LOG_MESSAGE(prefix, text, size)	LogLogicalMessage(prefix, text, size, false)
 #endif
 
 /* 19: what was called immediate is called fast. */

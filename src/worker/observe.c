@@ -340,6 +340,7 @@ look_at_settings(Worker *worker, HaPostgres *now)
 			sizeof(now->upstream_slot));
 
 	look_at_pending_restart(worker, now);
+	sync_watch_settings();
 	worker->observer->settings_are_stale = false;
 }
 
@@ -452,8 +453,10 @@ find_application_names(SenderName *const *wanted, int n_wanted)
  * the entries of all backends, the rest reads a few words of each walsender.
  */
 static void
-look_at_senders(Observer *observer, HaPostgres *now)
+look_at_senders(Worker *worker, HaPostgres *now, int64_t now_ms)
 {
+	Observer   *observer = worker->observer;
+	WatchedSender watched[CLUSTER_MEMBERS_MAX];
 	SenderName *unknown[CLUSTER_MEMBERS_MAX];
 	SenderName *names[CLUSTER_MEMBERS_MAX];
 	int			n_unknown = 0;
@@ -466,13 +469,19 @@ look_at_senders(Observer *observer, HaPostgres *now)
 		WalSnd	   *sender = &WalSndCtl->walsnds[i];
 		pid_t		pid;
 		WalSndState state;
+		XLogRecPtr	write;
 		XLogRecPtr	flush;
+		XLogRecPtr	apply;
+		int			priority;
 		SenderName *name = NULL;
 
 		SpinLockAcquire(&sender->mutex);
 		pid = sender->pid;
 		state = sender->state;
+		write = sender->write;
 		flush = sender->flush;
+		apply = sender->apply;
+		priority = sender->sync_standby_priority;
 		SpinLockRelease(&sender->mutex);
 		if (pid == 0)
 			continue;
@@ -498,6 +507,10 @@ look_at_senders(Observer *observer, HaPostgres *now)
 			unknown[n_unknown++] = name;
 		names[n] = name;
 		now->senders[n].flush_lsn = flush;
+		now->senders[n].sync_lsn =
+			synchronous_commit == SYNCHRONOUS_COMMIT_REMOTE_APPLY ? apply :
+			synchronous_commit == SYNCHRONOUS_COMMIT_REMOTE_WRITE ? write : flush;
+		watched[n] = (WatchedSender) {pid, i, (int) state, priority};
 		now->senders[n].is_streaming = state == WALSNDSTATE_STREAMING;
 		n++;
 	}
@@ -508,6 +521,7 @@ look_at_senders(Observer *observer, HaPostgres *now)
 		memcpy(now->senders[i].application_name, names[i]->name,
 			   sizeof(now->senders[i].application_name));
 	now->n_senders = n;
+	sync_watch_look(worker, now, watched, now_ms);
 
 	/* forget the processes that ended */
 	for (int k = 0; k < CLUSTER_MEMBERS_MAX; k++)
@@ -587,9 +601,9 @@ observer_look(Worker *worker, int64_t now_ms)
 	else
 		look_at_primary(now);
 	look_at_slots(now);
-	look_at_senders(observer, now);
 	if (observer->settings_are_stale)
 		look_at_settings(worker, now);
+	look_at_senders(worker, now, now_ms);
 
 	if (!now->is_in_recovery && (was_in_recovery || timeline_before == 0))
 	{
@@ -628,8 +642,12 @@ forget_wal(HaPostgres *postgres)
 		postgres->slots[i].restart_lsn =
 			postgres->slots[i].restart_lsn == 0 ? 0 : 1;
 	for (int i = 0; i < postgres->n_senders; i++)
+	{
 		postgres->senders[i].flush_lsn =
 			postgres->senders[i].flush_lsn == 0 ? 0 : 1;
+		postgres->senders[i].sync_lsn =
+			postgres->senders[i].sync_lsn == 0 ? 0 : 1;
+	}
 }
 
 typedef enum Change
@@ -662,7 +680,8 @@ is_hurried(const Worker *worker)
 	const Settings *settings = host_settings(worker->host);
 
 	if (worker->observer->promoting_until_ms != 0 ||
-		worker->observer->checkpoint_until_ms != 0)
+		worker->observer->checkpoint_until_ms != 0 ||
+		ha_sync_is_waiting(host_node(worker->host)))
 		return true;
 	return view != NULL && view->is_loaded &&
 		(view->failover.exists || !view->has_leader) &&
@@ -670,16 +689,23 @@ is_hurried(const Worker *worker)
 }
 
 static int
-look_interval_ms(const Worker *worker)
+look_interval_ms(const Worker *worker, int64_t now_ms)
 {
 	const Observer *observer = worker->observer;
+	const Settings *settings = host_settings(worker->host);
+	int			sync_ms = sync_watch_interval_ms(worker, now_ms);
 
 	if (observer->promoting_until_ms != 0)
 		return OBSERVE_PROMOTING_MS;
+	if (sync_ms != 0)
+		return sync_ms;
 	if (is_hurried(worker))
 		return OBSERVE_HURRY_MS;
 	if (observer->now.server != HA_SERVER_RUNNING)
 		return OBSERVE_STARTING_MS;
+	if (settings != NULL && settings->synchronous_mode != SYNC_MODE_OFF &&
+		!observer->now.is_in_recovery)
+		return OBSERVE_SYNC_MS;
 	return OBSERVE_IDLE_MS;
 }
 
@@ -737,9 +763,10 @@ observer_turn(Worker *worker, int64_t now_ms)
 	if (observer->promoting_until_ms != 0 && now_ms >= observer->promoting_until_ms)
 		observer->promoting_until_ms = 0;
 	if (observer->looked_at_ms == 0 || observer->files_are_stale ||
-		observer->settings_are_stale ||
-		now_ms - observer->looked_at_ms >= look_interval_ms(worker))
+		observer->settings_are_stale || sync_watch_is_due(worker) ||
+		now_ms - observer->looked_at_ms >= look_interval_ms(worker, now_ms))
 		observer_look(worker, now_ms);
+	sync_watch_turn(worker, now_ms);
 	tell_engine(worker, now_ms);
 	tell_supervisor(worker, now_ms);
 }
@@ -748,7 +775,7 @@ observer_turn(Worker *worker, int64_t now_ms)
 int
 observer_timeout_ms(const Worker *worker, int64_t now_ms)
 {
-	int64_t		due_ms = worker->observer->looked_at_ms + look_interval_ms(worker);
+	int64_t		due_ms = worker->observer->looked_at_ms + look_interval_ms(worker, now_ms);
 
 	return (int) Max(0, Min(due_ms - now_ms, OBSERVE_IDLE_MS));
 }

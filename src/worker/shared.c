@@ -79,6 +79,7 @@ make_memory(void)
 		shared->version = SHARED_VERSION;
 		shared->lock = &GetNamedLWLockTranche(SHARED_NAME)->lock;
 		shared->next_command_id = 1;
+		sync_report_init_memory(&shared->sync);
 	}
 	LWLockRelease(AddinShmemInitLock);
 }

@@ -19,6 +19,8 @@
  *	 "history": [{timeline, lsn, reason, timestamp, new_leader}],
  *	 "events": [{time, kind, rule, reason, duration_ms}],
  *	 "explain": [{member, is_eligible, is_for, reason}],
+ *	 "synchronous": {mode, is_strict, leader, quorum, standbys, names,
+ *		is_in_force, next_step, next_names, reason},
  *	 "taken_ms": ...}
  *
  * Commands and their arguments (null = not given; each also has "user"):
@@ -41,8 +43,9 @@
 #include "storage/lwlock.h"
 
 #include "base/lease_page.h"
+#include "worker/sync.h"
 
-#define SHARED_VERSION			1
+#define SHARED_VERSION			2
 #define SNAPSHOT_MAX			(512 * 1024)
 #define COMMAND_SLOTS			16
 #define COMMAND_KIND_MAX		32
@@ -85,6 +88,8 @@ typedef struct PatroniShared
 	char		snapshot[SNAPSHOT_MAX];
 
 	CommandSlot commands[COMMAND_SLOTS];
+
+	SyncReports sync;			/* not under the lock; see sync.h */
 } PatroniShared;
 
 /* Exported by patroni_bgw.so (PGDLLEXPORT), used by patroni_worker.so. */

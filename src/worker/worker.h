@@ -34,6 +34,7 @@
 /* How often the server is looked at, in ms. */
 #define OBSERVE_IDLE_MS			250
 #define OBSERVE_STARTING_MS		20
+#define OBSERVE_SYNC_MS			50		/* a primary in synchronous mode */
 #define OBSERVE_HURRY_MS		10		/* switchover, no leader, checkpoint awaited */
 #define OBSERVE_PROMOTING_MS	2
 #define OBSERVE_FILES_MS		1000	/* pg_control, signal files, history */
@@ -139,6 +140,23 @@ extern Lsn	observer_confirmed_lsn(const Worker *worker);
 extern CommitWatch *commit_watch_create(void);	/* NULL: no memory */
 extern void commit_watch_turn(Worker *worker, void *argument);
 extern int	commit_watch_timeout_ms(const Worker *worker, int64_t now_ms);
+
+/* sync_watch.c */
+typedef struct WatchedSender
+{
+	pid_t		pid;
+	int			index;			/* in WalSndCtl->walsnds */
+	int			state;			/* WalSndState */
+	int			priority;		/* sync_standby_priority */
+} WatchedSender;
+
+extern void sync_watch_settings(void);
+extern void sync_watch_look(Worker *worker, HaPostgres *now, const WatchedSender *senders,
+							int64_t now_ms);
+extern bool sync_watch_is_due(const Worker *worker);
+extern int	sync_watch_interval_ms(const Worker *worker, int64_t now_ms);
+extern void sync_watch_turn(const Worker *worker, int64_t now_ms);
+extern bool sync_watch_set(const Worker *worker, const char *names, Error *error) MUST_CHECK;
 
 /* act.c */
 extern void act_record(void *context, const HaAction *action);

@@ -539,11 +539,12 @@ sub lost_writes
 {
 	my ($self, @writers) = @_;
 	my $leader = $self->wait_for_leader;
-	my %there = map { $_ => 1 } split /\n/, $leader->sql('SELECT id FROM writes', timeout => 60);
-	my @lost;
 
 	@writers = @{ $self->{writers} } unless @writers;
-	push @lost, grep { !$there{ $_->{id} } } $_->acks for @writers;
+	# what is acknowledged after this is in no list: a writer may be at it still
+	my @acks = map { $_->acks } @writers;
+	my %there = map { $_ => 1 } split /\n/, $leader->sql('SELECT id FROM writes', timeout => 60);
+	my @lost = grep { !$there{ $_->{id} } } @acks;
 	diag("lost: id $_->{id}, acknowledged at $_->{acked_us} by port $_->{port}") for @lost[ 0 .. ($#lost < 9 ? $#lost : 9) ];
 	return scalar @lost;
 }
