@@ -208,6 +208,7 @@ SIM_OBJS = \
 	src/sim/store.o \
 	src/sim/store_watch.o \
 	src/sim/stream.o \
+	src/sim/sync.o \
 	src/sim/tasks.o \
 	src/sim/trace.o \
 	src/sim/wal.o \

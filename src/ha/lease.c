@@ -269,6 +269,9 @@ ha_keep_lease(HaNode *node)
 	}
 	else if (node->settings.is_paused)
 		pause_fence(node);
+	else if (node->has_postgres && node->postgres.server == HA_SERVER_STARTING &&
+			 node->settings.sync_mode != SYNC_PLAN_OFF)
+		ha_set_fence(node, 0, "the server is starting: synchronous replication is prepared first");
 	else if (node->has_lease && (!ha_sees_lease(node) || ha_is_outdated(node)) &&
 			 !(node->is_fence_set && node->fence_ms == HA_DEADLINE_NEVER))
 	{

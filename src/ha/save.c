@@ -237,6 +237,9 @@ ha_node_load(HaNode *node, const char *saved_text, int64_t now_ms)
 	node->left_fence_ms = get_int(saved, "left_fence_ms");
 	node->was_down_paused = get_bool(saved, "was_down_paused");
 	node->is_overruled = get_bool(saved, "is_overruled");
+	/* a fence that is open has been opened for good reason */
+	if (!json_is_object(json_object_get(saved, "sync")))
+		node->sync.is_open = node->left_fence_ms > now_ms || get_bool(saved, "fence_is_never");
 	node->is_giving_away = get_bool(saved, "is_giving_away");
 	if (node->is_giving_away)
 		node->has_lease = false;

@@ -383,7 +383,8 @@ ha_sync_look(HaNode *node)
 		sync->is_open = sync->is_setting = false;
 		sync->promoted_ms = 0;
 	}
-	if (!node->has_lease)
+	/* unless a home that died has left it open, and the lease is being confirmed */
+	if (!node->has_lease && node->now_ms >= node->left_fence_ms)
 		sync->is_open = false;
 	settle_key(node);
 	settle_names(node);

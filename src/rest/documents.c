@@ -93,8 +93,13 @@ add_server_fields(json_t *json, const RestFacts *facts)
 	set_text(json, "role", member_role_name(facts->role));
 	if (postgres->version_num > 0)
 		set(json, "server_version", json_integer(postgres->version_num));
-	/* Without a position it is out of the race; so is a primary behind a closed fence. */
-	if ((facts->is_replica && !facts->is_out_of_race) || facts->is_primary)
+	/*
+	 * Without a position it is out of the race; so is a primary behind a closed
+	 * fence.  An old position must not be told: others count it as a vote that
+	 * this member has no more WAL than they have.
+	 */
+	if ((facts->is_replica && !facts->is_out_of_race && !facts->status->is_remembered) ||
+	    facts->is_primary)
 		set(json, "xlog", xlog_to_json(facts));
 	if (facts->is_sync_standby)
 		set(json, "sync_standby", json_true());

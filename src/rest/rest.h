@@ -37,6 +37,7 @@ typedef struct RestStatus
 	const ClusterView *view;    /* NULL: never loaded, or too old to be shown */
 	const HaPostgres *postgres; /* NULL: nothing is known of the server */
 	bool is_fresh;              /* the worker was asked just now and answered */
+	bool is_remembered;         /* the supervisor drives: what the worker told last may be older */
 	MemberRole role;            /* in-memory role of the engine */
 	MemberState state;
 	bool has_lease; /* the engine's view; the page decides */

@@ -158,6 +158,10 @@ carry_out_in_worker(SimHome *worker, const HaAction *action)
 			worker_send_reload(worker);
 			worker->observer.files_are_stale = true;
 			break;
+		case HA_SET_SYNC_NAMES:
+			sim_sync_set(node, action->text);
+			worker->observer.must_look = true;
+			break;
 		case HA_CALLBACK:
 			break;
 		default:

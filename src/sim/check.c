@@ -55,6 +55,8 @@ typedef struct Check
 
 	/* what the store said when the leader key went to a node */
 	bool		is_named[SIM_NODES_MAX];	/* by an operator, in the key "failover" */
+	bool		is_forced[SIM_NODES_MAX];	/* the same, for a failover: writes may be lost */
+	bool		has_sync_key;	/* the leader has written it, and nobody deleted it since */
 	Lsn			optime[SIM_NODES_MAX];
 	uint32_t	timeline[SIM_NODES_MAX];
 	bool		is_writing_by_hand;
@@ -352,6 +354,7 @@ note_new_leader(int node)
 		failover_from_text(&request, key->value);
 	check.is_named[node] = request.exists &&
 		(request.candidate[0] == '\0' || strcmp(request.candidate, sim.node[node].name) == 0);
+	check.is_forced[node] = check.is_named[node] && request.leader[0] == '\0';
 	sim_check_ttl(sim.profile.ttl_ms, sim.profile.loop_wait_ms);
 	check.optime[node] = old_optime(check.ttl_us / 2);
 	check.timeline[node] = timeline_of_history();
@@ -359,6 +362,24 @@ note_new_leader(int node)
 	if (check.had_hands && sim.node[node].server.state == HA_SERVER_RUNNING &&
 		!sim.node[node].server.is_in_recovery)
 		leave_behind(sim.node[node].server.insert);
+}
+
+/*
+ * The promise of S2 begins when the leader has written the key "sync".  Who
+ * deletes it takes it back for all that was acknowledged before.
+ */
+void
+sim_check_sync_key(bool exists)
+{
+	check.has_sync_key = exists;
+	for (int i = 0; i < sim.n_writes && !exists; i++)
+		sim.write[i].mode = SIM_ASYNC;
+}
+
+SimSyncMode
+sim_check_sync_promise(void)
+{
+	return sim.profile.engine_keeps_sync && check.has_sync_key ? sim.profile.sync_mode : SIM_ASYNC;
 }
 
 /*
@@ -413,8 +434,9 @@ sim_check_leader_key(const char *before, bool lease_ran, const char *after, bool
  *
  * S6: no other promotion under a lease ever had its timeline id.
  *
- * S2 (once the engine keeps synchronous_mode): every write that was
- * acknowledged under the mode is on the new branch.
+ * S2 (in synchronous mode): every write that was acknowledged while the key
+ * "sync" was there is on the new branch, unless an operator ordered a failover
+ * to this member.
  *
  * What else was acknowledged and is not on it is lost, as allowed.
  */
@@ -468,7 +490,7 @@ sim_check_promotion(int number, int branch)
 			sim_fail("S5 %s was promoted from timeline %u, the cluster was on %u already",
 					 name_of(number), parent, check.timeline[number]);
 	}
-	if (sim.profile.engine_keeps_sync)
+	if (sim.profile.engine_keeps_sync && !check.is_forced[number])
 	{
 		for (int i = 0; i < sim.n_writes; i++)
 			if (sim.write[i].acked_us >= 0 && !sim.write[i].is_lost &&

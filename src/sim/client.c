@@ -56,31 +56,6 @@ is_primary(int node)
 	return self->server.state == HA_SERVER_RUNNING && !self->server.is_in_recovery;
 }
 
-static bool
-is_confirmed(const SimServer *server, Lsn lsn)
-{
-	const SimSyncNames *names = &server->sync_names;
-	int			confirmed = 0;
-	int			chosen = 0;
-
-	if (names->mode == SIM_ASYNC || names->number <= 0)
-		return true;
-	for (int n = 0; n < sim.n_nodes; n++)
-	{
-		uint32_t	bit = UINT32_C(1) << n;
-		bool		has_it = server->receiver_flush[n] >= lsn;
-
-		if ((server->receivers & bit) == 0 || (!names->any && (names->nodes & bit) == 0))
-			continue;
-		/* by priority the first ones that are connected count, and only they */
-		if (names->mode == SIM_SYNC_PRIORITY && chosen++ >= names->number)
-			break;
-		if (has_it)
-			confirmed++;
-	}
-	return confirmed >= names->number;
-}
-
 static void
 acknowledge(int node, int64_t number, void *owned)
 {
@@ -97,20 +72,16 @@ acknowledge(int node, int64_t number, void *owned)
 		return;
 	}
 	write->acked_us = sim.now_us;
-	write->mode = sim.node[node].server.sync_names.mode;
+	write->mode = sim_check_sync_promise();
 	sim_check_acknowledged((int) number);
 }
 
+/* Nobody is waited for any more: the commit is visible, and its client told. */
 static void
-wait_for_standbys(int node)
+let_go(int node)
 {
 	Session    *session = &sessions[node];
 
-	if (!is_confirmed(&sim.node[node].server, sim.write[session->write].commit.lsn))
-	{
-		session->is_waiting = true;
-		return;
-	}
 	session->is_waiting = false;
 	/* others see it before its own client hears of it, even if that never does */
 	if (sim.write[session->write].commit.lsn > sim.node[node].server.recovered_lsn)
@@ -118,15 +89,30 @@ wait_for_standbys(int node)
 	sim_later_in(node, SIM_SERVER, sim_between(10, 1000), acknowledge, session->write, NULL);
 }
 
-/* A standby has confirmed more, or other names are in force. */
-void
-sim_client_progress(int node)
+static bool
+waits(int node)
 {
-	Session    *session = &sessions[node];
+	const Session *session = &sessions[node];
 
-	if (is_on && session->is_busy && session->is_waiting && is_primary(node) &&
-		session->incarnation == sim.node[node].process[SIM_SERVER].incarnation)
-		wait_for_standbys(node);
+	return is_on && session->is_busy && session->is_waiting && is_primary(node) &&
+		session->incarnation == sim.node[node].process[SIM_SERVER].incarnation;
+}
+
+/* A standby has reported to its walsender here. */
+void
+sim_client_progress(int node, int reporter)
+{
+	if (waits(node) &&
+		sim_sync_lets_go(node, reporter, sim.write[sessions[node].write].commit.lsn))
+		let_go(node);
+}
+
+/* The checkpointer has said that there is nobody to wait for. */
+void
+sim_client_released(int node)
+{
+	if (waits(node))
+		let_go(node);
 }
 
 static void
@@ -142,7 +128,10 @@ flush(int node, int64_t number, void *owned)
 		return;
 	}
 	sim_server_flush(node);
-	wait_for_standbys(node);
+	if (sim_sync_is_defined(node))
+		session->is_waiting = true;
+	else
+		let_go(node);
 }
 
 static void
@@ -168,7 +157,7 @@ insert(int node, int64_t number, void *owned)
 	write->node = node;
 	write->commit = self->server.insert;
 	write->acked_us = -1;
-	write->mode = self->server.sync_names.mode;
+	write->mode = SIM_ASYNC;
 	delay_us = sim_disk_us(node, sim_between(100, 5000));
 	sim_later_in(node, SIM_SERVER, delay_us, flush, 0, NULL);
 }
@@ -195,10 +184,7 @@ try_node(int node)
 	if (sim_chance(20))
 		grow(node);
 	if (session->is_busy && session->incarnation == incarnation)
-	{
-		sim_client_progress(node);	/* the names may be others by now */
 		return;
-	}
 	session->is_busy = true;
 	session->is_waiting = false;
 	session->incarnation = incarnation;

@@ -95,6 +95,7 @@ typedef struct SimObserver
 	bool		has_told_supervisor;
 	bool		has_looked;
 	bool		files_are_stale;
+	bool		must_look;		/* a walsender came or went, or has read its settings */
 	int64_t		looked_at_ms;
 	int64_t		engine_at_ms;
 	int64_t		supervisor_at_ms;
@@ -217,6 +218,12 @@ extern void observe_forget_node(int node);
 /* act.c */
 extern bool act_run_records(SimHome *worker);
 extern void act_free_records(SimHome *worker);
+
+/* sync.c */
+extern void sim_sync_set(int node, const char *text);
+extern void sim_sync_look(int node);		/* the worker looks */
+extern void sim_sync_observe(int node, HaPostgres *postgres);
+extern SyncWalsender sim_sync_state(int node, int k);
 
 /* peers.c */
 extern void peers_status_of(SimHome *supervisor, bool is_fresh, HaPeer *peer);

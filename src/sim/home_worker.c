@@ -72,7 +72,9 @@ worker_look(SimHome *worker)
 	uint32_t	timeline_before = now->timeline;
 	int64_t		files_every_ms;
 
+	sim_sync_look(worker->node);
 	observe_server(worker->node, now);
+	observer->must_look = false;
 	if (!now->is_in_recovery && (was_in_recovery || timeline_before == 0))
 	{
 		observer->promoting_until_ms = 0;
@@ -104,7 +106,10 @@ forget_wal(HaPostgres *postgres)
 	for (int i = 0; i < postgres->n_slots; i++)
 		postgres->slots[i].restart_lsn = postgres->slots[i].restart_lsn == 0 ? 0 : 1;
 	for (int i = 0; i < postgres->n_senders; i++)
+	{
 		postgres->senders[i].flush_lsn = postgres->senders[i].flush_lsn == 0 ? 0 : 1;
+		postgres->senders[i].sync_lsn = postgres->senders[i].sync_lsn == 0 ? 0 : 1;
+	}
 }
 
 typedef enum Change
@@ -136,7 +141,8 @@ is_hurried(const SimHome *worker)
 	const ClusterView *view = host_view(worker->host);
 	const Settings *settings = host_settings(worker->host);
 
-	if (worker->observer.promoting_until_ms != 0 || worker->observer.checkpoint_until_ms != 0)
+	if (worker->observer.promoting_until_ms != 0 || worker->observer.checkpoint_until_ms != 0 ||
+		ha_sync_is_waiting(host_node(worker->host)))
 		return true;
 	return view != NULL && view->is_loaded && (view->failover.exists || !view->has_leader) &&
 		settings != NULL && !settings->is_paused;
@@ -223,7 +229,7 @@ observer_turn(SimHome *worker)
 
 	if (observer->promoting_until_ms != 0 && now_ms >= observer->promoting_until_ms)
 		observer->promoting_until_ms = 0;
-	if (!observer->has_looked || observer->files_are_stale ||
+	if (!observer->has_looked || observer->files_are_stale || observer->must_look ||
 		now_ms - observer->looked_at_ms >= look_interval_ms(worker))
 		(void) worker_look(worker);
 	tell_engine(worker, now_ms);
@@ -240,6 +246,18 @@ worker_server_changed(SimHome *worker)
 	if (every_ms < OBSERVE_IDLE_MS)
 		home_schedule(worker, sim_between(200, SIM_MS(every_ms)));
 	home_leave(worker, before);
+}
+
+/* Its latch is set when a walsender comes or goes. */
+void
+sim_walsenders_changed(int node)
+{
+	SimHome    *worker = sim.profile.engine_keeps_sync ? sim_home(node, HA_HOME_WORKER) : NULL;
+
+	if (worker == NULL || !worker->is_open || worker->must_close)
+		return;
+	worker->observer.must_look = true;
+	home_schedule(worker, sim_between(50, SIM_MS(2)));
 }
 
 /* ------------------------------------------------------------------------

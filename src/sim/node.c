@@ -471,6 +471,17 @@ make_configuration(const SimNode *self)
 					 "tags", "nofailover", profile->nofailover == self->index);
 	if (json == NULL)
 		abort();
+	if (profile->engine_keeps_sync)
+	{
+		json_t	   *dcs = json_object_get(json_object_get(json, "bootstrap"), "dcs");
+
+		json_object_set_new(dcs, "synchronous_mode", profile->sync_mode == SIM_SYNC_QUORUM ?
+							json_string("quorum") : json_true());
+		json_object_set_new(dcs, "synchronous_mode_strict", json_boolean(profile->sync_is_strict));
+		json_object_set_new(dcs, "synchronous_node_count", json_integer(profile->sync_node_count));
+		json_object_set_new(dcs, "maximum_lag_on_syncnode",
+							json_integer(profile->maximum_lag_on_syncnode));
+	}
 	text = json_dumps(json, JSON_COMPACT);
 	json_decref(json);
 	return text;

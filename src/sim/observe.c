@@ -181,7 +181,8 @@ look_at_connections(int node, HaPostgres *postgres)
 			continue;
 		snprintf(postgres->senders[n].application_name,
 				 sizeof(postgres->senders[n].application_name), "%s", sim.node[k].name);
-		postgres->senders[n].flush_lsn = server->receiver_flush[k];
+		postgres->senders[n].flush_lsn = postgres->senders[n].sync_lsn = server->receiver_flush[k];
+		postgres->senders[n].sync_state = sim_sync_state(node, k);
 		postgres->senders[n].is_streaming = true;
 		n++;
 	}
@@ -215,6 +216,7 @@ observe_server(int node, HaPostgres *postgres)
 	postgres->has_restore_command = false;
 	postgres->has_pending_restart = false;
 	copy_upstream(data, postgres);
+	sim_sync_observe(node, postgres);
 }
 
 /* postmaster_observe(): from files and processes alone. */

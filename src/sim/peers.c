@@ -388,9 +388,12 @@ peers_status_of(SimHome *supervisor, bool is_fresh, HaPeer *peer)
 	}
 	peer->timeline = postgres->timeline;
 	if (postgres->is_in_recovery && view != NULL && view->is_loaded && !view->has_leader &&
-		settings != NULL && ha_is_outranked(view, settings->name, postgres,
+		settings != NULL && settings->synchronous_mode != SYNC_MODE_QUORUM &&
+		ha_is_outranked(view, settings->name, postgres,
 											settings->maximum_lag_on_failover))
 		peer->is_in_recovery = true;	/* likewise: it is out of the race */
+	else if (postgres->is_in_recovery && host_is_driving(supervisor->host))
+		peer->is_in_recovery = true;	/* an old position is told to nobody */
 	else if (postgres->is_in_recovery)
 	{
 		Lsn			received = postgres->received_lsn != 0 ? postgres->received_lsn :

@@ -42,7 +42,14 @@ extern void sim_stream_flushed(int node);	/* more WAL to send */
 extern bool sim_stream_all_have(int node);	/* every connected receiver has all */
 
 /* client.c */
-extern void sim_client_progress(int node);	/* a standby has confirmed more */
+extern void sim_client_progress(int node, int reporter);	/* a standby has reported to its walsender */
+extern void sim_client_released(int node);	/* commits wait for nobody any more */
+
+/* sync.c */
+extern void sim_sync_begin(int node);		/* a server starts */
+extern void sim_sync_connected(int upstream, int node);
+extern bool sim_sync_lets_go(int node, int reporter, Lsn lsn);
+extern bool sim_sync_is_defined(int node);
 
 /* tasks.c */
 extern void sim_task_server_changed(int node);

@@ -230,7 +230,11 @@ sim_profile_draw(const char *name, int n_nodes)
 		profile->sync_mode = SIM_SYNC_PRIORITY;
 	else if (is_named("quorum"))
 		profile->sync_mode = SIM_SYNC_QUORUM;
-	profile->engine_keeps_sync = false;
+	profile->engine_keeps_sync = profile->sync_mode != SIM_ASYNC;
+	/* from the seed, so that all other draws are what they were */
+	profile->sync_is_strict = sim.seed / 3 % 4 == 0;
+	profile->sync_node_count = sim.seed / 5 % 3 == 0 ? 2 : 1;
+	profile->maximum_lag_on_syncnode = sim.seed / 7 % 5 == 0 ? 2000 : -1;
 	profile->use_pg_rewind = sim_chance(850);
 	profile->may_remove_data = sim_chance(700);
 	if (!profile->use_pg_rewind)

@@ -356,6 +356,7 @@ begin_start(int node, bool as_standby)
 	server->is_promoting = server->is_told_to_stop = server->is_flushing_checkpoint = false;
 	server->is_replay_paused = server->is_sending = server->is_replay_pending = false;
 	server->recovered_lsn = 0;
+	sim_sync_begin(node);
 	server->replayed_lsn = data->checkpoint_redo;
 	server->stream_generation++;
 	set_state(node, HA_SERVER_STARTING);

@@ -127,6 +127,24 @@ typedef struct SimHistoryFile
 	bool		is_placed;		/* by HA_PLACE_HISTORY: only takes the id */
 } SimHistoryFile;
 
+typedef enum SimSyncMode
+{
+	SIM_ASYNC,
+	SIM_SYNC_PRIORITY,
+	SIM_SYNC_QUORUM,
+} SimSyncMode;
+
+/* synchronous_standby_names as the server has it. */
+typedef struct SimSyncNames
+{
+	SimSyncMode mode;
+	int			number;
+	uint32_t	nodes;			/* a bit each; in SIM_SYNC_PRIORITY lowest first */
+	bool		any;			/* '*' */
+	bool		is_overridden;	/* by us, not the operator's own value */
+	uint32_t	generation;		/* number of the change */
+} SimSyncNames;
+
 /* What is on disk. */
 typedef struct SimData
 {
@@ -149,24 +167,9 @@ typedef struct SimData
 	char		upstream_slot[64];
 	SimHistoryFile history[SIM_HISTORY_MAX];
 	int			n_history;
+	SimSyncNames sync_file;		/* patroni.sync.conf */
 	bool		is_broken;		/* server does not start from it, or it cannot be read */
 } SimData;
-
-typedef enum SimSyncMode
-{
-	SIM_ASYNC,
-	SIM_SYNC_PRIORITY,
-	SIM_SYNC_QUORUM,
-} SimSyncMode;
-
-/* synchronous_standby_names as the server has it. */
-typedef struct SimSyncNames
-{
-	SimSyncMode mode;
-	int			number;
-	uint32_t	nodes;			/* a bit each; in SIM_SYNC_PRIORITY lowest first */
-	bool		any;			/* '*' */
-} SimSyncNames;
 
 /* What runs. */
 typedef struct SimServer
@@ -179,7 +182,14 @@ typedef struct SimServer
 	bool		is_streaming;	/* standby: walreceiver connected */
 	int			stream_from;	/* node, -1 none */
 	int64_t		start_wall_ms;
-	SimSyncNames sync_names;
+	/* synchronous_standby_names, as each process has read them: sync.c */
+	SimSyncNames sync_names;	/* the postmaster */
+	SimSyncNames checkpointer_names;
+	SimSyncNames worker_names;
+	SimSyncNames sender_names[SIM_NODES_MAX];
+	Lsn			sync_lsn;		/* end of WAL when the names were in force; 0 unknown */
+	uint32_t	sync_lsn_generation;
+	int64_t		sync_unsettled_us;	/* 0 = all have read the file */
 	bool		is_replay_paused;
 	/* walsenders, a bit for each node that streams from here */
 	uint32_t	receivers;
@@ -252,8 +262,12 @@ typedef struct SimWrite
 	int64_t		acked_us;		/* -1: never acknowledged */
 	bool		is_lost;		/* a promotion left it behind, allowed by the mode then */
 	bool		is_read;		/* a reader saw it */
-	SimSyncMode mode;			/* in force when it was acknowledged */
+	SimSyncMode mode;			/* promised when it was acknowledged; SIM_ASYNC: nothing */
 } SimWrite;
+
+extern void sim_walsenders_changed(int node);	/* one came, went, or has read its settings */
+extern SimSyncMode sim_check_sync_promise(void);	/* what a write is promised that is acknowledged now */
+extern void sim_check_sync_key(bool exists);		/* the key "sync" was written or deleted */
 
 extern void sim_clients_start(void);
 extern void sim_clients_stop(void);
@@ -379,14 +393,17 @@ typedef struct SimProfile
 	int64_t		duration_us;	/* of the faults */
 	int			n_faults;
 	bool		has_faults;		/* false: L3 is checked */
-	SimSyncMode sync_mode;		/* of the model of the server; the engine follows later */
+	SimSyncMode sync_mode;		/* synchronous_mode of the cluster */
+	bool		sync_is_strict;
+	int			sync_node_count;
+	int64_t		maximum_lag_on_syncnode;
 	bool		use_pg_rewind;
 	bool		may_remove_data;
 	int64_t		primary_start_timeout_ms;
 	int64_t		write_every_us;
 	int			nofailover;		/* node tagged so, -1 none */
 	bool		is_mixed_release;	/* saved states cross a release boundary */
-	bool		engine_keeps_sync;	/* S2 is checked: false until the engine has it */
+	bool		engine_keeps_sync;	/* the cluster is in synchronous mode, S2 is checked */
 } SimProfile;
 
 typedef struct SimWorld

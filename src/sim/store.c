@@ -219,6 +219,8 @@ change(const char *name, const char *value, const char *session, Cause cause)
 		return false;
 	if (strcmp(name, "leader") == 0)
 		check_leader_key(key, value, cause);
+	if (strcmp(name, "sync") == 0)
+		sim_check_sync_key(value != NULL);
 
 	revision++;
 	entry = &changes[revision % CHANGES_MAX];

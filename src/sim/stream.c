@@ -54,6 +54,7 @@ drop_receiver(int upstream, int node)
 		return;
 	server->receivers &= ~(UINT32_C(1) << node);
 	server->receiver_flush[node] = 0;
+	sim_walsenders_changed(upstream);
 	sim_server_changed(upstream);
 }
 
@@ -217,14 +218,16 @@ connected(int node, int64_t generation, void *owned)
 	server->is_sending = false;
 	server->heard_us = sim.now_us;
 	sim.node[upstream].server.receivers |= UINT32_C(1) << node;
+	sim_sync_connected(upstream, node);
 	sim.node[upstream].server.receiver_flush[node] = self->data.end.lsn;
 	sim_note(node, "streams", (uint64_t) upstream, self->data.end.lsn);
 	sim_trace(node, "streams from %s", sim.node[upstream].name);
 	sim_later_in(node, SIM_SERVER, KEEPALIVE_US, keepalive, generation, NULL);
 	sim_server_changed(node);
 	sim_server_changed(upstream);
+	sim_walsenders_changed(upstream);
 	stream_push(upstream, node);
-	sim_client_progress(upstream);
+	sim_client_progress(upstream, node);
 }
 
 static void
@@ -314,11 +317,11 @@ acknowledged(int upstream, int64_t number, void *owned)
 
 	(void) owned;
 	if (!is_receiver(upstream, node) || sim.node[node].server.stream_from != upstream ||
-		((sim.node[node].server.stream_generation & 0xfff) != (uint32_t) ((number >> 4) & 0xfff)) ||
-		lsn <= server->receiver_flush[node])
+		((sim.node[node].server.stream_generation & 0xfff) != (uint32_t) ((number >> 4) & 0xfff)))
 		return;
-	server->receiver_flush[node] = lsn;
-	sim_client_progress(upstream);
+	if (lsn > server->receiver_flush[node])
+		server->receiver_flush[node] = lsn;
+	sim_client_progress(upstream, node);
 }
 
 /* Tell the walsender what is safe here. */

@@ -79,6 +79,7 @@ answer(Supervisor *supervisor, RestDone done, void *arg, bool is_fresh)
 	{
 		const HaNode *node = host_node(supervisor->host);
 
+		status.is_remembered = true;
 		status.role = ha_role(node);
 		status.state = ha_state(node);
 		status.has_lease = ha_has_lease(node);
