@@ -164,12 +164,26 @@ leaves_lease(const HaNode *node, const HaPeer *peer)
 		   strcmp(node->view.failover.candidate, peer->name) == 0));
 }
 
-/* Has the peer WAL that this member does not have? */
+/*
+ * May the peer have WAL that this member does not have?  That a timeline is
+ * newer proves nothing: a person may have made it while the leader went on.
+ * So of WAL on an older one this member has what is before its own left it.
+ */
 bool
 ha_race_is_ahead(const HaNode *node, const HaPeer *peer)
 {
-	return compare_place(ha_own_timeline(node), ha_own_position(node), 0,
-						 peer->timeline, peer->position, 0) < 0;
+	const HaPostgres *postgres = &node->postgres;
+	uint32_t	own = ha_own_timeline(node);
+	Lsn			common = 0;
+
+	if (peer->timeline == own || peer->timeline == 0 || own == 0)
+		return peer->position > ha_own_position(node);
+	if (peer->timeline > own)
+		return true;
+	for (int i = 0; i < postgres->n_history; i++)
+		if (postgres->history[i].timeline == peer->timeline)
+			common = postgres->history[i].switch_lsn;
+	return peer->position > common;
 }
 
 /*
@@ -189,6 +203,10 @@ ha_race_most_wal(const HaNode *node, char better[CLUSTER_NAME_MAX])
 		if (!race->has_answered[i] || !ha_peer_can_lead(peer) || !peer->is_in_recovery ||
 			peer->position == 0 || leaves_lease(node, peer) ||
 			(ha_sync_is_active(node) && !ha_sync_names_member(node, race->asked[i])))
+			continue;
+		/* by votes one on a newer timeline may be out of the race: it speaks for itself */
+		if (ha_sync_is_active(node) && node->settings.sync_mode == SYNC_PLAN_QUORUM &&
+			peer->timeline > ha_own_timeline(node))
 			continue;
 		if (compare_place(ha_own_timeline(node), ha_own_position(node),
 						  node->settings.tags.failover_priority,

@@ -1958,6 +1958,21 @@ not_synchronous(void)
 	expect_rule("named");
 	last(HA_ACQUIRE);
 
+	/* a person promoted node1 while the leader went on: node3 has what it lacks */
+	start_named_quorum();
+	postgres.timeline = postgres.newest_timeline = 2;
+	postgres.n_history = 1;
+	postgres.history[0].timeline = 1;
+	postgres.history[0].switch_lsn = END_OF_WAL - 100;
+	tell_postgres();
+	answer_from("node2", (Answer) {.is_silent = true});
+	answer_from("node3", (Answer) {.position = END_OF_WAL - 50});
+	assert_int_equal(count(HA_ACQUIRE), 0);
+	tick(600);
+	answer_from("node2", (Answer) {.is_silent = true});
+	answer_from("node3", (Answer) {.position = END_OF_WAL - 100});
+	last(HA_ACQUIRE);
+
 	/* on: the key does not name it */
 	start_follower(HA_HOME_WORKER);
 	be_synchronous(SYNC_PLAN_ON, "{\"leader\":\"node2\",\"quorum\":0,\"sync_standby\":\"node3\"}");
