@@ -204,6 +204,26 @@ my $before = scalar $writer->acks;
 usleep(1_500_000);
 is(scalar $writer->acks, $before, 'strict: without a standby nothing is acknowledged');
 like($leader->sql('SELECT reason FROM patroni.synchronous'), qr/strict mode is on/, 'and patroni.synchronous says why');
+
+# a receiver that is no member will do, as long as there is no member
+my $archive = "$cluster->{base}/archive";
+mkdir $archive;
+my $receiver = do
+{
+	local $ENV{PGPASSWORD} = $leader->{passwords}{replication};
+	PatroniCluster::spawn([ 'pg_receivewal', '--synchronous', '-D', $archive, '-d',
+		"host=$leader->{host} port=$leader->{port} user=replicator application_name=archive" ],
+		"$cluster->{base}/receivewal.out", keep_stderr => 1);
+};
+$writer->wait_for_more;
+is(names($leader), '*', 'strict: pg_receivewal is a synchronous receiver');
+wait_for_sync([], 0);
+kill 'INT', $receiver;
+waitpid $receiver, 0;
+usleep(500_000);
+$before = scalar $writer->acks;
+usleep(1_000_000);
+is(scalar $writer->acks, $before, 'and nothing is acknowledged when it has gone');
 edit_config({ synchronous_mode_strict => JSON::PP::false });
 $writer->wait_for_more;
 wait_for_sync([], 0);
