@@ -110,6 +110,25 @@ check_candidate(HaNode *node, const HaCommand *command)
 	return true;
 }
 
+/* A failover to a member that the sync key does not name: say what it may cost. */
+static void
+warn_of_loss(HaNode *node, HaWaiting *waiting)
+{
+	const Member *member = cluster_find_member(&node->view, waiting->command.candidate);
+	Lsn			optime = node->view.status.optime;
+	Lsn			position = member != NULL ? member->xlog_location : 0;
+
+	if (waiting->command.kind != HA_COMMAND_FAILOVER || !ha_sync_is_active(node) ||
+		ha_sync_names_member(node, waiting->command.candidate))
+		return;
+	if (ha_is_primary(node) && node->postgres.flush_lsn > optime)
+		optime = node->postgres.flush_lsn;
+	snprintf(waiting->warning, sizeof(waiting->warning),
+			 "; it is not a synchronous standby: %lld bytes of WAL or more may be lost, acknowledged writes among them",
+			 (long long) (optime > position ? optime - position : 0));
+	ha_log(node, 2, "command", "failover to \"%.100s\"%s", waiting->command.candidate, waiting->warning);
+}
+
 static void
 move_leader(HaNode *node, const HaCommand *command)
 {
@@ -185,6 +204,7 @@ move_leader(HaNode *node, const HaCommand *command)
 	waiting = wait_for(node, command);
 	if (waiting == NULL)
 		return;
+	warn_of_loss(node, waiting);
 	memset(&request, 0, sizeof(request));
 	request.exists = true;
 	if (is_switchover)
@@ -418,9 +438,9 @@ look_at_move(HaNode *node, HaWaiting *waiting)
 	if (command->is_scheduled)
 		answer_ok(node, command->id, "switchover scheduled");
 	else if (!command->wait || (is_from_here && node->goal == HA_GOAL_SWITCHOVER))
-		answer_ok(node, command->id, "%s to %s accepted",
+		answer_ok(node, command->id, "%s to %s accepted%s",
 				  command->kind == HA_COMMAND_SWITCHOVER ? "switchover" : "failover",
-				  command->candidate[0] ? command->candidate : "the best member");
+				  command->candidate[0] ? command->candidate : "the best member", waiting->warning);
 	else if (view->has_leader && strcmp(view->leader, waiting->old_leader) != 0)
 	{
 		const Member *leader = cluster_find_member(view, view->leader);
@@ -429,7 +449,8 @@ look_at_move(HaNode *node, HaWaiting *waiting)
 		if (leader == NULL || leader->role != ROLE_PRIMARY)
 			return;
 		if (command->candidate[0] == '\0' || strcmp(command->candidate, view->leader) == 0)
-			answer_ok(node, command->id, "Successfully %s to \"%s\"", what, view->leader);
+			answer_ok(node, command->id, "Successfully %s to \"%s\"%s", what, view->leader,
+					  waiting->warning);
 		else
 			answer_ok(node, command->id, "%c%s to \"%s\" instead of \"%s\"", what[0] - 'a' + 'A',
 					  what + 1, view->leader, command->candidate);

@@ -120,6 +120,7 @@ typedef struct HaWaiting
 	uint64_t	version;		/* of the key as we wrote it; older views say nothing */
 	char		old_leader[CLUSTER_NAME_MAX];
 	char		request_id[40];	/* of requests/<member> */
+	char		warning[HA_REASON_MAX];	/* added to the answer; "" = none */
 	int64_t		deadline_ms;
 } HaWaiting;
 

@@ -4612,6 +4612,16 @@ failover_to_an_asynchronous_member_is_warned_of(void **state)
 	tell_view();
 	expect_rule("claim-timeline");
 
+	/* who orders it is told as well */
+	start_leader(HA_HOME_WORKER);
+	be_synchronous(SYNC_PLAN_ON, sync_text("node1", 0, "node3"));
+	postgres.flush_lsn = END_OF_WAL + 100;
+	tell_postgres();
+	give((HaCommand) {.id = 7, .kind = HA_COMMAND_FAILOVER, .candidate = "node2"});
+	reply_to(last_key(HA_CREATE_KEY, "failover"), HA_OUTCOME_DONE, false, now, 0);
+	assert_true(last(HA_ANSWER)->ok);
+	assert_non_null(strstr(last(HA_ANSWER)->text, "100 bytes of WAL or more may be lost"));
+
 	/* a switchover is another matter */
 	start_leader(HA_HOME_WORKER);
 	be_synchronous(SYNC_PLAN_ON, sync_text("node1", 0, "node3"));
