@@ -80,9 +80,9 @@
 /* 18, and minor releases of April 2025: that it is looked at is kept as well. */
 #ifdef SYNC_STANDBY_DEFINED
 #define COMPAT_SYNC_STANDBYS_DEFINED() \
-	((WalSndCtl->sync_standbys_status & SYNC_STANDBY_DEFINED) != 0)
+	((((volatile WalSndCtlData *) WalSndCtl)->sync_standbys_status & SYNC_STANDBY_DEFINED) != 0)
 #else
-#define COMPAT_SYNC_STANDBYS_DEFINED()	(WalSndCtl->sync_standbys_defined)
+#define COMPAT_SYNC_STANDBYS_DEFINED()	(((volatile WalSndCtlData *) WalSndCtl)->sync_standbys_defined)
 #endif
 
 /* 17: kinds of processes are asked for in one way. */
@@ -156,14 +156,6 @@
 #define COMPAT_GUC_VARIABLES(n)			get_guc_variables(n)
 #else
 #define COMPAT_GUC_VARIABLES(n)			(*(n) = GetNumConfigOptions(), get_guc_variables())
-#endif
-
-/* Minor releases of 2025: whether anybody is to be waited for is a flag among others. */
-#ifdef SYNC_STANDBY_DEFINED
-#define COMPAT_SYNC_IS_DEFINED() \
-	((((volatile WalSndCtlData *) WalSndCtl)->sync_standbys_status & SYNC_STANDBY_DEFINED) != 0)
-#else
-#define COMPAT_SYNC_IS_DEFINED()		(((volatile WalSndCtlData *) WalSndCtl)->sync_standbys_defined)
 #endif
 
 /* 17: a logical message can be flushed by the function that writes it. */

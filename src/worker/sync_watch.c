@@ -97,7 +97,7 @@ sync_watch_settings(void)
 	 * middle of a checkpoint.  When nobody is to be waited for any more, this
 	 * process can do it as well: to be told so twice does no harm.
 	 */
-	if (watch.text[0] == '\0' && !watch.is_too_long && COMPAT_SYNC_IS_DEFINED())
+	if (watch.text[0] == '\0' && !watch.is_too_long && COMPAT_SYNC_STANDBYS_DEFINED())
 		SyncRepUpdateSyncStandbysDefined();
 }
 
@@ -239,7 +239,7 @@ sync_watch_look(Worker *worker, HaPostgres *now, const WatchedSender *senders, i
 	is_settled = look_at_walsenders(&shared->sync, now, senders) && settings != NULL &&
 		watch.file_generation == watch.generation &&
 		pg_atomic_read_u32(&shared->sync.checkpointer) == watch.generation &&
-		COMPAT_SYNC_IS_DEFINED() == (watch.text[0] != '\0' || watch.is_too_long);
+		COMPAT_SYNC_STANDBYS_DEFINED() == (watch.text[0] != '\0' || watch.is_too_long);
 	note_settled(now, is_settled, now_ms);
 
 	now->is_sync_settled = watch.is_settled;
