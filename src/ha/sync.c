@@ -249,15 +249,16 @@ ha_sync_replied(HaNode *node, HaOutcome outcome)
 
 /*
  * Is enough known, and is it this member's business?  Only the worker sees what
- * is in force as it is now.
+ * is in force as it is now.  A primary on an older timeline may have the lease
+ * of a paused cluster; the key tells who has what was acknowledged since then.
  */
 static bool
 can_plan(const HaNode *node)
 {
 	return node->home == HA_HOME_WORKER && node->has_lease && (node->settings.is_paused || !ha_lease_is_over(node)) &&
 		!node->is_giving_away && !node->is_bootstrapping && node->view.is_loaded &&
-		ha_sees_lease(node) && ha_is_running(node) && node->postgres.is_observed &&
-		node->postgres.has_sync;
+		ha_sees_lease(node) && !ha_is_outdated(node) && ha_is_running(node) &&
+		node->postgres.is_observed && node->postgres.has_sync;
 }
 
 /* Must the key be written once as it is?  Invariant (2). */

@@ -897,12 +897,48 @@ waits_as_patroni(int number)
 	return false;
 }
 
-/* Is there a member that its tags, lag and timeline let lead? */
+/*
+ * Have all whom the key "sync" lets lead been removed for good?  Then others
+ * may lack acknowledged writes, and an operator has to name one of them.
+ */
+static bool
+sync_key_waits_for_operator(void)
+{
+	const SimKey *key = sim.profile.engine_keeps_sync ? sim_store_find("sync") : NULL;
+	SyncState	sync;
+	bool		is_anybody_there = false;
+
+	if (key == NULL || key->value == NULL)
+		return false;
+	memset(&sync, 0, sizeof(sync));
+	sync_from_text(&sync, key->value);
+	for (int n = 0; n < sim.n_nodes && !is_anybody_there; n++)
+	{
+		const char *name = sim.node[n].name;
+		size_t		length = strlen(name);
+
+		if (!sim.node[n].is_member)
+			continue;
+		is_anybody_there = strcmp(sync.leader, name) == 0;
+		for (const char *list = sync.sync_standby; list != NULL && *list != '\0' && !is_anybody_there;)
+		{
+			size_t		size = strcspn(list, ",");
+
+			is_anybody_there = size == length && strncmp(list, name, size) == 0;
+			list += size + (list[size] == ',');
+		}
+	}
+	free(sync.sync_standby);
+	return !is_anybody_there;
+}
+
+/* Is there a member that its tags, lag and timeline let lead, and the key "sync"? */
 bool
 sim_check_has_eligible(void)
 {
 	uint32_t	timeline = timeline_of_history();
 	Lsn			optime = old_optime(0);
+	bool		needs_operator = sync_key_waits_for_operator();
 
 	for (int n = 0; n < sim.n_nodes; n++)
 	{
@@ -910,7 +946,7 @@ sim_check_has_eligible(void)
 
 		if (!node->is_member || node->data.state == HA_DATA_UNREADABLE || node->data.is_broken)
 			continue;
-		if (node->data.state == HA_DATA_PRESENT && node->data.end.lsn != 0 &&
+		if (node->data.state == HA_DATA_PRESENT && node->data.end.lsn != 0 && !needs_operator &&
 			sim.profile.nofailover != n && !waits_as_patroni(n) &&
 			sim_timeline_of(node->data.end) >= timeline &&
 			(node->data.end.lsn >= optime ||

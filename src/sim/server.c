@@ -85,7 +85,8 @@ end_server(int node)
 	self->process[SIM_SERVER].is_alive = false;
 	for (int i = self->process[SIM_SERVER].n_pauses; i > 0; i--)
 		sim_resume(node, SIM_SERVER);	/* a pause of its own ends with it */
-	server->is_promoting = server->is_told_to_stop = server->is_flushing_checkpoint = false;
+	server->is_promoting = server->is_told_to_stop = server->is_stop_sent = false;
+	server->is_flushing_checkpoint = false;
 	server->is_in_recovery = false;
 	server->insert = self->data.end;
 	set_state(node, HA_SERVER_STOPPED);
@@ -353,7 +354,8 @@ begin_start(int node, bool as_standby)
 	server->stream_from = -1;
 	server->receivers = 0;
 	server->timeline = sim_timeline_of(data->end);
-	server->is_promoting = server->is_told_to_stop = server->is_flushing_checkpoint = false;
+	server->is_promoting = server->is_told_to_stop = server->is_stop_sent = false;
+	server->is_flushing_checkpoint = false;
 	server->is_replay_paused = server->is_sending = server->is_replay_pending = false;
 	server->recovered_lsn = 0;
 	sim_sync_begin(node);
@@ -395,7 +397,7 @@ sim_server_crash_restart(int node)
 
 	if (!self->process[SIM_SERVER].is_alive)
 		return;
-	if (state == HA_SERVER_STOPPING || self->server.is_told_to_stop)
+	if (state == HA_SERVER_STOPPING || self->server.is_told_to_stop || self->server.is_stop_sent)
 	{
 		end_server(node);
 		return;
@@ -638,6 +640,7 @@ sim_server_stop(int node, HaStopMode mode)
 
 	if (sim.node[node].server.state == HA_SERVER_STOPPED)
 		return;
+	sim.node[node].server.is_stop_sent = true;
 	sim_later_in(node, SIM_SERVER, sim_between(200, 2000), stop_signalled, number, NULL);
 }
 

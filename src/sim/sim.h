@@ -201,6 +201,7 @@ typedef struct SimServer
 	/* private to server.c and stream.c */
 	bool		is_promoting;
 	bool		is_told_to_stop;
+	bool		is_stop_sent;	/* the signal may be waiting for a paused postmaster */
 	bool		is_flushing_checkpoint;
 	Lsn			recovered_lsn;	/* commits up to there are visible whoever waited for them */
 	uint32_t	recovery_target;	/* timeline that recovery goes to */

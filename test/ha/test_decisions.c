@@ -4630,6 +4630,28 @@ failover_to_an_asynchronous_member_is_warned_of(void **state)
 	assert_non_null(strstr(last_key(HA_PUT_KEY, "failover")->text, "is not a synchronous standby"));
 }
 
+/* In a pause it may have the lease; who has what was acknowledged since, the key tells. */
+static void
+outdated_leader_leaves_the_sync_key_alone(void **state)
+{
+	(void) state;
+	start_leader(HA_HOME_WORKER);
+	pause_cluster(true);
+	set_key("history", "[[1,83886080,\"no recovery target specified\"]]");
+	tell_view();
+	forget();
+	be_synchronous(SYNC_PLAN_ON, sync_text("node2", 0, "node3"));
+	tick(settings.loop_wait_ms);
+	assert_null(last_key(HA_PUT_KEY, "sync"));
+	assert_int_equal(count(HA_SET_SYNC_NAMES), 0);
+
+	/* on the newest timeline it is another matter */
+	set_key("history", NULL);
+	tell_view();
+	tick(10);
+	expect_sync(HA_PUT_KEY, "node1", 0, NULL);
+}
+
 /* A member that nobody may vote for is nobody to wait for. */
 static void
 asynchronous_members_are_not_waited_for(void **state)
@@ -4662,6 +4684,7 @@ main(void)
 		TEST(new_process_makes_old_writes_void),
 		TEST(fence_waits_for_the_sync_key),
 		TEST(failover_to_an_asynchronous_member_is_warned_of),
+		TEST(outdated_leader_leaves_the_sync_key_alone),
 		TEST(asynchronous_members_are_not_waited_for),
 		TEST(deadline_counts_from_before_the_request),
 		TEST(ttl_changes),
