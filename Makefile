@@ -182,7 +182,9 @@ WORKER_OBJS = \
 SIM_OBJS = \
 	src/sim/act.o \
 	src/sim/check.o \
+	src/sim/check_data.o \
 	src/sim/check_home.o \
+	src/sim/check_peace.o \
 	src/sim/client.o \
 	src/sim/data.o \
 	src/sim/driver.o \
