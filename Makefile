@@ -65,6 +65,7 @@ HA_OBJS = \
 	src/ha/command.o \
 	src/ha/explain.o \
 	src/ha/lease.o \
+	src/ha/origin.o \
 	src/ha/publish.o \
 	src/ha/race.o \
 	src/ha/requests.o \
@@ -76,6 +77,8 @@ HA_OBJS = \
 	src/ha/switchover.o \
 	src/ha/sync.o \
 	src/ha/sync_plan.o \
+	src/ha/task.o \
+	src/ha/timeline.o \
 	src/ha/verbs.o
 
 CONFIG_OBJS = \

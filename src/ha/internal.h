@@ -286,14 +286,10 @@ extern HaAction *ha_request(HaNode *node, HaPurpose purpose, HaActionKind kind,
 extern bool ha_is_pending(const HaNode *node, HaPurpose purpose);
 extern HaPurpose ha_reply_purpose(HaNode *node, uint64_t id, HaOutcome outcome);
 
-/* facts.c */
+/* state.c */
 extern HaFacts ha_gather_facts(HaNode *node);
 extern bool ha_is_primary(const HaNode *node);
 extern bool ha_was_primary(const HaNode *node);
-extern bool ha_history_differs(const HaNode *node);
-extern bool ha_is_claimed_by_other(const ClusterView *view, const char *name, uint32_t timeline);
-extern bool ha_has_claimed_after(const ClusterView *view, const char *name, uint32_t timeline);
-extern bool ha_source_differs(const HaNode *node);
 extern bool ha_is_running(const HaNode *node);
 extern bool ha_is_outdated(const HaNode *node);
 extern Lsn	ha_own_position(const HaNode *node);
@@ -302,6 +298,15 @@ extern const Member *ha_leader_member(const HaNode *node);
 extern const Member *ha_upstream(const HaNode *node);
 extern const Member *ha_clone_source(const HaNode *node);
 extern bool ha_request_is_due(const HaNode *node);
+
+/* origin.c */
+extern bool ha_is_claimed_by_other(const ClusterView *view, const char *name, uint32_t timeline);
+extern bool ha_has_claimed_after(const ClusterView *view, const char *name, uint32_t timeline);
+extern bool ha_source_differs(const HaNode *node);
+extern bool ha_history_differs(const HaNode *node);
+extern bool ha_is_leader_newer(const HaNode *node, Lsn end, const char **other);
+extern bool ha_fools_rewind(const HaNode *node, const char **other);
+extern void ha_tell_same_timeline(HaNode *node, const char *other);
 
 /* lease.c */
 extern int64_t ha_deadline_ms(const HaNode *node);
@@ -344,12 +349,19 @@ extern bool ha_has_candidate(const HaNode *node);
 
 /* verbs.c */
 extern void ha_carry_out(HaNode *node, const HaRule *rule);
+extern void ha_yield(HaNode *node, const char *rule, const char *because);
+extern void ha_set_goal(HaNode *node, HaGoal goal, const char *rule, const char *because);
+extern void ha_clear_goal(HaNode *node);
+
+/* task.c */
 extern void ha_start_task(HaNode *node, HaTask task, const Member *member, HaStopMode mode,
 						  const char *rule, const char *because);
 extern void ha_task_ended(HaNode *node, const HaInput *input);
-extern void ha_set_goal(HaNode *node, HaGoal goal, const char *rule, const char *because);
-extern void ha_clear_goal(HaNode *node);
+
+/* timeline.c */
 extern void ha_record_timeline(HaNode *node);
+extern void ha_claim_timeline(HaNode *node, const HaRule *rule);
+extern void ha_promote(HaNode *node, const HaRule *rule);
 
 /* publish.c */
 extern void ha_publish(HaNode *node);

@@ -6,7 +6,6 @@
  * Nothing here acts; asking for a wake-up is all it may do.
  *-------------------------------------------------------------------------
  */
-#include <stdio.h>
 #include <string.h>
 
 #include "ha/internal.h"
@@ -182,17 +181,6 @@ stream_is_lost(HaNode *node)
 	return true;
 }
 
-/* Was this id claimed in another member's name? */
-bool
-ha_is_claimed_by_other(const ClusterView *view, const char *name, uint32_t timeline)
-{
-	for (int i = 0; i < view->n_taken; i++)
-		if (view->taken[i].timeline == timeline && view->taken[i].name[0] != '\0' &&
-			strcmp(view->taken[i].name, name) != 0)
-			return true;
-	return false;
-}
-
 /*
  * Is the cluster on a newer timeline?  Then it has had a leader whose writes
  * this member does not have, whatever its position is: check_timeline off
@@ -220,73 +208,6 @@ timeline_is_old(const HaNode *node)
 			return true;
 	return node->is_uncompared && !node->is_source_unsure && ha_is_running(node) &&
 		!ha_is_primary(node) && ha_is_claimed_by_other(view, node->settings.name, own);
-}
-
-/* Has that member claimed a newer timeline?  Its key may be from before. */
-bool
-ha_has_claimed_after(const ClusterView *view, const char *name, uint32_t timeline)
-{
-	for (int i = 0; i < view->n_taken; i++)
-		if (view->taken[i].timeline > timeline && strcmp(view->taken[i].name, name) == 0)
-			return true;
-	return false;
-}
-
-/*
- * Is the leader a primary on this standby's timeline, the id of which somebody
- * else had claimed, while this standby is not set to follow it?  Then the
- * leader was promoted to it by hand, and this standby has it from the other
- * one.  Where both promotions began at the same position, no ids and no
- * positions tell their WAL apart.
- */
-bool
-ha_source_differs(const HaNode *node)
-{
-	const ClusterView *view = &node->view;
-	const HaPostgres *postgres = &node->postgres;
-	const Member *leader = ha_leader_member(node);
-	const Member *upstream = ha_upstream(node);
-	const char *claimant = "";
-	char		host[256];
-	int			port;
-
-	if (!view->is_loaded || leader == NULL || upstream == NULL || ha_is_primary(node) ||
-		leader->role != ROLE_PRIMARY || leader->timeline < 2)
-		return false;
-	/* early in its recovery a server shows the checkpoint's, which it may have left */
-	if (leader->timeline != ha_own_timeline(node) && leader->timeline != postgres->newest_timeline)
-		return false;
-	for (int i = 0; i < view->n_taken; i++)
-		if (view->taken[i].timeline == leader->timeline)
-			claimant = view->taken[i].name;
-	return claimant[0] != '\0' && strcmp(claimant, leader->name) != 0 &&
-		!ha_has_claimed_after(view, leader->name, leader->timeline) &&
-		member_host_port(upstream, host, &port) &&
-		(strcmp(host, postgres->upstream_host) != 0 || port != postgres->upstream_port);
-}
-
-/*
- * Did this member come to its timeline another way than the cluster?  So it is
- * with a standby of a server that a person promoted while nobody could hear of
- * it: the leader may have got the same id, and the server looks at nothing but
- * that and the position.  What was compared already is not asked again.
- */
-bool
-ha_history_differs(const HaNode *node)
-{
-	const ClusterView *view = &node->view;
-	const HaPostgres *postgres = &node->postgres;
-
-	if (!node->has_postgres || ha_is_primary(node) || (node->is_checked && !node->is_diverged))
-		return false;
-	if (ha_source_differs(node))
-		return true;
-	for (int i = 0; i < postgres->n_history; i++)
-		for (int j = 0; j < view->n_history; j++)
-			if (postgres->history[i].timeline == view->history[j].timeline &&
-				postgres->history[i].switch_lsn != view->history[j].switch_lsn)
-				return true;
-	return false;
 }
 
 /* Is the text this number, as printf() writes it?  Asked in each step. */

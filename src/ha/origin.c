@@ -1,0 +1,224 @@
+/*-------------------------------------------------------------------------
+ *
+ * origin.c
+ *      Where the WAL of this member comes from, beside ids and positions.
+ *
+ * Two servers promoted by hand can be on the same timeline id with different
+ * WAL, and then neither streaming nor pg_rewind finds that out.  What members
+ * claimed and did is asked here before either is relied upon.
+ *-------------------------------------------------------------------------
+ */
+#include <string.h>
+
+#include "ha/internal.h"
+
+/* Was this id claimed in another member's name? */
+bool
+ha_is_claimed_by_other(const ClusterView *view, const char *name, uint32_t timeline)
+{
+	for (int i = 0; i < view->n_taken; i++)
+		if (view->taken[i].timeline == timeline && view->taken[i].name[0] != '\0' &&
+			strcmp(view->taken[i].name, name) != 0)
+			return true;
+	return false;
+}
+
+/* Has that member claimed a newer timeline?  Its key may be from before. */
+bool
+ha_has_claimed_after(const ClusterView *view, const char *name, uint32_t timeline)
+{
+	for (int i = 0; i < view->n_taken; i++)
+		if (view->taken[i].timeline > timeline && strcmp(view->taken[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * Is the leader a primary on this standby's timeline, the id of which somebody
+ * else had claimed, while this standby is not set to follow it?  Then the
+ * leader was promoted to it by hand, and this standby has it from the other
+ * one.  Where both promotions began at the same position, no ids and no
+ * positions tell their WAL apart.
+ */
+bool
+ha_source_differs(const HaNode *node)
+{
+	const ClusterView *view = &node->view;
+	const HaPostgres *postgres = &node->postgres;
+	const Member *leader = ha_leader_member(node);
+	const Member *upstream = ha_upstream(node);
+	const char *claimant = "";
+	char		host[256];
+	int			port;
+
+	if (!view->is_loaded || leader == NULL || upstream == NULL || ha_is_primary(node) ||
+		leader->role != ROLE_PRIMARY || leader->timeline < 2)
+		return false;
+	/* early in its recovery a server shows the checkpoint's, which it may have left */
+	if (leader->timeline != ha_own_timeline(node) && leader->timeline != postgres->newest_timeline)
+		return false;
+	for (int i = 0; i < view->n_taken; i++)
+		if (view->taken[i].timeline == leader->timeline)
+			claimant = view->taken[i].name;
+	return claimant[0] != '\0' && strcmp(claimant, leader->name) != 0 &&
+		!ha_has_claimed_after(view, leader->name, leader->timeline) &&
+		member_host_port(upstream, host, &port) &&
+		(strcmp(host, postgres->upstream_host) != 0 || port != postgres->upstream_port);
+}
+
+/*
+ * Did this member come to its timeline another way than the cluster?  So it is
+ * with a standby of a server that a person promoted while nobody could hear of
+ * it: the leader may have got the same id, and the server looks at nothing but
+ * that and the position.  What was compared already is not asked again.
+ */
+bool
+ha_history_differs(const HaNode *node)
+{
+	const ClusterView *view = &node->view;
+	const HaPostgres *postgres = &node->postgres;
+
+	if (!node->has_postgres || ha_is_primary(node) || (node->is_checked && !node->is_diverged))
+		return false;
+	if (ha_source_differs(node))
+		return true;
+	for (int i = 0; i < postgres->n_history; i++)
+		for (int j = 0; j < view->n_history; j++)
+			if (postgres->history[i].timeline == view->history[j].timeline &&
+				postgres->history[i].switch_lsn != view->history[j].switch_lsn)
+				return true;
+	return false;
+}
+
+/*
+ * The timeline on which a primary wrote WAL here that was not compared; 0 none.
+ * The checkpoint of one that crashed may be from before its promotion.
+ */
+static uint32_t
+was_primary_on(const HaNode *node)
+{
+	if (!ha_is_running(node) && ha_was_primary(node))
+		return node->postgres.control_state == HA_CONTROL_SHUTDOWNED ?
+			node->postgres.checkpoint_timeline : 0;
+	if (!node->is_uncompared)
+		return 0;
+	/* it has followed nobody since: what it has replayed is what it wrote */
+	return ha_is_running(node) && ha_own_timeline(node) > node->primary_timeline ?
+		ha_own_timeline(node) : node->primary_timeline;
+}
+
+/*
+ * Where the leader left that timeline, as the store says; 0: it does not.
+ */
+static Lsn
+left_at(const ClusterView *view, uint32_t timeline)
+{
+	for (int i = 0; i < view->n_history; i++)
+		if (view->history[i].timeline == timeline)
+			return view->history[i].switch_lsn;
+	return 0;
+}
+
+/*
+ * Has this member led on that timeline?  The history that a leader writes names
+ * it, and so does its claim; a promotion by hand leaves neither.
+ */
+static bool
+has_led_on(const HaNode *node, uint32_t timeline)
+{
+	const ClusterView *view = &node->view;
+	const TimelineHistory *began = NULL;
+
+	for (int i = 0; i < view->n_history; i++)
+		if (view->history[i].timeline < timeline)
+			began = &view->history[i];
+	for (int i = 0; i < view->n_taken; i++)
+		if (view->taken[i].timeline == timeline &&
+			strcmp(view->taken[i].name, node->settings.name) == 0)
+			return true;
+	return began == NULL || strcmp(began->new_leader, node->settings.name) == 0;
+}
+
+/*
+ * Nothing was found by comparing ids and positions.  But two primaries on one
+ * timeline were promoted to it both, one of them by hand when nobody could
+ * hear of it; and the WAL that they wrote there differs, whatever its length.
+ * "other" is who else was promoted to it.  So it is, too, when the leader went
+ * further on that timeline than "end", where this standby is or the former
+ * primary was shut down (0 = unknown): it was its own, and there cannot be
+ * more of it than its primary wrote; nor as much, if this one never led on it,
+ * so that nobody was to follow it.  False:
+ * that is not known yet, the leader's key or the history is from before its
+ * promotion.
+ */
+bool
+ha_is_leader_newer(const HaNode *node, Lsn end, const char **other)
+{
+	const ClusterView *view = &node->view;
+	const Member *leader = cluster_find_member(view, node->task_member);
+	uint32_t	own = was_primary_on(node);
+
+	if (ha_source_differs(node))
+	{
+		*other = view->leader;
+		return true;
+	}
+	if (own == 0)
+		return true;
+	for (int i = 0; i < view->n_taken && *other == NULL; i++)
+		if (view->taken[i].timeline == own && view->taken[i].name[0] != '\0' &&
+			strcmp(view->taken[i].name, node->settings.name) != 0)
+			*other = view->taken[i].name;
+	if (leader != NULL && leader->timeline == own && leader->role == ROLE_PRIMARY && *other == NULL &&
+		!ha_has_claimed_after(view, leader->name, own))
+		*other = leader->name;
+	if (*other != NULL)
+		return true;
+	if (leader == NULL || leader->timeline <= own)
+		return false;
+	if (end != 0 && (left_at(view, own) > end || (left_at(view, own) == end && !has_led_on(node, own))))
+		*other = leader->name;
+	return *other != NULL || end == 0 || cluster_timeline(view) > own;
+}
+
+/*
+ * pg_rewind, too, goes by ids and positions.  Of WAL that was found to be
+ * different it finds no difference, or one too late, where another member was
+ * promoted to the timeline of this former primary, and from the same position.
+ */
+bool
+ha_fools_rewind(const HaNode *node, const char **other)
+{
+	const ClusterView *view = &node->view;
+	const HaPostgres *postgres = &node->postgres;
+	uint32_t	own = was_primary_on(node);
+
+	if (ha_source_differs(node))
+		*other = view->leader;
+	for (int i = 0; i < view->n_taken && own != 0 && *other == NULL; i++)
+	{
+		const TakenTimeline *taken = &view->taken[i];
+
+		if (taken->timeline != own || taken->name[0] == '\0' ||
+			strcmp(taken->name, node->settings.name) == 0)
+			continue;
+		for (int j = 0; j < postgres->n_history; j++)
+			if (postgres->history[j].timeline == taken->parent &&
+				postgres->history[j].switch_lsn == taken->lsn)
+				*other = taken->name;
+	}
+	return *other != NULL;
+}
+
+void
+ha_tell_same_timeline(HaNode *node, const char *other)
+{
+	uint32_t	own = was_primary_on(node);
+	const Member *member = cluster_find_member(&node->view, other);
+
+	ha_log(node, 2, "same-timeline",
+		   "%s and \"%s\" were both promoted to timeline %u, and their WAL differs: "
+		   "this member has to be cloned anew",
+		   own == 0 ? "another member" : "this member", other,
+		   own == 0 && member != NULL ? member->timeline : own);
+}

@@ -1,0 +1,178 @@
+/*-------------------------------------------------------------------------
+ *
+ * timeline.c
+ *      Takes an id for the next timeline, and promotes.
+ *
+ * No two promotions may make the same timeline id: neither streaming nor
+ * pg_rewind could tell their WAL apart.  So each id is recorded in the key
+ * "promotions" before it is used (docs/architecture.md, "Timelines").
+ *-------------------------------------------------------------------------
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ha/internal.h"
+
+/* Add an id to the key "promotions".  False: not now. */
+static bool
+put_taken(HaNode *node, const TakenTimeline *item, const char *rule, const char *because)
+{
+	const ClusterView *view = &node->view;
+	TakenTimeline *taken = malloc(((size_t) view->n_taken + 1) * sizeof(*taken));
+	HaAction   *action;
+
+	if (taken == NULL)
+	{
+		node->out->is_incomplete = true;
+		return false;
+	}
+	if (view->n_taken > 0)
+		memcpy(taken, view->taken, (size_t) view->n_taken * sizeof(*taken));
+	taken[view->n_taken] = *item;
+	action = ha_request(node, FOR_TIMELINE, view->taken_version ? HA_PUT_KEY : HA_CREATE_KEY,
+						rule, because);
+	ha_name_copy(action->key, sizeof(action->key), "promotions");
+	action->version = view->taken_version;
+	action->timeline = item->timeline;
+	ha_set_text(node, action, taken_to_text(taken, view->n_taken + 1));
+	free(taken);
+	return true;
+}
+
+/* The highest timeline id that anybody is known to have taken. */
+static uint32_t
+highest_timeline(const HaNode *node)
+{
+	const ClusterView *view = &node->view;
+	const HaRace *race = &node->race;
+	uint32_t	highest = cluster_timeline(view);
+
+	for (int i = 0; i < view->n_taken; i++)
+		if (view->taken[i].timeline > highest)
+			highest = view->taken[i].timeline;
+	/*
+	 * A promotion by hand is recorded a little later than it is seen, one of a
+	 * Patroni member with its first history; and it may never get that far.
+	 */
+	if (node->seen_timeline > highest)
+		highest = node->seen_timeline;
+	for (int i = 0; i < race->n_asked; i++)
+		if (race->has_answered[i] && race->answers[i].is_reachable &&
+			race->answers[i].timeline > highest)
+			highest = race->answers[i].timeline;
+	return highest;
+}
+
+/*
+ * A person who promotes a server by hand records nothing.  A server that has
+ * WAL of such a timeline records its id, in nobody's name, so that no
+ * promotion gets the same id for other WAL: neither streaming nor pg_rewind
+ * could tell the two apart.  In nobody's name, because it must not look like
+ * a leader's promotion to the primary that leads.
+ */
+void
+ha_record_timeline(HaNode *node)
+{
+	const ClusterView *view = &node->view;
+	const HaPostgres *postgres = &node->postgres;
+	TakenTimeline item;
+	char		own[32];
+
+	if (!node->has_postgres || !view->is_loaded || node->store_silent || node->is_promoting ||
+		postgres->data != HA_DATA_PRESENT || view->n_taken > CLUSTER_HISTORY_MAX)
+		return;
+	snprintf(own, sizeof(own), "%llu", (unsigned long long) postgres->system_identifier);
+	if (strcmp(own, view->system_identifier) != 0)
+		return;					/* another cluster's timelines are no matter of ours */
+	memset(&item, 0, sizeof(item));
+	if (ha_is_running(node))
+		item.timeline = postgres->timeline;
+	else if (postgres->server == HA_SERVER_STOPPED && !postgres->is_standby_configured &&
+			 postgres->control_state != HA_CONTROL_SHUTDOWNED_IN_RECOVERY &&
+			 postgres->control_state != HA_CONTROL_IN_ARCHIVE_RECOVERY)
+		item.timeline = postgres->checkpoint_timeline;
+	if (item.timeline < 2 || item.timeline >= UINT32_MAX - 1 ||
+		item.timeline <= cluster_timeline(view))
+		return;
+	for (int i = 0; i < view->n_taken; i++)
+		if (view->taken[i].timeline >= item.timeline)
+			return;
+	if (!ha_is_ready(node, FOR_TIMELINE))
+		return;
+	if (postgres->n_history > 0)
+	{
+		item.parent = postgres->history[postgres->n_history - 1].timeline;
+		item.lsn = postgres->history[postgres->n_history - 1].switch_lsn;
+	}
+	else
+		item.parent = item.timeline - 1;
+	put_taken(node, &item, "record-timeline", "this server is on a timeline that nobody claimed");
+}
+
+/*
+ * Record the id that the next timeline will get, before promoting, so that
+ * no two promotions ever share one (docs/architecture.md, "Timelines").
+ */
+void
+ha_claim_timeline(HaNode *node, const HaRule *rule)
+{
+	const ClusterView *view = &node->view;
+	uint32_t	next = node->postgres.newest_timeline;
+	TakenTimeline item;
+
+	if (!ha_is_ready(node, FOR_TIMELINE))
+		return;
+	if (node->postgres.timeline == 0 || view->n_taken > CLUSTER_HISTORY_MAX)
+		return;					/* not observed yet */
+	if (node->postgres.timeline > next)
+		next = node->postgres.timeline;
+	if (highest_timeline(node) > next)
+		next = highest_timeline(node);
+	if (next >= UINT32_MAX - 1)
+	{
+		ha_log(node, 2, rule->name, "timeline %u is taken: no id is left", next);
+		node->pending[FOR_TIMELINE].next_try_ms = node->now_ms + node->settings.loop_wait_ms;
+		return;
+	}
+	memset(&item, 0, sizeof(item));
+	item.timeline = next + 1;
+	item.parent = node->postgres.timeline;
+	item.lsn = ha_own_position(node);
+	ha_name_copy(item.name, CLUSTER_NAME_MAX, node->settings.name);
+	if (put_taken(node, &item, rule->name, rule->because))
+		node->claimed_timeline = 0;
+}
+
+/* Have the server promoted, under the id that was claimed. */
+void
+ha_promote(HaNode *node, const HaRule *rule)
+{
+	const ClusterView *view = &node->view;
+	int			n_placed = 0;
+
+	if (ha_lease_is_over(node))
+		return;
+	for (uint32_t id = node->postgres.newest_timeline + 1; id < node->claimed_timeline; id++)
+	{
+		HaAction   *action;
+
+		if (n_placed++ == HA_PLACE_MAX)
+		{
+			ha_wake(node, node->now_ms + HA_RETRY_MAX_MS);
+			return;				/* the rest when these have been seen */
+		}
+		action = ha_add(node, HA_PLACE_HISTORY, rule->name,
+						"timeline %u is taken by another promotion", id);
+		action->timeline = id;
+		action->parent = 1;
+		action->lsn = 0;
+		for (int i = 0; i < view->n_taken; i++)
+			if (view->taken[i].timeline == id)
+				ha_name_copy(action->member, sizeof(action->member), view->taken[i].name);
+	}
+	ha_add(node, HA_PROMOTE, rule->name, "%s", rule->because)->timeline = node->claimed_timeline;
+	node->is_promoting = true;
+	node->promote_ms = node->now_ms;
+	ha_wake(node, node->now_ms + HA_PROMOTE_TIMEOUT_MS);
+}
