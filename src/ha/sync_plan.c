@@ -17,7 +17,8 @@
  *      voters of the key as it is.
  *
  * Invariants:
- *  (1) The names are changed only to what sum (1) allows for the key as it is.
+ *  (1) The names are changed only to what sum (1) allows for the key as it is,
+ *      also while some walsenders go by the old names and some by the new.
  *  (2) The key is changed only to what both sums allow for the names as they
  *      are, or to no voters at all, which is always safe.
  *  (3) With synchronous_mode on the key never gets a quorum above 0, unless it
@@ -544,6 +545,34 @@ without_write(NameSet voters, const Wanted *names)
 	return n_voters - max_int(0, number - n_others);
 }
 
+/*
+ * The same while the names change.  Each walsender goes by its own copy: it
+ * counts if it is in the list that it has read, and the one that lets a commit
+ * go asks for as many as its own copy says.  So any standby of both lists may
+ * be among so many.  By priority the one that lets go is one of them itself.
+ */
+static int
+without_mixed(NameSet voters, const Wanted *from, const Wanted *to)
+{
+	const Wanted *copies[] = {from, to};
+	NameSet		all = set_union(from->set, to->set);
+	int			n_voters = set_size(voters);
+	int			n_others = set_size(set_without(all, voters));
+	int			worst = max_int(without_write(voters, from), without_write(voters, to));
+
+	for (int i = 0; i < 2; i++)
+	{
+		const Wanted *copy = copies[i];
+		int			number = min_int(copy->number, set_size(all));
+		bool		is_itself = copy->kind == SYNC_NAMES_PRIORITY && number > 0 &&
+			set_size(set_without(copy->set, voters)) == 0;
+
+		if (copy->kind == SYNC_NAMES_PRIORITY || copy->kind == SYNC_NAMES_QUORUM)
+			worst = max_int(worst, n_voters - max_int(is_itself, number - n_others));
+	}
+	return worst;
+}
+
 /* Sum (2): how many of these voters may lack an older write. */
 static int
 without_old_write(const Plan *plan, NameSet voters)
@@ -567,6 +596,14 @@ static bool
 names_are_safe(const Plan *plan, const Wanted *names)
 {
 	return without_write(plan->key.voters, names) <= plan->key.quorum ||
+		set_size(plan->key.voters) == 0;
+}
+
+/* And does it while the names in force change to these? */
+static bool
+change_is_safe(const Plan *plan, const Wanted *names)
+{
+	return without_mixed(plan->key.voters, &plan->now, names) <= plan->key.quorum ||
 		set_size(plan->key.voters) == 0;
 }
 
@@ -844,6 +881,32 @@ key_is_useful(const Plan *plan, const Key *key)
 }
 
 /*
+ * Go by way of a single standby that may lead already: one change of several
+ * names to several others might let a commit go that none of the voters has.
+ * False if there is none.
+ */
+static bool
+go_by_one(Plan *plan)
+{
+	NameSet		able = set_common(plan->chosen, plan->key.voters);
+	Wanted		wanted = {.kind = SYNC_NAMES_PRIORITY, .number = 1};
+	Key			key = {.quorum = 0};
+
+	for (int i = 0; i < plan->n_names && set_size(key.voters) == 0; i++)
+		if (set_has(able, i))
+			set_add(&key.voters, i);
+	wanted.set = key.voters;
+	if (plan->input->mode != SYNC_PLAN_ON || set_size(key.voters) == 0 ||
+		needed_quorum(plan, key.voters) > 0 || without_mixed(key.voters, &plan->now, &wanted) > 0)
+		return false;
+	if (change_is_safe(plan, &wanted))
+		set_names(plan, &wanted, "names-by-one");
+	else
+		write_key(plan, &key, "key-first", "the names are about to change");
+	return true;
+}
+
+/*
  * The names cannot be changed yet: change the key so that they can.  The
  * more it keeps, the better; nobody at all is always safe.
  */
@@ -861,13 +924,15 @@ make_room(Plan *plan, const Wanted *wanted)
 	{
 		key.voters = choices[i];
 		key.quorum = max_int(needed_quorum(plan, key.voters),
-							 without_write(key.voters, wanted));
+							 without_mixed(key.voters, &plan->now, wanted));
 		if (key_is_useful(plan, &key) && set_size(key.voters) <= CLUSTER_MEMBERS_MAX)
 		{
 			write_key(plan, &key, "key-first", "the names are about to change");
 			return;
 		}
 	}
+	if (go_by_one(plan))
+		return;
 	memset(&key, 0, sizeof(key));
 	write_key(plan, &key, "key-first", "the names are about to change");
 }
@@ -1014,7 +1079,7 @@ plan_on(Plan *plan)
 			   "waiting for a synchronous standby; strict mode is on, commits wait as well");
 	else if (is_in_force(plan, &wanted))
 		follow_names(plan, &wanted);
-	else if (names_are_safe(plan, &wanted))
+	else if (change_is_safe(plan, &wanted))
 		set_names(plan, &wanted, "names-first");
 	else
 		make_room(plan, &wanted);

@@ -71,6 +71,7 @@ sim_sync_lets_go(int node, int reporter, Lsn lsn)
 	const SimSyncNames *names = &server->sender_names[reporter];
 	int			n_chosen = 0;
 	int			n_confirmed = 0;
+	bool		is_chosen = false;
 
 	if (!has_priority(server, reporter))
 		return false;
@@ -83,8 +84,9 @@ sim_sync_lets_go(int node, int reporter, Lsn lsn)
 			break;
 		n_chosen++;
 		n_confirmed += server->receiver_flush[k] >= lsn;
+		is_chosen = is_chosen || k == reporter;
 	}
-	return n_chosen >= names->number && n_confirmed >= names->number;
+	return is_chosen && n_chosen >= names->number && n_confirmed >= names->number;
 }
 
 /* Does a commit wait at all? */
@@ -109,8 +111,14 @@ read_file(int node, int64_t process, void *owned)
 
 		server->sync_names = *file;
 		for (int k = 0; k < sim.n_nodes; k++)
-			if ((server->receivers >> k & 1) != 0)
-				sim_later_in(node, SIM_SERVER, sim_between(20, SIM_MS(10)), read_file, k, NULL);
+		{
+			if ((server->receivers >> k & 1) == 0)
+				continue;
+			delay_us = sim_between(20, SIM_MS(10));
+			if (sim_chance(100))
+				delay_us = sim_between(SIM_MS(10), SIM_MS(2000));	/* reads old WAL from a slow disk */
+			sim_later_in(node, SIM_SERVER, delay_us, read_file, k, NULL);
+		}
 		delay_us = sim_between(20, SIM_MS(5));
 		if (sim_chance(50))
 			delay_us = sim_between(SIM_MS(5), SIM_MS(1500));	/* in a checkpoint */

@@ -454,6 +454,36 @@ ask(const Model *m, const Around *around, Model *next)
 	return answer->is_safe;
 }
 
+/*
+ * While walsenders read new names each goes by its own copy: one that is in
+ * the list that it has read counts, and whoever reports asks for as many as
+ * its own copy says.  By priority it must be one of those who count itself.
+ * Connections come and go meanwhile.
+ */
+static void
+commit_between(const Model *m, const Model *next)
+{
+	const Model *copies[] = {m, next};
+	unsigned	all = m->names | next->names;
+
+	for (int i = 0; i < 2; i++)
+	{
+		const Model *copy = copies[i];
+		Model		then = *next;
+
+		if (copy->kind == SYNC_NAMES_NONE || copy->kind == SYNC_NAMES_ALL)
+			continue;			/* anything: as without waiting, which is looked at elsewhere */
+		for (unsigned set = all; set != 0; set = (set - 1) & all)
+		{
+			if (count_bits(set) != copy->number ||
+				(copy->kind == SYNC_NAMES_PRIORITY && (set & copy->names) == 0))
+				continue;
+			then.holders = (uint8_t) (set | BIT(n_standbys));
+			reach(m, then, "commit while the names change");
+		}
+	}
+}
+
 static void
 take_step(const Model *m, const Around *around)
 {
@@ -462,6 +492,9 @@ take_step(const Model *m, const Around *around)
 
 	if (encode(&next) != encode(m))
 		reach(m, next, "planned step");
+	if (m->is_writable && encode(&next) != encode(m) &&
+		(next.names != m->names || next.kind != m->kind || next.number != m->number))
+		commit_between(m, &next);
 	if (!m->is_writable && is_safe)
 	{
 		next = *m;
@@ -805,12 +838,26 @@ plan_names_before_delete(const Model *m, const Around *around, SyncStep *step)
 		plan_real(m, around, step);
 }
 
+/* Several names are changed to several others at once. */
+static void
+plan_without_detour(const Model *m, const Around *around, SyncStep *step)
+{
+	static SyncStep after;
+
+	plan_real(m, around, step);
+	if (strcmp(step->rule, "names-by-one") == 0)
+	{
+		plan_after(m, around, step, &after);
+		*step = after;
+	}
+}
+
 static void
 test_wrong_planners_are_caught(void **state)
 {
 	static const Planner wrong[] = {
 		plan_names_too_early, plan_key_too_early, plan_small_quorum,
-		plan_unconfirmed, plan_hasty_leader, plan_names_before_delete,
+		plan_unconfirmed, plan_hasty_leader, plan_names_before_delete, plan_without_detour,
 	};
 
 	(void) state;
