@@ -199,6 +199,7 @@ SIM_OBJS = \
 	src/sim/home_worker.o \
 	src/sim/main.o \
 	src/sim/memo.o \
+	src/sim/moments.o \
 	src/sim/network.o \
 	src/sim/node.o \
 	src/sim/observe.o \

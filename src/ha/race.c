@@ -168,6 +168,8 @@ leaves_lease(const HaNode *node, const HaPeer *peer)
  * May the peer have WAL that this member does not have?  That a timeline is
  * newer proves nothing: a person may have made it while the leader went on.
  * So of WAL on an older one this member has what is before its own left it.
+ * Where the cluster left it at the same place, nothing after that counts: no
+ * leader has acknowledged it since.
  */
 bool
 ha_race_is_ahead(const HaNode *node, const HaPeer *peer)
@@ -183,6 +185,10 @@ ha_race_is_ahead(const HaNode *node, const HaPeer *peer)
 	for (int i = 0; i < postgres->n_history; i++)
 		if (postgres->history[i].timeline == peer->timeline)
 			common = postgres->history[i].switch_lsn;
+	for (int i = 0; i < node->view.n_history; i++)
+		if (node->view.history[i].timeline == peer->timeline &&
+			node->view.history[i].switch_lsn == common)
+			return false;
 	return peer->position > common;
 }
 

@@ -162,8 +162,8 @@ task_failed(HaNode *node, HaTask task, HaTaskOutcome outcome, const char *messag
  * of.  When the leader that made that timeline is lost before any of its WAL
  * came, and the next one comes from another, a running server stays on its
  * course for ever ("new timeline is not a child of database system timeline");
- * it looks again when it is started.  Not at the first try: the leader may be
- * about to make a slot, or to come up.
+ * it looks again when it is started.  Not at each try: the leader may be about
+ * to make a slot, or to come up.  A try in which it does not answer counts.
  */
 static bool
 is_off_course(const HaNode *node)
@@ -171,7 +171,7 @@ is_off_course(const HaNode *node)
 	const Member *leader = cluster_find_member(&node->view, node->task_member);
 
 	return node->goal == HA_GOAL_REPAIR && !node->is_uncompared && ha_is_running(node) &&
-		node->postgres.is_in_recovery && node->repair_failures == HA_OFF_COURSE_REPAIRS &&
+		node->postgres.is_in_recovery && node->repair_failures % HA_OFF_COURSE_REPAIRS == 0 &&
 		leader != NULL && leader->role == ROLE_PRIMARY && ha_own_timeline(node) != 0 &&
 		leader->timeline > ha_own_timeline(node);
 }

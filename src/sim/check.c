@@ -208,6 +208,18 @@ leave_behind(SimPosition position)
 	}
 }
 
+/* A primary goes on from here: S2, and in asynchronous mode what it lacks is lost, as allowed. */
+static void
+take_over(int number, SimPosition from)
+{
+	for (int i = 0; sim.profile.engine_keeps_sync && !check.is_forced[number] && i < sim.n_writes; i++)
+		if (sim.write[i].acked_us >= 0 && !sim.write[i].is_lost &&
+			sim.write[i].mode != SIM_ASYNC && !sim_wal_contains(from, sim.write[i].commit))
+			sim_fail("S2 %s became the primary without write %d, acknowledged by %s in synchronous mode",
+					 check_name(number), i, check_name(sim.write[i].node));
+	leave_behind(from);
+}
+
 /*
  * S1 for one acknowledgement: the fence of the node that gave it was open (or
  * "never"), and it is not on the losing side: there is no branch that was
@@ -240,6 +252,11 @@ sim_check_acknowledged(int number)
 	else
 		is_excused = true;
 
+	if (check.is_late[branch] && !is_excused)
+	{
+		check.is_late[branch] = false;
+		take_over(write->node, write->commit);
+	}
 	for (int b = branch + 1; b < sim.n_branches; b++)
 	{
 		const SimBranch *other = &sim.branch[b];
@@ -429,15 +446,11 @@ sim_check_promotion(int number, int branch)
 			sim_fail("S5 %s was promoted from timeline %u, the cluster was on %u already",
 					 check_name(number), parent, check.timeline[number]);
 	}
-	if (sim.profile.engine_keeps_sync && !check.is_forced[number])
-	{
-		for (int i = 0; i < sim.n_writes; i++)
-			if (sim.write[i].acked_us >= 0 && !sim.write[i].is_lost &&
-				sim.write[i].mode != SIM_ASYNC && !sim_wal_contains(fork, sim.write[i].commit))
-				sim_fail("S2 %s became the primary without write %d, acknowledged by %s in synchronous mode",
-						 check_name(number), i, check_name(sim.write[i].node));
-	}
-	leave_behind(fork);
+	/* frozen in its promotion while another one led: what counts is whether it gets to write */
+	if (sim_store_leader() >= 0 && sim_store_leader() != number)
+		check.is_late[branch] = true;
+	else
+		take_over(number, fork);
 	if (!sim.profile.has_faults && check.is_formed && !check.may_move)
 		sim_fail("L3 %s was promoted without any fault", check_name(number));
 }

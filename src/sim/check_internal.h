@@ -25,6 +25,7 @@ typedef struct Check
 {
 	BranchKind	kind[SIM_BRANCHES_MAX];
 	bool		has_acknowledged[SIM_BRANCHES_MAX];	/* a client was told of a write on it */
+	bool		is_late[SIM_BRANCHES_MAX];	/* promoted while another led: not a primary yet */
 	bool		had_hands;		/* paused or promoted by hand at some time */
 
 	/* what the store said when the leader key went to a node */

@@ -536,6 +536,29 @@ strike(SimFault fault, int node)
 	return true;
 }
 
+/* One fault, now.  other: the other end of SIM_FAULT_CUT_LINK, -1 by chance. */
+void
+sim_faults_strike(SimFault fault, int node, int other)
+{
+	bool		has_struck;
+
+	sim_trace(node, "FAULT %s", sim_fault_name(fault));
+	if (other >= 0)
+	{
+		has_struck = begin_lasting(fault, node, other, 0) != NULL;
+		apply_all();
+	}
+	else
+		has_struck = strike(fault, node);
+	if (!has_struck)
+	{
+		sim_trace(node, "the fault %s makes no sense now", sim_fault_name(fault));
+		return;
+	}
+	sim_fault_count[fault]++;
+	sim_note(node, "fault", fault, 0);
+}
+
 static void
 fault_is_due(int unused, int64_t number, void *owned)
 {
@@ -551,14 +574,7 @@ fault_is_due(int unused, int64_t number, void *owned)
 	node = sim_some_node();
 	if (fault == SIM_FAULT_COUNT || node < 0)
 		return;
-	sim_trace(node, "FAULT %s", sim_fault_name(fault));
-	if (!strike(fault, node))
-	{
-		sim_trace(node, "the fault %s makes no sense now", sim_fault_name(fault));
-		return;
-	}
-	sim_fault_count[fault]++;
-	sim_note(node, "fault", fault, 0);
+	sim_faults_strike(fault, node, -1);
 }
 
 /* Plan the faults of this run. */
@@ -569,6 +585,7 @@ sim_faults_start(void)
 	n_struck = 0;
 	memcpy(calm_link, sim.link, sizeof(calm_link));
 	sim_operators_reset();
+	sim_moments_reset();
 	for (int i = 0; i < sim.profile.n_faults; i++)
 	{
 		int64_t		delay_us = sim_between(0, sim.profile.duration_us);

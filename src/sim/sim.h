@@ -536,6 +536,7 @@ extern const char *const *sim_profile_names(void);			/* NULL at the end */
 extern void sim_faults_start(void);				/* plans them; each is counted when it strikes */
 extern void sim_faults_heal(void);				/* peace: everything is repaired and started */
 extern void sim_operators_strike(SimFault fault);
+extern void sim_moment(int leader);				/* it changes who is synchronous */
 
 /* ------------------------------------------------------------------------
  * One run: world.c;  words: trace.c

@@ -220,7 +220,10 @@ change(const char *name, const char *value, const char *session, Cause cause)
 	if (strcmp(name, "leader") == 0)
 		check_leader_key(key, value, cause);
 	if (strcmp(name, "sync") == 0)
+	{
 		sim_check_sync_key(value != NULL);
+		sim_moment(sim_store_leader());
+	}
 
 	revision++;
 	entry = &changes[revision % CHANGES_MAX];

@@ -189,6 +189,7 @@ sim_sync_set(int node, const char *text)
 	sim_note(node, "names", names.generation, (uint64_t) names.nodes << 8 | (uint64_t) names.number);
 	sim_trace(node, "synchronous_standby_names = '%s', change %u", text != NULL ? text : "", names.generation);
 	reload(node);
+	sim_moment(node);
 }
 
 /* As src/worker/sync_watch.c: has everybody who matters read the file? */

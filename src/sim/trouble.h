@@ -17,6 +17,10 @@ extern bool sim_config_is_paused(void);			/* the key "config" in the store says 
 extern int	sim_some_node(void);				/* a member by chance; -1 there is none */
 extern int	sim_some_live_node(void);			/* one of ours whose host is up; -1 none */
 extern void sim_strike_key_deleted(void);
+extern void sim_faults_strike(SimFault fault, int node, int other);	/* now; other -1: by chance */
+
+/* moments.c */
+extern void sim_moments_reset(void);
 
 /* operators.c */
 extern void sim_operators_reset(void);

@@ -1973,6 +1973,19 @@ not_synchronous(void)
 	answer_from("node3", (Answer) {.position = END_OF_WAL - 100});
 	last(HA_ACQUIRE);
 
+	/* a leader left the older timeline there: what node3 wrote since counts for nothing */
+	start_named_quorum();
+	postgres.timeline = postgres.newest_timeline = 2;
+	postgres.n_history = 1;
+	postgres.history[0].timeline = 1;
+	postgres.history[0].switch_lsn = END_OF_WAL - 100;
+	set_key("history", "[[1,83885980,\"no recovery target specified\"]]");
+	tell_view();
+	tell_postgres();
+	answer_from("node2", (Answer) {.is_silent = true});
+	answer_from("node3", (Answer) {.position = END_OF_WAL - 50});
+	last(HA_ACQUIRE);
+
 	/* on: the key does not name it */
 	start_follower(HA_HOME_WORKER);
 	be_synchronous(SYNC_PLAN_ON, "{\"leader\":\"node2\",\"quorum\":0,\"sync_standby\":\"node3\"}");
@@ -2761,24 +2774,26 @@ static void
 restarts_a_standby_that_is_off_course(void **state)
 {
 	(void) state;
-	for (int timeline = 1; timeline <= 2; timeline++)
+	/* the same timeline: something else is wrong; a newer one; the leader is silent at first */
+	for (int story = 0; story < 3; story++)
 	{
+		int			n_silent = story == 2 ? HA_OFF_COURSE_REPAIRS + 1 : 0;
+
 		start_follower(HA_HOME_SUPERVISOR);
-		set_member("node2", timeline == 1 ? ",\"role\":\"primary\"" :
+		set_member("node2", story == 0 ? ",\"role\":\"primary\"" :
 				   ",\"role\":\"primary\",\"timeline\":2");
 		tell_view();
 		postgres.is_streaming = false;
 		tell_postgres();
-		for (int i = 1; i <= HA_OFF_COURSE_REPAIRS; i++)
+		for (int i = 1; i <= n_silent + (story == 2 ? 1 : HA_OFF_COURSE_REPAIRS); i++)
 		{
 			assert_string_equal(ha_goal_name(node), "");
-			tick(HA_STREAM_LOST_MS * i);
+			tick(HA_STREAM_LOST_MS << (i - 1));
 			tick(1);
 			expect_task(HA_TASK_CHECK_DIVERGENCE);
-			end_task(HA_TASK_OK, HA_DIVERGENCE_NONE, 0);
+			end_task(i <= n_silent ? HA_TASK_FAILED : HA_TASK_OK, HA_DIVERGENCE_NONE, 0);
 		}
-		/* the same timeline: something else is wrong, no restart helps */
-		assert_string_equal(ha_goal_name(node), timeline == 1 ? "" : "restart");
+		assert_string_equal(ha_goal_name(node), story == 0 ? "" : "restart");
 	}
 	tick(1);
 	expect_task(HA_TASK_STOP);
