@@ -4,6 +4,7 @@
 use strict;
 use warnings;
 
+use JSON::PP;
 use PatroniCluster;
 use Test::More;
 
@@ -68,5 +69,23 @@ $cluster->wait_until_replayed;
 is($old->sql("SELECT string_agg(what, ' ' ORDER BY what) FROM t"), 'after everywhere', 'it has the past of the leader');
 is($old->sql("SELECT count(*) FROM pg_class WHERE relname = 'lost'"), '0', 'and nothing else');
 like($old->log_text($offset), qr/rewind/, 'because it was rewound');
+
+# --- a timeline id that somebody else took, and no way to mark it as taken ---
+
+# It would be chosen, so the promotion waits.
+my $obstacle = "$old->{data_directory}/pg_wal/patroni.00000003.tmp";
+mkdir $obstacle or die "mkdir \"$obstacle\": $!";
+my $promotions = $cluster->key_json('promotions');
+$promotions->{3} = { name => '', from => 2, lsn => 0 };
+$cluster->put_key('promotions', JSON::PP->new->encode($promotions));
+$offset = $old->log_size;
+$new->try_sql("SELECT patroni.switchover('$old->{name}')");
+$old->wait_for_log(qr/could not mark a timeline as taken.*could not mark a timeline as taken/s, $offset);
+like($old->log_text($offset), qr/"mark-timelines"/, 'ids of others are marked as taken before a promotion');
+is($old->sql('SELECT pg_is_in_recovery()'), 't', 'and it waits for that');
+rmdir $obstacle;
+$cluster->wait_for_leader(is => $old);
+is($old->sql('SELECT left(pg_walfile_name(pg_current_wal_lsn()), 8)'), '00000004', 'then it gets an id of its own');
+$cluster->wait_until_streaming;
 
 done_testing();

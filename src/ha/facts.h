@@ -43,6 +43,7 @@ __extension__ typedef unsigned __int128 HaFacts;
 	X(CLEAN,			"the server was shut down cleanly") \
 	X(PROMOTING,		"the server is being promoted") \
 	X(TIMELINE_CLAIMED,	"the id of the next timeline is recorded in the store") \
+	X(TIMELINES_UNMARKED,	"the server would choose a timeline id that another promotion took") \
 	X(TIMELINE_OLD,		"the cluster is on a newer timeline") \
 	X(TASK,				"a task is running") \
 	X(TASK_PAUSE,		"the last task failed a moment ago") \
@@ -104,6 +105,7 @@ enum
 	X(RELEASE,			"release the leader lease") \
 	X(ASK_PEERS,		"ask the other members") \
 	X(CLAIM_TIMELINE,	"record the id of the next timeline") \
+	X(MARK_TIMELINES,	"mark timeline ids as taken") \
 	X(PROMOTE,			"promote the server") \
 	X(LEAD,				"lead") \
 	X(FOLLOW,			"follow the leader") \

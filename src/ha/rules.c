@@ -194,6 +194,8 @@ const HaRule ha_leader_rules[] = {
 	"this member holds the leader lease; the next timeline id must be nobody else's"},
 	{"sync-first", F(SYNC_UNREADY), 0, HA_DO_WAIT,
 	"before the promotion synchronous_standby_names and the sync key must suit each other"},
+	{"mark-timelines", F(TIMELINES_UNMARKED), 0, HA_DO_MARK_TIMELINES,
+	"this member holds the leader lease; ids of other promotions are marked as taken in its data directory first"},
 	{"promote", 0, 0, HA_DO_PROMOTE,
 	"this member holds the leader lease"},
 };

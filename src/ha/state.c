@@ -335,7 +335,12 @@ server_facts(HaNode *node)
 		facts |= HA_FACT(PROMOTING);
 	if (node->claimed_timeline != 0 && node->claimed_timeline > postgres->newest_timeline &&
 		node->claimed_timeline > ha_own_timeline(node))
+	{
 		facts |= HA_FACT(TIMELINE_CLAIMED);
+		/* it chooses the first id after its own that has no history file */
+		if (node->claimed_timeline > postgres->newest_timeline + 1)
+			facts |= HA_FACT(TIMELINES_UNMARKED);
+	}
 	if (follows_right(node))
 		facts |= HA_FACT(FOLLOWS);
 	if (stream_is_lost(node))

@@ -144,26 +144,30 @@ ha_claim_timeline(HaNode *node, const HaRule *rule)
 		node->claimed_timeline = 0;
 }
 
-/* Have the server promoted, under the id that was claimed. */
+/*
+ * A server that is promoted takes the first id after its own timeline that it
+ * finds no history file of.  So each id up to the claimed one gets one.  That
+ * may fail, as when the disk is full: the promotion waits until they are seen.
+ */
 void
-ha_promote(HaNode *node, const HaRule *rule)
+ha_mark_timelines(HaNode *node, const HaRule *rule)
 {
 	const ClusterView *view = &node->view;
-	int			n_placed = 0;
+	uint32_t	first = node->postgres.newest_timeline + 1;
 
 	if (ha_lease_is_over(node))
 		return;
-	for (uint32_t id = node->postgres.newest_timeline + 1; id < node->claimed_timeline; id++)
+	/* those before have been seen: on with the rest at once */
+	if (node->now_ms < node->mark_next_ms && first == node->mark_first)
 	{
-		HaAction   *action;
+		ha_wake(node, node->mark_next_ms);
+		return;
+	}
+	for (uint32_t id = first; id < node->claimed_timeline && id - first < HA_PLACE_MAX; id++)
+	{
+		HaAction   *action = ha_add(node, HA_PLACE_HISTORY, rule->name,
+									"timeline %u is taken by another promotion", id);
 
-		if (n_placed++ == HA_PLACE_MAX)
-		{
-			ha_wake(node, node->now_ms + HA_RETRY_MAX_MS);
-			return;				/* the rest when these have been seen */
-		}
-		action = ha_add(node, HA_PLACE_HISTORY, rule->name,
-						"timeline %u is taken by another promotion", id);
 		action->timeline = id;
 		action->parent = 1;
 		action->lsn = 0;
@@ -171,6 +175,17 @@ ha_promote(HaNode *node, const HaRule *rule)
 			if (view->taken[i].timeline == id)
 				ha_name_copy(action->member, sizeof(action->member), view->taken[i].name);
 	}
+	node->mark_first = first;
+	node->mark_next_ms = node->now_ms + HA_RETRY_MAX_MS;
+	ha_wake(node, node->mark_next_ms);
+}
+
+/* Have the server promoted, under the id that was claimed. */
+void
+ha_promote(HaNode *node, const HaRule *rule)
+{
+	if (ha_lease_is_over(node))
+		return;
 	ha_add(node, HA_PROMOTE, rule->name, "%s", rule->because)->timeline = node->claimed_timeline;
 	node->is_promoting = true;
 	node->promote_ms = node->now_ms;

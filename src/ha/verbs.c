@@ -289,6 +289,9 @@ ha_carry_out(HaNode *node, const HaRule *rule)
 		case HA_DO_CLAIM_TIMELINE:
 			ha_claim_timeline(node, rule);
 			break;
+		case HA_DO_MARK_TIMELINES:
+			ha_mark_timelines(node, rule);
+			break;
 		case HA_DO_PROMOTE:
 			ha_promote(node, rule);
 			break;
