@@ -188,6 +188,8 @@ const HaRule ha_leader_rules[] = {
 	"the promotion is under way"},
 	{"outdated-standby", F(TIMELINE_OLD), F(REQUEST_FOR_ME), HA_DO_RELEASE,
 	"this member is on an older timeline than the cluster"},
+	{"nofailover-leader", F(NO_FAILOVER), 0, HA_DO_RELEASE,
+	"this member is tagged nofailover and not a primary any more: it may not be promoted"},
 	{"sync-key-changed", F(SYNC_DENIES), 0, HA_DO_RELEASE,
 	"the sync key changed since this member raced: another member may have led meanwhile"},
 	{"claim-timeline", 0, F(TIMELINE_CLAIMED), HA_DO_CLAIM_TIMELINE,

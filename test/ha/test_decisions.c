@@ -1730,6 +1730,34 @@ outdated_standby(void)
 	assert_int_equal(count(HA_PROMOTE), 0);
 }
 
+/* It led in spite of its tag, promoted by hand, until an outage made it a standby. */
+static void
+nofailover_leader(void)
+{
+	create(HA_HOME_WORKER);
+	be_standby();
+	settings.tags.nofailover = true;
+	set_key("leader", "node1");
+	tell_all();
+	confirm_lease();
+	last(HA_RELEASE);
+	assert_int_equal(count(HA_PROMOTE), 0);
+	assert_int_equal(count(HA_CREATE_KEY), 0);
+	/* a primary goes on */
+	start_leader(HA_HOME_WORKER);
+	settings.tags.nofailover = true;
+	tell_all();
+	tick(100);
+	expect_rule("lead");
+	assert_int_equal(count(HA_RELEASE), 0);
+	create(HA_HOME_WORKER);
+	be_standby();
+	settings.tags.nofailover = true;
+	set_key("leader", "node1");
+	tell_all();
+	confirm_lease();
+}
+
 /* The supervisor's guess right after a start must not cost the lease. */
 static void
 paused_unseen(void)
@@ -2960,6 +2988,7 @@ static const struct
 	{"paused-not-primary", paused_not_primary},
 	{"promoting", promoting},
 	{"outdated-standby", outdated_standby},
+	{"nofailover-leader", nofailover_leader},
 	{"claim-timeline", claim_timeline},
 	{"sync-key-changed", sync_key_changed},
 	{"sync-first", sync_first},

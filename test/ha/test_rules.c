@@ -117,6 +117,7 @@ forbidden_decisions(void **state)
 	forbid(ha_outage_rules, HA_DO_ACQUIRE, 0, 0, "acquisition in an outage");
 	forbid(ha_leader_rules, HA_DO_PROMOTE, 0, F(TIMELINE_CLAIMED), "promotion without a timeline of its own");
 	forbid(ha_leader_rules, HA_DO_PROMOTE, F(TIMELINES_UNMARKED), 0, "promotion to the timeline id of another");
+	forbid(ha_leader_rules, HA_DO_PROMOTE, F(NO_FAILOVER), 0, "promotion of a nofailover member");
 	forbid(ha_leader_rules, HA_DO_PROMOTE, F(LEASE_UNSURE), 0, "promotion under an unconfirmed lease");
 	forbid(ha_race_rules, HA_DO_ACQUIRE, F(NO_FAILOVER), F(PRIMARY) | F(PROMOTING), "a nofailover member races");
 	forbid(ha_race_rules, HA_DO_ACQUIRE, F(PAUSED), F(PRIMARY) | F(PROMOTING) | F(REQUEST_FOR_ME), "a race in pause");
