@@ -14,10 +14,8 @@ use IPC::Run;
 use Test::More;
 use Time::HiRes qw(usleep);
 
-plan skip_all => 'network namespaces need root' if $< != 0;
-plan skip_all => 'network namespaces cannot be made and entered here'
-  if system("ip netns add patroni-try-$$ 2>/dev/null && ip netns exec patroni-try-$$ true 2>/dev/null; "
-	  . "result=\$?; ip netns del patroni-try-$$ 2>/dev/null; exit \$result") != 0;
+plan skip_all => 'network namespaces need root, and a machine that lets it'
+  unless PatroniCluster::can_cut_networks;
 
 my $ttl = $ENV{ISOLATION_TTL} // 8;
 my $rounds = $ENV{ISOLATION_ROUNDS} // 1;

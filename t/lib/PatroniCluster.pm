@@ -306,11 +306,11 @@ sub add_node
 	return $node;
 }
 
-# From nothing to a leader with all the others streaming from it.
+# From nothing to a leader with all the others (or only these) streaming from it.
 sub start
 {
-	my ($self) = @_;
-	my ($first, @others) = $self->nodes;
+	my ($self, @nodes) = @_;
+	my ($first, @others) = @nodes ? @nodes : $self->nodes;
 
 	$self->start_etcd;
 	$first->start;
@@ -513,6 +513,66 @@ sub wait_until_replayed
 	}
 }
 
+# --- synchronous replication ---
+
+# Change the dynamic configuration in the store: {key => value or undef}.
+sub edit_config
+{
+	my ($self, $patch) = @_;
+	my $config = $self->key_json('config') // die 'there is no configuration in the store';
+
+	for my $key (keys %$patch)
+	{
+		if (defined $patch->{$key}) { $config->{$key} = $patch->{$key}; }
+		else { delete $config->{$key}; }
+	}
+	$self->put_key('config', JSON::PP->new->canonical->encode($config)) or die 'could not write the configuration';
+}
+
+# off, on, quorum; with "strict": on-strict, quorum-strict.
+sub set_sync_mode
+{
+	my ($self, $mode, %more) = @_;
+	my ($word, $is_strict) = $mode =~ /^(off|on|quorum)(-strict)?$/ or die "no mode \"$mode\"";
+
+	$self->edit_config({
+		synchronous_mode => $word eq 'quorum' ? 'quorum' : $word eq 'on' ? JSON::PP::true : JSON::PP::false,
+		synchronous_mode_strict => $is_strict ? JSON::PP::true : JSON::PP::false,
+		%more });
+}
+
+# The key "sync" and synchronous_standby_names are as the configuration wants
+# them with the members that are started now; returns the standbys of the key.
+sub wait_until_synchronous
+{
+	my ($self, %option) = @_;
+	my $last = '';
+
+	return $self->wait_for($option{what} // 'synchronous replication is set up', sub {
+		my $leader = $self->leader or return;
+		my $config = $self->key_json('config') or return;
+		my $key = $self->key_json('sync');
+		my $mode = $config->{synchronous_mode} || 'off';
+		my @able = grep { !($_->{config}{tags}{nosync}) } $self->standbys;
+		my $count = $config->{synchronous_node_count} // 1;
+		my ($n, @named, $names);
+
+		$mode = 'on' unless $mode =~ /^(off|quorum)$/;
+		$names = ($leader->try_sql('SHOW synchronous_standby_names', timeout => 3))[1];
+		return !defined $key && $names eq '' ? [] : undef if $mode eq 'off';
+		return unless $key && ($key->{leader} // '') eq $leader->{name};
+		$count = @able if $count > @able;
+		$n = $mode eq 'quorum' ? @able : $count;
+		@named = split /,/, $key->{sync_standby} // '';
+		return unless @named == $n && ($key->{quorum} // 0) == $n - $count;
+		return [ map { $self->node($_) } @named ]
+		  if $names eq (!$n ? $config->{synchronous_mode_strict} ? '*' : ''
+			: $mode eq 'quorum' ? "ANY $count (" . join(',', @named) . ')'
+			: $n == 1 ? $named[0] : "$n (" . join(',', @named) . ')');
+		return;
+	}, every_ms => 50, %option);
+}
+
 # --- writing clients ---
 
 # A table for them, and a client.  Options: nodes (all), mode, interval_ms,
@@ -534,17 +594,23 @@ sub writer
 	return $writer;
 }
 
-# Rows that were acknowledged to any writer and are not in the table of the leader.
+# Acknowledgements whose rows are not in the table of the leader.
+sub missing_acks
+{
+	my ($self, @acks) = @_;
+	my %there = map { $_ => 1 } split /\n/, $self->wait_for_leader->sql('SELECT id FROM writes', timeout => 60);
+
+	return grep { !$there{ $_->{id} } } @acks;
+}
+
+# How many rows were acknowledged to any writer and are not in the table of the leader.
 sub lost_writes
 {
 	my ($self, @writers) = @_;
-	my $leader = $self->wait_for_leader;
 
 	@writers = @{ $self->{writers} } unless @writers;
 	# what is acknowledged after this is in no list: a writer may be at it still
-	my @acks = map { $_->acks } @writers;
-	my %there = map { $_ => 1 } split /\n/, $leader->sql('SELECT id FROM writes', timeout => 60);
-	my @lost = grep { !$there{ $_->{id} } } @acks;
+	my @lost = $self->missing_acks(map { $_->acks } @writers);
 	diag("lost: id $_->{id}, acknowledged at $_->{acked_us} by port $_->{port}") for @lost[ 0 .. ($#lost < 9 ? $#lost : 9) ];
 	return scalar @lost;
 }
@@ -592,6 +658,15 @@ sub in_namespace
 	my ($self, $name) = @_;
 
 	return $self->{is_namespaced} ? ('ip', 'netns', 'exec', "$self->{subnet}-$name") : ();
+}
+
+# May we make network namespaces, and enter them?  A chroot or a container may let
+# us do the one and not the other.
+sub can_cut_networks
+{
+	return $< == 0
+	  && system("ip netns add patroni-try-$$ 2>/dev/null && ip netns exec patroni-try-$$ true 2>/dev/null; "
+		  . "result=\$?; ip netns del patroni-try-$$ 2>/dev/null; exit \$result") == 0;
 }
 
 sub ip
