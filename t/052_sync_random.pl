@@ -162,6 +162,7 @@ sub cut
 {
 	my (@pair) = @_;
 
+	return if grep { my @cut = @$_; ($cut[0] eq $pair[0] && $cut[1] eq $pair[1]) || ($cut[0] eq $pair[1] && $cut[1] eq $pair[0]) } @cuts;
 	did('cut ' . join ' from ', map { ref $_ ? $_->{name} : $_ } @pair);
 	$cluster->cut(@pair);
 	push @cuts, \@pair;
@@ -325,7 +326,7 @@ for my $round (1 .. $rounds)
 		$faults{$fault}->($leader, @others);
 		sleep_ms(chance(0.5) ? rand 60 : rand 1500) if @todo > 1;
 	}
-	sleep_ms(rand 4500);
+	sleep_ms(chance(0.5) ? rand 1500 : 3000 + rand 3000);
 	did('all is healed');
 	heal();
 	my $healed_us = PatroniCluster::now_us();

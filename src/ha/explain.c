@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "ha/internal.h"
 
@@ -96,6 +97,43 @@ explain_member(const HaNode *node, const Member *member, int64_t now_ms, Rows *r
 		say(rows, false, "cannot reach the store");
 }
 
+/*
+ * Who may lead by the sync key, but is not in the store: when nobody leads,
+ * these have to be brought back, or an operator names another member.
+ */
+static void
+explain_missing(const HaNode *node, Rows *rows)
+{
+	const SyncState *sync = &node->view.sync;
+	const char *list = sync->sync_standby != NULL ? sync->sync_standby : "";
+	char		name[CLUSTER_NAME_MAX];
+	bool		is_first = true;
+
+	ha_name_copy(name, sizeof(name), sync->leader);
+	for (;;)
+	{
+		size_t		size;
+		bool		is_member = false;
+
+		if (is_first)
+			is_first = false;
+		else if (*list == '\0')
+			break;
+		else
+		{
+			size = strcspn(list, ",");
+			snprintf(name, sizeof(name), "%.*s", (int) (size < sizeof(name) ? size : sizeof(name) - 1), list);
+			list += size + (list[size] == ',');
+		}
+		for (int i = 0; i < node->view.n_members && !is_member; i++)
+			is_member = strcasecmp(node->view.members[i].name, name) == 0;
+		if (is_member || name[0] == '\0')
+			continue;
+		rows->member = name;
+		say(rows, false, "is not running, but the sync key names it: it may have acknowledged writes that others lack");
+	}
+}
+
 /* Fills up to "max" rows, returns how many. */
 int
 ha_explain(const HaNode *node, int64_t now_ms, HaExplanation *explanations, int max)
@@ -114,5 +152,7 @@ ha_explain(const HaNode *node, int64_t now_ms, HaExplanation *explanations, int 
 		for (int k = rows.first; k < rows.count; k++)
 			explanations[k].is_eligible = is_eligible;
 	}
+	if (ha_sync_is_active(node))
+		explain_missing(node, &rows);
 	return rows.count;
 }

@@ -269,6 +269,8 @@ struct HaNode
 	MemberRole	role;
 	MemberState state;
 	HaDecision	decision;
+	char		round_end[HA_REASON_MAX];	/* why the last round of questions ended without a
+									 * lease; "" = there was none, see step.c */
 	HaVerb		verb;			/* of the decision */
 	HaWaiting	waiting[HA_COMMANDS_MAX];
 };
@@ -340,6 +342,7 @@ extern void ha_sync_replied(HaNode *node, HaOutcome outcome);
 extern void ha_sync_race_won(HaNode *node, const char *rule);
 extern bool ha_sync_is_active(const HaNode *node);
 extern bool ha_sync_names_member(const HaNode *node, const char *name);
+extern void ha_sync_say_denied(const HaNode *node, char because[HA_REASON_MAX]);
 extern bool ha_sync_lets_lead(const HaNode *node, char because[HA_REASON_MAX]);
 extern HaFacts ha_sync_facts(HaNode *node);
 extern void ha_sync_forget(HaNode *node);

@@ -565,11 +565,30 @@ decide(HaNode *node, HaFacts facts)
 	return ha_match(ha_follower_rules, facts);
 }
 
+/*
+ * As long as a member may not lead it asks the others again and again.  Such
+ * rounds are said once, until one of them ends in another way.
+ */
+static bool
+is_same_round(HaNode *node, const HaRule *rule, HaFacts facts, const char *because)
+{
+	bool		is_race = (facts & HA_FACT(LEASE_FREE)) != 0 && !node->settings.is_paused;
+	bool		is_same;
+
+	if (is_race && (strcmp(rule->name, "ask") == 0 || strcmp(rule->name, "asking") == 0))
+		return node->round_end[0] != '\0';
+	is_same = strcmp(node->round_end, because) == 0;
+	ha_name_copy(node->round_end, sizeof(node->round_end),
+				 is_race && rule->then == HA_DO_WAIT ? because : "");
+	return is_same;
+}
+
 static void
-note_decision(HaNode *node, const HaRule *rule)
+note_decision(HaNode *node, const HaRule *rule, HaFacts facts)
 {
 	char		because[HA_REASON_MAX];
 	char		better[CLUSTER_NAME_MAX];
+	int			level;
 
 	ha_name_copy(because, sizeof(because), rule->because);
 	if (strcmp(rule->name, "better-placed") == 0 && !ha_race_most_wal(node, better))
@@ -585,14 +604,17 @@ note_decision(HaNode *node, const HaRule *rule)
 	else if (strcmp(rule->name, "task-pause") == 0)
 		snprintf(because, sizeof(because), "%s failed a moment ago: %.180s",
 				 ha_task_name(node->failed_task), node->task_error);
+	else if (strcmp(rule->name, "not-synchronous") == 0)
+		ha_sync_say_denied(node, because);
 	if (node->decision.rule != NULL && strcmp(node->decision.rule, rule->name) == 0 &&
 		strcmp(node->decision.because, because) == 0)
 		return;
+	level = is_same_round(node, rule, facts, because) || rule == &yielded || rule == &first_load ? 0 : 1;
 	if (node->decision.rule == NULL || strcmp(node->decision.rule, rule->name) != 0)
 		node->decision.since_ms = node->now_ms;
 	node->decision.rule = rule->name;
 	memcpy(node->decision.because, because, sizeof(because));
-	ha_log(node, rule == &yielded || rule == &first_load ? 0 : 1, rule->name, "%s", because);
+	ha_log(node, level, rule->name, "%s", because);
 }
 
 /*
@@ -656,7 +678,7 @@ ha_step(HaNode *node, int64_t now_ms, const HaInput *input, HaActions *actions)
 	node->verb = rule->then;
 	node->role = role_of(node);
 	node->state = state_of(node);
-	note_decision(node, rule);
+	note_decision(node, rule, facts);
 	ha_carry_out(node, rule);
 
 	node->role = role_of(node);

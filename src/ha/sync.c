@@ -117,6 +117,19 @@ ha_sync_lets_lead(const HaNode *node, char because[HA_REASON_MAX])
 	return lets_lead;
 }
 
+/* Why this member may not lead, and who may. */
+void
+ha_sync_say_denied(const HaNode *node, char because[HA_REASON_MAX])
+{
+	const SyncState *sync = &node->view.sync;
+	const char *list = sync->sync_standby != NULL ? sync->sync_standby : "";
+	char		why[HA_REASON_MAX];
+
+	(void) ha_sync_lets_lead(node, why);
+	snprintf(because, HA_REASON_MAX, "this member may lack acknowledged writes: %.110s (it names %.60s%s%.60s)",
+			 why, sync->leader, *list != '\0' ? "," : "", list);
+}
+
 /* The lease is being asked for: by which version of the key did this member race? */
 void
 ha_sync_race_won(HaNode *node, const char *rule)
@@ -562,7 +575,10 @@ ha_sync_act(HaNode *node)
 				!node->sync.is_setting)
 				set_names(node, NULL, "switched-off",
 						  "synchronous mode is off: the configured value holds again");
-			break;
+			if (strcmp(step->rule, "strict") != 0)
+				break;
+			say_waiting(node);	/* clients are */
+			return;
 	}
 	sync->said_rule = NULL;
 }

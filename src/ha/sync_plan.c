@@ -950,8 +950,14 @@ follow_names(Plan *plan, const Wanted *wanted)
 	goal.quorum = is_quorum ? set_size(plan->chosen) - wanted->number : 0;
 	if (same_voters && plan->key.quorum == goal.quorum)
 	{
-		decide(plan, SYNC_STEP_NONE, "done", "%s", set_size(plan->chosen) > 0 ?
-			   "the names and the key are as they should be" : "no standby can be synchronous");
+		if (wanted->kind == SYNC_NAMES_ALL)
+			decide(plan, SYNC_STEP_NONE, "strict", plan->input->n_other_receivers > 0 ?
+				   "no member can be synchronous: commits wait for a receiver that is no member" :
+				   "no member can be synchronous and strict mode is on: commits wait for any receiver");
+		else
+			decide(plan, SYNC_STEP_NONE, "done", "%s", set_size(plan->chosen) > 0 ?
+				   "the names and the key are as they should be" :
+				   "no standby can be synchronous: commits wait for nobody");
 		return;
 	}
 	key.quorum = needed_quorum(plan, key.voters);

@@ -4536,6 +4536,8 @@ synchronous_standby_comes_and_goes(void **state)
 static void
 strict_mode_waits_for_anybody(void **state)
 {
+	HaSyncReport report;
+
 	(void) state;
 	start_synchronous_leader();
 	settings.sync_is_strict = true;
@@ -4551,6 +4553,14 @@ strict_mode_waits_for_anybody(void **state)
 	be_connected("receiver", SYNC_WALSENDER_ASYNC, END_OF_WAL);
 	sync_is_written(HA_PUT_KEY);
 	assert_string_equal(last(HA_SET_SYNC_NAMES)->text, "*");
+	/* it goes: that clients wait is said as long as they do */
+	memset(postgres.senders, 0, sizeof(postgres.senders));
+	postgres.n_senders = 0;
+	snprintf(postgres.sync_names, sizeof(postgres.sync_names), "*");
+	names_are_in_force();
+	ha_sync_report(node, &report);
+	assert_string_equal(report.rule, "strict");
+	assert_non_null(strstr(report.because, "commits wait for any receiver"));
 }
 
 static void
@@ -4665,6 +4675,64 @@ fence_waits_for_the_sync_key(void **state)
 	assert_int_equal(node->fence_ms, 0);
 }
 
+/* One round of questions about a lease that is free. */
+static void
+ask_in_vain(void)
+{
+	tick(1000);
+	answer_from("node2", (Answer) {.is_silent = true});
+	answer_from("node3", (Answer) {.position = END_OF_WAL});
+	expect_rule("not-synchronous");
+}
+
+static int
+count_said(void)
+{
+	int			n = 0;
+
+	for (int i = 0; i < n_seen; i++)
+		n += seen[i].kind == HA_LOG && seen[i].level > 0;
+	return n;
+}
+
+static void
+who_may_not_lead_says_so_once(void **state)
+{
+	HaExplanation rows[32];
+	bool		is_missing_named = false;
+	int			n_rows;
+
+	(void) state;
+	start_follower(HA_HOME_WORKER);
+	be_synchronous(SYNC_PLAN_ON, "{\"leader\":\"node9\",\"quorum\":0,\"sync_standby\":null}");
+	set_key("leader", NULL);
+	tell_view();
+	ask_in_vain();
+	assert_non_null(strstr(ha_decision(node)->because, "it names node9"));
+	forget();
+	for (int i = 0; i < 5; i++)
+	{
+		ask_in_vain();
+		assert_int_equal(count_said(), 0);
+		forget();
+	}
+	n_rows = ha_explain(node, now, rows, 32);
+	for (int i = 0; i < n_rows; i++)
+		is_missing_named |= strcmp(rows[i].member, "node9") == 0 && !rows[i].is_eligible;
+	assert_true(is_missing_named);
+	/* another reason, and the next time, are news */
+	set_key("sync", "{\"leader\":\"node9\",\"quorum\":0,\"sync_standby\":\"node8\"}");
+	tell_view();
+	assert_true(count_said() > 0);
+	set_key("leader", "node2");
+	tell_view();
+	set_key("leader", NULL);
+	forget();
+	tell_view();
+	ask_in_vain();
+	assert_true(count_said() > 0);
+}
+
 static void
 failover_to_an_asynchronous_member_is_warned_of(void **state)
 {
@@ -4758,6 +4826,7 @@ main(void)
 		TEST(unknown_write_of_the_sync_key_is_repeated),
 		TEST(new_process_makes_old_writes_void),
 		TEST(fence_waits_for_the_sync_key),
+		TEST(who_may_not_lead_says_so_once),
 		TEST(failover_to_an_asynchronous_member_is_warned_of),
 		TEST(outdated_leader_leaves_the_sync_key_alone),
 		TEST(asynchronous_members_are_not_waited_for),
