@@ -117,6 +117,7 @@ NODE_OBJS = \
 	src/node/edit_config.o \
 	src/node/events.o \
 	src/node/host.o \
+	src/node/isolation_watch.o \
 	src/node/peers.o \
 	src/node/postgres_json.o \
 	src/node/put_failover.o \
@@ -225,6 +226,7 @@ SIM_SHIPPED_OBJS = $(BASE_OBJS) $(CLUSTER_OBJS) $(HA_OBJS) $(CONFIG_OBJS) \
 	src/node/edit_config.o \
 	src/node/events.o \
 	src/node/host.o \
+	src/node/isolation_watch.o \
 	src/node/postgres_json.o \
 	src/node/put_failover.o \
 	src/node/snapshot.o \

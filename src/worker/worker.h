@@ -42,9 +42,6 @@
 #define STATE_MIN_MS			10		/* between two "state" messages */
 #define STATE_WAL_MS			250		/* when only WAL progressed */
 
-#define WATCH_BUSY_MS			50		/* WAL waits for a standby's confirmation */
-#define WATCH_HELD_MS			20		/* commits are held */
-
 #define PROMOTION_WATCH_MS		60000
 #define CHECKPOINT_WATCH_MS		5000
 
