@@ -188,8 +188,11 @@ SIM_OBJS = \
 	src/sim/check.o \
 	src/sim/check_data.o \
 	src/sim/check_home.o \
+	src/sim/check_isolation.o \
 	src/sim/check_peace.o \
+	src/sim/check_sync.o \
 	src/sim/client.o \
+	src/sim/commits.o \
 	src/sim/data.o \
 	src/sim/driver.o \
 	src/sim/driver_call.o \

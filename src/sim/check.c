@@ -2,10 +2,12 @@
  *
  * check.c
  *      What is right: the promises, looked at from outside, with knowledge
- *      that no node has.  Here S1 to S3, S5, S6 for ids, S8, and L3.
+ *      that no node has.  Here S1, S3, S5, S6 for ids, S8, and L3.
  *
  * check_data.c has what becomes of WAL (S6, S7), check_home.c what one home
- * does (S4, S5, S8, L4), check_peace.c what must come about (L1, L2, L3).
+ * does (S4, S5, S8, L4), check_sync.c what synchronous mode promises (S2),
+ * check_isolation.c what an isolated primary does (S9, L5), check_peace.c what
+ * must come about (L1, L2, L3).
  *
  * What is not held against the engine, and why:
  *  - A server that a person promoted by hand, and whatever a cluster does
@@ -34,6 +36,7 @@ void
 sim_check_reset(void)
 {
 	memset(&check, 0, sizeof(check));
+	check_isolation_reset();
 	check_peace_reset();
 	sim_check_home_reset();
 }
@@ -203,7 +206,12 @@ leave_behind(SimPosition position)
 	{
 		SimWrite   *write = &sim.write[i];
 
-		if (write->acked_us >= 0 && !write->is_lost && !sim_wal_contains(position, write->commit))
+		if ((write->is_left && (write->acked_us < 0 || write->is_lost)) ||
+			sim_wal_contains(position, write->commit))
+			continue;
+		write->is_left = true;
+		write->is_shown = false;
+		if (write->acked_us >= 0)
 			write->is_lost = true;
 	}
 }
@@ -212,12 +220,17 @@ leave_behind(SimPosition position)
 static void
 take_over(int number, SimPosition from)
 {
-	for (int i = 0; sim.profile.engine_keeps_sync && !check.is_forced[number] && i < sim.n_writes; i++)
-		if (sim.write[i].acked_us >= 0 && !sim.write[i].is_lost &&
-			sim.write[i].mode != SIM_ASYNC && !sim_wal_contains(from, sim.write[i].commit))
-			sim_fail("S2 %s became the primary without write %d, acknowledged by %s in synchronous mode",
-					 check_name(number), i, check_name(sim.write[i].node));
+	if (sim.profile.engine_keeps_sync && !check.is_forced[number])
+		check_sync_promotion(number, from);
 	leave_behind(from);
+}
+
+/* Is what this node does on that branch no fault of the engine's? */
+bool
+check_is_excused(const SimNode *node, int branch)
+{
+	return check.kind[branch] == BRANCH_BY_HAND || node->kind != SIM_OURS ||
+		check_has_endless_fence(node) || is_robbed(node);
 }
 
 /*
@@ -232,25 +245,18 @@ sim_check_acknowledged(int number)
 	SimWrite   *write = &sim.write[number];
 	const SimNode *node = &sim.node[write->node];
 	int			branch = write->commit.branch;
-	bool		is_excused = check.kind[branch] == BRANCH_BY_HAND;
+	bool		is_excused = check_is_excused(node, branch);
 
-	if (node->kind == SIM_OURS)
+	if (node->kind == SIM_OURS && !check_has_endless_fence(node) && !is_robbed(node) &&
+		!check_has_open_fence(node))
 	{
-		if (check_has_endless_fence(node))
-			is_excused = true;
-		else if (is_robbed(node))
-			is_excused = true;
-		else if (!check_has_open_fence(node))
-		{
-			/* a stopping server lets commits end that are under way: the fence still counts */
-			int64_t		deadline_us = lease_page_deadline_us(node->page);
+		/* a stopping server lets commits end that are under way: the fence still counts */
+		int64_t		deadline_us = lease_page_deadline_us(node->page);
 
-			if (deadline_us == LEASE_CLOSED_US || sim_clock_us(write->node) >= deadline_us)
-				sim_fail("S1 %s acknowledged a write behind a closed fence", check_name(write->node));
-		}
+		if (deadline_us == LEASE_CLOSED_US || sim_clock_us(write->node) >= deadline_us)
+			sim_fail("S1 %s acknowledged a write behind a closed fence", check_name(write->node));
 	}
-	else
-		is_excused = true;
+	check_isolation_acknowledged(number);
 
 	if (check.is_late[branch] && !is_excused)
 	{
@@ -318,24 +324,6 @@ note_new_leader(int node)
 	if (check.had_hands && sim.node[node].server.state == HA_SERVER_RUNNING &&
 		!sim.node[node].server.is_in_recovery)
 		leave_behind(sim.node[node].server.insert);
-}
-
-/*
- * The promise of S2 begins when the leader has written the key "sync".  Who
- * deletes it takes it back for all that was acknowledged before.
- */
-void
-sim_check_sync_key(bool exists)
-{
-	check.has_sync_key = exists;
-	for (int i = 0; i < sim.n_writes && !exists; i++)
-		sim.write[i].mode = SIM_ASYNC;
-}
-
-SimSyncMode
-sim_check_sync_promise(void)
-{
-	return sim.profile.engine_keeps_sync && check.has_sync_key ? sim.profile.sync_mode : SIM_ASYNC;
 }
 
 /*

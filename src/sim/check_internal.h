@@ -1,8 +1,9 @@
 /*-------------------------------------------------------------------------
  *
  * check_internal.h
- *      What the files that check promises share: check.c, check_data.c and
- *      check_peace.c.  Nobody else includes this.
+ *      What the files that check promises share: check.c, check_data.c,
+ *      check_isolation.c, check_peace.c and check_sync.c.  Nobody else includes
+ *      this.
  *
  *-------------------------------------------------------------------------
  */
@@ -60,6 +61,15 @@ extern bool check_has_endless_fence(const SimNode *node);
 extern bool check_has_open_fence(const SimNode *node);
 extern Lsn	check_old_optime(int64_t before_us);
 extern uint32_t check_history_timeline(void);
+extern bool check_is_excused(const SimNode *node, int branch);
+
+/* check_isolation.c */
+extern void check_isolation_reset(void);
+extern void check_isolation_acknowledged(int write);
+
+/* check_sync.c */
+extern void check_sync_promotion(int node, SimPosition fork);
+extern bool check_sync_waits_for_operator(void);
 
 /* check_peace.c */
 extern void check_peace_reset(void);

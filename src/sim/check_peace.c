@@ -8,7 +8,6 @@
  */
 #include "sim/check_internal.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #define COMMANDS_MAX		256
@@ -253,8 +252,8 @@ pause_outlives(const SimNode *node)
 }
 
 /*
- * Is there a writable primary that owns the leader key, and does every other
- * member stream from it?  In peace also: is every command answered, and has
+ * Is there a writable primary that owns the leader key, lets clients in and
+ * holds no commits, and does every other member stream from it?  In peace also: is every command answered, and has
  * the fence of every primary a deadline?
  *
  * A cluster where nobody may lead (the one member that might has lost its data
@@ -268,6 +267,8 @@ sim_check_is_healthy(void)
 
 	if (primary < 0)
 		return peace.has_peace && peace.hopeless_us >= EXCUSE_MAX_US;
+	if (sim.node[primary].server.is_exposed || sim.node[primary].server.is_isolated)
+		return false;
 	for (int n = 0; n < sim.n_nodes; n++)
 		if (n != primary && sim.node[n].is_member && !follows(n, primary) &&
 			!waits_for_person(&sim.node[n], primary))
@@ -327,48 +328,13 @@ waits_as_patroni(int number)
 	return false;
 }
 
-/*
- * Have all whom the key "sync" lets lead been removed for good?  Then others
- * may lack acknowledged writes, and an operator has to name one of them.
- */
-static bool
-sync_key_waits_for_operator(void)
-{
-	const SimKey *key = sim.profile.engine_keeps_sync ? sim_store_find("sync") : NULL;
-	SyncState	sync;
-	bool		is_anybody_there = false;
-
-	if (key == NULL || key->value == NULL)
-		return false;
-	memset(&sync, 0, sizeof(sync));
-	sync_from_text(&sync, key->value);
-	for (int n = 0; n < sim.n_nodes && !is_anybody_there; n++)
-	{
-		const char *name = sim.node[n].name;
-		size_t		length = strlen(name);
-
-		if (!sim.node[n].is_member)
-			continue;
-		is_anybody_there = strcmp(sync.leader, name) == 0;
-		for (const char *list = sync.sync_standby; list != NULL && *list != '\0' && !is_anybody_there;)
-		{
-			size_t		size = strcspn(list, ",");
-
-			is_anybody_there = size == length && strncmp(list, name, size) == 0;
-			list += size + (list[size] == ',');
-		}
-	}
-	free(sync.sync_standby);
-	return !is_anybody_there;
-}
-
 /* Is there a member that its tags, lag and timeline let lead, and the key "sync"? */
 bool
 sim_check_has_eligible(void)
 {
 	uint32_t	timeline = check_history_timeline();
 	Lsn			optime = check_old_optime(0);
-	bool		needs_operator = sync_key_waits_for_operator();
+	bool		needs_operator = check_sync_waits_for_operator();
 
 	for (int n = 0; n < sim.n_nodes; n++)
 	{
@@ -503,6 +469,10 @@ sim_check_peace(void)
 			if (n != primary && sim.node[n].is_member && !follows(n, primary) &&
 				!waits_for_person(&sim.node[n], primary))
 				sim_fail("L1 %s does not follow %s", check_name(n), check_name(primary));
+		if (primary >= 0 && sim.node[primary].server.is_exposed)
+			sim_fail("L1 %s still turns its clients away", check_name(primary));
+		if (primary >= 0 && sim.node[primary].server.is_isolated)
+			sim_fail("L1 %s still holds commits", check_name(primary));
 		for (int n = 0; n < sim.n_nodes; n++)
 			if (pause_outlives(&sim.node[n]))
 				sim_fail("S1 the fence of %s has no deadline, and the cluster is not paused", check_name(n));

@@ -1,31 +1,44 @@
 /*-------------------------------------------------------------------------
  *
  * client.c
- *      Clients: a writer that tries every server which is no standby, and a
- *      reader.
+ *      Clients: a writer that tries every server which is no standby, and
+ *      readers.
  *
  * The strict case: clients reach every server, whatever the network does, and
  * never believe what they were told about who leads.
  *
- * A commit goes the way of src/worker/fence.c: the fence is asked before the
- * transaction becomes durable, and again when it is (and confirmed by synchronous
- * standbys, if there are any) before the client is told.  A server that is
- * paused goes on at the step in which it was.
+ * A commit goes the way of src/worker/fence.c.  Before the transaction becomes
+ * durable it is asked whether the fence is closed, whether there are standbys
+ * to wait for, and it waits while the node is isolated.  Then it waits for
+ * synchronous standbys, if there are any.  When that wait is over the commit
+ * is visible; its client is told if the standbys have it, the fence is still
+ * open and the node is not isolated.  A server that is paused goes on at the
+ * step in which it was.
+ *
+ * In some runs clients lose patience with a commit that waits for standbys:
+ * they cancel it, or a person terminates the session.
+ *
+ * Readers look at a primary whenever something becomes visible there, which
+ * is as strict as can be: check_sync.c.  While a server that has crashed waits
+ * for its standbys neither they nor the writer come in.
  *
  * Simplified: one session at each server; the last look at the clock and the
  * sending are one moment.  Sessions never survive the beginning of a stop.
+ * Whether what holds commits is over is looked at every 20 ms.
  *-------------------------------------------------------------------------
  */
 #include <string.h>
 
 #include "sim/postgres_model.h"
 
-#define LOOK_BACK		64		/* writes a reader looks through */
+#define HELD_POLL_US	SIM_MS(20)
 
 typedef struct Session
 {
 	bool		is_busy;
 	bool		is_waiting;		/* for synchronous standbys */
+	bool		had_names;		/* standbys were named when its commit began */
+	bool		waits_again;	/* they were named later: after the first wait, which was cut off */
 	uint32_t	incarnation;	/* of the server it is connected to */
 	int			write;
 } Session;
@@ -63,9 +76,17 @@ acknowledge(int node, int64_t number, void *owned)
 	SimWrite   *write = &sim.write[number];
 
 	(void) owned;
-	session->is_busy = false;
 	if (!is_primary(node))
+	{
+		session->is_busy = false;
 		return;
+	}
+	if (!fence_is_closed(node) && sim_commits_are_held(node))
+	{
+		sim_later_in(node, SIM_SERVER, HELD_POLL_US, acknowledge, number, NULL);
+		return;
+	}
+	session->is_busy = false;
 	if (fence_is_closed(node))
 	{
 		sim_note(node, "withheld", (uint64_t) number, write->commit.lsn);
@@ -76,16 +97,25 @@ acknowledge(int node, int64_t number, void *owned)
 	sim_check_acknowledged((int) number);
 }
 
-/* Nobody is waited for any more: the commit is visible, and its client told. */
+/* The commit is over, and others see it, before its own client hears of it. */
+static void
+become_visible(int node, int number)
+{
+	SimServer  *server = &sim.node[node].server;
+
+	if (sim.write[number].commit.lsn > server->visible_lsn)
+		server->visible_lsn = sim.write[number].commit.lsn;
+	sim_check_shown(number);
+}
+
+/* Nobody is waited for any more. */
 static void
 let_go(int node)
 {
 	Session    *session = &sessions[node];
 
 	session->is_waiting = false;
-	/* others see it before its own client hears of it, even if that never does */
-	if (sim.write[session->write].commit.lsn > sim.node[node].server.recovered_lsn)
-		sim.node[node].server.recovered_lsn = sim.write[session->write].commit.lsn;
+	become_visible(node, session->write);
 	sim_later_in(node, SIM_SERVER, sim_between(10, 1000), acknowledge, session->write, NULL);
 }
 
@@ -102,8 +132,10 @@ waits(int node)
 void
 sim_client_progress(int node, int reporter)
 {
+	sim_sync_report(node, reporter);
+	sim_check_confirmed(node, reporter);
 	if (waits(node) &&
-		sim_sync_lets_go(node, reporter, sim.write[sessions[node].write].commit.lsn))
+		sim.node[node].server.replicated_lsn >= sim.write[sessions[node].write].commit.lsn)
 		let_go(node);
 }
 
@@ -115,10 +147,56 @@ sim_client_released(int node)
 		let_go(node);
 }
 
+/*
+ * The wait of a commit is cut off: the server makes it visible all the same.
+ * Then synchronous_has_commit() looks whether the standbys have it.  If they
+ * were named only after the commit had begun, it waits for them itself.
+ */
+static void
+lose_patience(int node, int64_t number, void *owned)
+{
+	Session    *session = &sessions[node];
+	bool		is_terminated = (number & 1) != 0;
+
+	(void) owned;
+	if (!waits(node) || session->write != (int) (number >> 1) || sim.profile.defers_cancel)
+		return;
+	sim_note(node, "cut off", (uint64_t) session->write, is_terminated);
+	sim_trace(node, "the wait of write %d is %s", session->write,
+			  is_terminated ? "terminated" : "cancelled");
+	sim.write[session->write].is_cut_off = true;
+	become_visible(node, session->write);
+	if (!session->had_names && !session->waits_again && !is_terminated)
+	{
+		session->waits_again = true;
+		return;
+	}
+	session->is_waiting = false;
+	if (!is_terminated &&
+		sim.node[node].server.replicated_lsn >= sim.write[session->write].commit.lsn)
+	{
+		let_go(node);
+		return;
+	}
+	sim_commits_cut_off(node);
+	session->is_busy = false;
+}
+
+/* A stop terminates all sessions: a commit that waits is cut off. */
+void
+sim_client_stopped(int node)
+{
+	if (!waits(node))
+		return;
+	sim.write[sessions[node].write].is_cut_by_stop = true;
+	sim_commits_cut_off(node);
+}
+
 static void
 flush(int node, int64_t number, void *owned)
 {
 	Session    *session = &sessions[node];
+	int64_t		patience_us = sim.profile.patience_us;
 
 	(void) owned;
 	(void) number;
@@ -128,29 +206,46 @@ flush(int node, int64_t number, void *owned)
 		return;
 	}
 	sim_server_flush(node);
-	if (sim_sync_is_defined(node))
-		session->is_waiting = true;
-	else
+	if (!sim_sync_is_defined(node) ||
+		sim.node[node].server.replicated_lsn >= sim.write[session->write].commit.lsn)
+	{
 		let_go(node);
+		return;
+	}
+	session->is_waiting = true;
+	session->waits_again = false;
+	if (patience_us > 0)
+	{
+		int64_t		delay_us = sim_client_between(patience_us / 2, 3 * patience_us / 2);
+		int64_t		is_terminated = sim_client_between(0, 2) == 0;
+
+		sim_later_in(node, SIM_SERVER, delay_us, lose_patience,
+					 (int64_t) session->write << 1 | is_terminated, NULL);
+	}
 }
 
 static void
-insert(int node, int64_t number, void *owned)
+insert(int node, int64_t is_again, void *owned)
 {
 	SimNode    *self = &sim.node[node];
 	Session    *session = &sessions[node];
 	SimWrite   *write;
 	int64_t		delay_us;
 
-	(void) number;
 	(void) owned;
 	if (!is_primary(node) || fence_is_closed(node) || self->disk_is_full ||
-		sim.n_writes >= SIM_WRITES_MAX)
+		sim.n_writes >= SIM_WRITES_MAX || (!is_again && sim_commits_are_lonely(node)))
 	{
 		session->is_busy = false;
 		return;
 	}
+	if (sim_commits_are_held(node))
+	{
+		sim_later_in(node, SIM_SERVER, HELD_POLL_US, insert, true, NULL);
+		return;
+	}
 	sim_server_insert(node, (int) sim_between(50, 500));
+	session->had_names = sim_sync_is_defined(node);
 	session->write = sim.n_writes++;
 	write = &sim.write[session->write];
 	memset(write, 0, sizeof(*write));
@@ -185,37 +280,23 @@ try_node(int node)
 		grow(node);
 	if (session->is_busy && session->incarnation == incarnation)
 		return;
+	if (sim_commits_are_exposed(node, &self->server.sync_names))
+		return;
 	session->is_busy = true;
 	session->is_waiting = false;
 	session->incarnation = incarnation;
 	sim_later_in(node, SIM_SERVER, sim_between(50, 500), insert, 0, NULL);
 }
 
-/* Look at the newest commit that this server shows. */
+/* A reader comes and looks at all that a primary shows. */
 static void
 read_from(int node)
 {
 	const SimNode *self = &sim.node[node];
-	SimPosition seen = self->data.end;
 
-	if (!self->host_is_up || self->server.state != HA_SERVER_RUNNING ||
-		self->process[SIM_SERVER].n_pauses > 0)
-		return;
-	if (self->server.is_in_recovery && self->server.replayed_lsn < seen.lsn)
-		seen.lsn = self->server.replayed_lsn;
-	for (int i = sim.n_writes - 1; i >= 0 && i >= sim.n_writes - LOOK_BACK; i--)
-	{
-		SimWrite   *write = &sim.write[i];
-
-		if (!self->server.is_in_recovery && write->acked_us < 0 &&
-			write->commit.lsn > self->server.recovered_lsn)
-			continue;			/* still waits there: nobody sees it */
-		if (sim_wal_contains(seen, write->commit))
-		{
-			write->is_read = true;
-			return;
-		}
-	}
+	if (self->host_is_up && is_primary(node) && self->process[SIM_SERVER].n_pauses == 0 &&
+		!sim_commits_are_exposed(node, &self->server.sync_names))
+		sim_check_shows(node);
 }
 
 static void

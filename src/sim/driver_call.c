@@ -396,6 +396,7 @@ driver_calls_answer(Driver *driver, const SimReply *reply, int64_t now_ms)
 				call->may_be_done = true;
 			result.outcome = CALL_ANSWERED;
 			dcs_was_heard(driver->dcs);
+			sim_check_store_answered(driver->node, driver->home);
 			break;
 	}
 	call_end(call, &result);

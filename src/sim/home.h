@@ -10,6 +10,7 @@
 #ifndef PATRONI_SIM_HOME_H
 #define PATRONI_SIM_HOME_H
 
+#include "node/isolation_watch.h"
 #include "node/peers.h"
 #include "sim/sim.h"
 
@@ -133,6 +134,7 @@ typedef struct SimHome
 	HaAction   *record[HOME_RECORDS_MAX];
 	int			n_records;
 	SimObserver observer;
+	IsolationWatch isolation;
 
 	/* supervisor */
 	bool		may_have_baton;
@@ -218,6 +220,10 @@ extern void observe_forget_node(int node);
 /* act.c */
 extern bool act_run_records(SimHome *worker);
 extern void act_free_records(SimHome *worker);
+
+/* commits.c */
+extern void sim_commits_worker_begins(SimHome *worker);
+extern void sim_commits_turn(SimHome *worker);
 
 /* sync.c */
 extern void sim_sync_set(int node, const char *text);

@@ -497,11 +497,14 @@ arm(SimHome *worker)
 	int64_t		wait_ms = WAIT_MAX_MS;
 	int64_t		look_ms = worker->observer.looked_at_ms + look_interval_ms(worker) - now_ms;
 	int			host_ms = host_timeout_ms(worker->host, now_ms);
+	int64_t		due_ms = isolation_watch_due_ms(&worker->isolation, sim.profile.isolation_hold_after_ms);
 
 	if (look_ms < wait_ms)
 		wait_ms = look_ms;
 	if (host_ms >= 0 && host_ms < wait_ms)
 		wait_ms = host_ms;
+	if (due_ms - now_ms < wait_ms)
+		wait_ms = due_ms - now_ms;
 	if (worker->link == 0 && worker->connect_at_ms - now_ms < wait_ms)
 		wait_ms = worker->connect_at_ms - now_ms;
 	if (worker->n_records > 0)
@@ -529,6 +532,7 @@ worker_turn(SimHome *worker)
 	turn_engine(worker);
 	if (worker->must_close)
 		return;
+	sim_commits_turn(worker);
 	heartbeat(worker);
 	arm(worker);
 }
@@ -561,6 +565,7 @@ worker_open(SimHome *worker)
 		worker->must_close = true;
 		return;
 	}
+	sim_commits_worker_begins(worker);
 	sim_trace(worker->node, "worker: begins");
 	home_schedule(worker, 20);
 }

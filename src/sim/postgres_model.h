@@ -43,13 +43,22 @@ extern bool sim_stream_all_have(int node);	/* every connected receiver has all *
 
 /* client.c */
 extern void sim_client_progress(int node, int reporter);	/* a standby has reported to its walsender */
+extern void sim_client_stopped(int node);	/* a stop ends all sessions */
 extern void sim_client_released(int node);	/* commits wait for nobody any more */
 
 /* sync.c */
 extern void sim_sync_begin(int node);		/* a server starts */
 extern void sim_sync_connected(int upstream, int node);
-extern bool sim_sync_lets_go(int node, int reporter, Lsn lsn);
+extern void sim_sync_report(int node, int reporter);
 extern bool sim_sync_is_defined(int node);
+extern int	sim_sync_missing(int node, const SimSyncNames *names);	/* too few are connected by so many */
+
+/* commits.c */
+extern void sim_commits_begin(int node);	/* a server starts; its files are as they were */
+extern bool sim_commits_are_exposed(int node, const SimSyncNames *names);
+extern bool sim_commits_are_lonely(int node);
+extern bool sim_commits_are_held(int node);
+extern void sim_commits_cut_off(int node);
 
 /* tasks.c */
 extern void sim_task_server_changed(int node);

@@ -61,6 +61,13 @@ static const Weight upgrade_faults[] = {
 	W(SERVER_KILL, 3), W(SWITCHOVER, 8), W(RESTART, 5), W(CUT_STORE, 2), {SIM_FAULT_COUNT, 0}
 };
 
+/* A primary that is cut off from those who would hear of its writes. */
+static const Weight isolation_faults[] = {
+	W(CUT_NODE, 10), W(CUT_STORE, 6), W(CUT_ONE_WAY, 4), W(CUT_LINK, 4), W(STORE_DOWN, 5),
+	W(STORE_FROZEN, 5), W(PAUSE_SERVER, 3), W(PAUSE_HOST, 3), W(PAUSE_WORKER, 2), W(LOSSY, 4),
+	{SIM_FAULT_COUNT, 0}
+};
+
 static const Weight quiet_faults[] = {{SIM_FAULT_COUNT, 0}};
 
 #define GROUPS_MAX	6
@@ -86,6 +93,7 @@ static const Kind kinds[] = {
 	{"upgrade", {upgrade_faults}, {1}},
 	{"sync", {process_faults, freeze_faults, network_faults, store_faults, operator_faults}, {6, 2, 5, 2, 4}},
 	{"quorum", {process_faults, freeze_faults, network_faults, store_faults, operator_faults}, {6, 2, 5, 2, 4}},
+	{"isolation", {isolation_faults, network_faults, process_faults, operator_faults}, {6, 3, 1, 1}},
 	{"single", {process_faults, freeze_faults, store_faults, disk_faults, operator_faults}, {5, 3, 4, 2, 2}},
 };
 
@@ -182,6 +190,25 @@ is_named(const char *name)
 	return strcmp(kind->name, name) == 0;
 }
 
+/* What clients and servers do about commits that wait.  From the seed, too. */
+static void
+draw_commits(SimProfile *profile)
+{
+	static const int holds_ms[] = {500, 500, 500, 50, 200, 1000, 2000};
+	uint64_t	seed = sim.seed;
+
+	profile->isolation_hold_after_ms = -1;
+	if (is_named("isolation") || (profile->engine_keeps_sync && seed / 11 % 2 == 0) || seed % 9 == 1)
+		profile->isolation_hold_after_ms = holds_ms[seed / 13 % 7];
+	if (!profile->engine_keeps_sync)
+		return;
+	if (seed / 3 % 2 == 0)
+		profile->patience_us = SIM_MS(50 << seed / 17 % 7);
+	profile->defers_cancel = seed / 19 % 8 == 0;
+	if (seed / 23 % 4 == 0)
+		profile->commit_wait_timeout_us = SIM_MS(1000 << seed / 29 % 3);
+}
+
 /*
  * Draw the configuration of a run into sim.profile.  n_nodes 0: by chance.
  * False: there is no profile of that name.
@@ -235,6 +262,7 @@ sim_profile_draw(const char *name, int n_nodes)
 	profile->sync_is_strict = sim.seed / 3 % 4 == 0;
 	profile->sync_node_count = sim.seed / 5 % 3 == 0 ? 2 : 1;
 	profile->maximum_lag_on_syncnode = sim.seed / 7 % 5 == 0 ? 2000 : -1;
+	draw_commits(profile);
 	profile->use_pg_rewind = sim_chance(850);
 	profile->may_remove_data = sim_chance(700);
 	if (!profile->use_pg_rewind)

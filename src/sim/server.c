@@ -106,6 +106,7 @@ void
 sim_server_host_lost(int node)
 {
 	end_server(node);
+	sim_check_page_lost(node);
 	sim.node[node].data.written_lsn = sim.node[node].data.end.lsn;
 }
 
@@ -131,6 +132,7 @@ sim_server_flush(int node)
 	self->data.end = self->server.insert;
 	self->data.written_lsn = self->data.end.lsn;
 	sim_wal_written(self->data.end);
+	sim_check_flushed(node);
 	sim_stream_flushed(node);
 }
 
@@ -257,12 +259,13 @@ begin_as_primary(int node)
 	server->timeline = sim_timeline_of(data->end);
 	server->insert = data->end;
 	server->is_in_recovery = false;
-	server->recovered_lsn = data->end.lsn;
+	server->visible_lsn = data->end.lsn;
 	data->control_state = HA_CONTROL_IN_PRODUCTION;
 	data->minimum_recovery.branch = -1;
 	data->minimum_recovery.lsn = 0;
 	if (!was_clean)
 		write_checkpoint(node);
+	sim_check_shows(node);
 	delay_us = sim_between(SIM_MS(2000), SIM_MS(20000));
 	sim_later_in(node, SIM_SERVER, delay_us, checkpoint_in_time, 0, NULL);
 }
@@ -357,8 +360,9 @@ begin_start(int node, bool as_standby)
 	server->is_promoting = server->is_told_to_stop = server->is_stop_sent = false;
 	server->is_flushing_checkpoint = false;
 	server->is_replay_paused = server->is_sending = server->is_replay_pending = false;
-	server->recovered_lsn = 0;
+	server->visible_lsn = 0;
 	sim_sync_begin(node);
+	sim_commits_begin(node);
 	server->replayed_lsn = data->checkpoint_redo;
 	server->stream_generation++;
 	set_state(node, HA_SERVER_STARTING);
@@ -440,7 +444,7 @@ promotion_done(int node, int64_t number, void *owned)
 	sim_history_add(data, timeline, parent, data->end.lsn, false);
 	server->is_promoting = false;
 	server->is_replay_paused = false;
-	server->recovered_lsn = server->replayed_lsn = data->end.lsn;
+	server->visible_lsn = server->replayed_lsn = data->end.lsn;
 	server->insert.branch = branch;
 	server->insert.lsn = data->end.lsn + MODEL_END_OF_RECOVERY_SIZE;
 	server->timeline = timeline;
@@ -451,6 +455,7 @@ promotion_done(int node, int64_t number, void *owned)
 	sim_note(node, "promotion", timeline, data->end.lsn);
 	sim_trace(node, "is promoted to timeline %u at %X", timeline, (unsigned) data->end.lsn);
 	sim_check_promotion(node, branch);
+	sim_check_shows(node);
 	sim_server_flush(node);
 	delay_us = sim_between(SIM_MS(50), SIM_MS(10000));
 	sim_later_in(node, SIM_SERVER, delay_us, checkpoint_in_time, 0, NULL);
@@ -626,6 +631,7 @@ stop_signalled(int node, int64_t mode, void *owned)
 		return;
 	server->is_told_to_stop = true;
 	server->is_promoting = false;
+	sim_client_stopped(node);
 	set_state(node, HA_SERVER_STOPPING);
 	sim_worker_leave(node);
 	sim_server_changed(node);

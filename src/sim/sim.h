@@ -46,6 +46,7 @@ extern uint64_t sim_random(void);
 extern int	sim_pick(int n);						/* 0 .. n - 1; n > 0 */
 extern bool sim_chance(int per_mille);
 extern int64_t sim_between(int64_t low, int64_t high);	/* both included */
+extern int64_t sim_client_between(int64_t low, int64_t high);	/* from a stream of its own */
 
 /*
  * What happens later.  "owned" is malloc'ed or NULL; the queue frees it after
@@ -190,6 +191,12 @@ typedef struct SimServer
 	Lsn			sync_lsn;		/* end of WAL when the names were in force; 0 unknown */
 	uint32_t	sync_lsn_generation;
 	int64_t		sync_unsettled_us;	/* 0 = all have read the file */
+	Lsn			replicated_lsn;	/* the synchronous standbys have it, as walsenders found */
+	/* what backends and the worker share about commits: commits.c */
+	bool		is_exposed;		/* clients wait until the standbys have what was recovered */
+	Lsn			exposed_lsn;	/* which is that; 0 = not looked at yet */
+	int64_t		lonely_since_us;	/* commits have too few standbys to wait for; 0 = enough */
+	bool		is_isolated;	/* neither a standby nor the store answers: commits are held */
 	bool		is_replay_paused;
 	/* walsenders, a bit for each node that streams from here */
 	uint32_t	receivers;
@@ -203,7 +210,7 @@ typedef struct SimServer
 	bool		is_told_to_stop;
 	bool		is_stop_sent;	/* the signal may be waiting for a paused postmaster */
 	bool		is_flushing_checkpoint;
-	Lsn			recovered_lsn;	/* commits up to there are visible whoever waited for them */
+	Lsn			visible_lsn;	/* primary: commits up to there are seen by who may look */
 	uint32_t	recovery_target;	/* timeline that recovery goes to */
 	uint32_t	stream_generation;
 	bool		is_sending;		/* WAL is under way to here */
@@ -262,13 +269,19 @@ typedef struct SimWrite
 	SimPosition commit;			/* end of its commit record */
 	int64_t		acked_us;		/* -1: never acknowledged */
 	bool		is_lost;		/* a promotion left it behind, allowed by the mode then */
-	bool		is_read;		/* a reader saw it */
+	bool		is_shown;		/* a primary showed it to readers, who were promised that it stays */
+	bool		is_left;		/* a promotion left it behind, and was allowed to */
+	bool		is_cut_off;		/* its wait was cancelled: seen by all, and promised to nobody */
+	bool		is_cut_by_stop; /* a stop ended its wait, and the lease page remembers that */
 	SimSyncMode mode;			/* promised when it was acknowledged; SIM_ASYNC: nothing */
 } SimWrite;
 
 extern void sim_walsenders_changed(int node);	/* one came, went, or has read its settings */
 extern SimSyncMode sim_check_sync_promise(void);	/* what a write is promised that is acknowledged now */
 extern void sim_check_sync_key(bool exists);		/* the key "sync" was written or deleted */
+extern void sim_check_shown(int write);				/* S2: a primary shows it to whoever looks */
+extern void sim_check_shows(int node);				/* S2: all that is visible there */
+extern void sim_check_page_lost(int node);			/* S2: a host forgets whose wait it cut off */
 
 extern void sim_clients_start(void);
 extern void sim_clients_stop(void);
@@ -403,6 +416,11 @@ typedef struct SimProfile
 	int64_t		primary_start_timeout_ms;
 	int64_t		write_every_us;
 	int			nofailover;		/* node tagged so, -1 none */
+	/* settings of clients and servers about commits */
+	int64_t		patience_us;	/* a longer wait for standbys is cut off by its client; 0 = none is */
+	bool		defers_cancel;	/* patroni.defer_cancel */
+	int64_t		commit_wait_timeout_us;	/* patroni.commit_wait_timeout; 0 = off */
+	int			isolation_hold_after_ms;	/* patroni.isolation_hold_after; -1 = off */
 	bool		is_mixed_release;	/* saved states cross a release boundary */
 	bool		engine_keeps_sync;	/* the cluster is in synchronous mode, S2 is checked */
 } SimProfile;
@@ -495,6 +513,12 @@ extern bool sim_check_is_patronis(int node, int upstream);	/* S6: what Patroni m
 extern void sim_check_acknowledged(int write);				/* S1: by an open fence, on the right branch */
 extern void sim_check_destroy(int node, SimPosition kept);	/* S7: kept.lsn 0 = all goes */
 extern void sim_check_act(int node, HaHome home, const HaAction *action);	/* S8 */
+/* check_isolation.c: S9 L5 */
+extern void sim_check_store_answered(int node, HaHome home);
+extern void sim_check_flushed(int node);
+extern void sim_check_confirmed(int node, int standby);
+extern void sim_check_watched(int node);		/* the worker has had a turn */
+extern void sim_check_held(int node);			/* and begins to hold commits */
 /* check_home.c: S4 S5 S8 L4 */
 extern void sim_check_home_reset(void);
 extern void sim_check_request(int node, HaHome home, const DcsRequest *request);

@@ -39,6 +39,7 @@ sim_sync_begin(int node)
 		server->sender_names[k] = server->sync_names;
 	server->sync_lsn = 0;
 	server->sync_lsn_generation = 0;
+	server->replicated_lsn = 0;
 }
 
 /* A walsender begins: it inherits what the postmaster has read. */
@@ -63,18 +64,15 @@ has_priority(const SimServer *server, int node)
 	return (server->receivers >> node & 1) != 0 && is_in_list(&server->sender_names[node], node);
 }
 
-/* May the walsender of "reporter" let a commit go that ends at "lsn"? */
-bool
-sim_sync_lets_go(int node, int reporter, Lsn lsn)
+/* How many standbys count for "names"; with their positions, and is "reporter" one? */
+static int
+find_chosen(int node, const SimSyncNames *names, int reporter, Lsn flush[SIM_NODES_MAX],
+			bool *is_reporter_chosen)
 {
 	const SimServer *server = &sim.node[node].server;
-	const SimSyncNames *names = &server->sender_names[reporter];
 	int			n_chosen = 0;
-	int			n_confirmed = 0;
-	bool		is_chosen = false;
 
-	if (!has_priority(server, reporter))
-		return false;
+	*is_reporter_chosen = false;
 	for (int k = 0; k < sim.n_nodes; k++)
 	{
 		if (!has_priority(server, k))
@@ -82,11 +80,52 @@ sim_sync_lets_go(int node, int reporter, Lsn lsn)
 		/* by priority the first ones that are connected count, and only they */
 		if (names->mode == SIM_SYNC_PRIORITY && n_chosen == names->number)
 			break;
-		n_chosen++;
-		n_confirmed += server->receiver_flush[k] >= lsn;
-		is_chosen = is_chosen || k == reporter;
+		if (k == reporter)
+			*is_reporter_chosen = true;
+		flush[n_chosen++] = server->receiver_flush[k];
 	}
-	return is_chosen && n_chosen >= names->number && n_confirmed >= names->number;
+	return n_chosen;
+}
+
+/*
+ * The walsender of "reporter" has heard from its standby: up to where have the
+ * standbys all that a commit waits for?  As SyncRepReleaseWaiters().
+ */
+void
+sim_sync_report(int node, int reporter)
+{
+	SimServer  *server = &sim.node[node].server;
+	const SimSyncNames *names = &server->sender_names[reporter];
+	Lsn			flush[SIM_NODES_MAX];
+	bool		is_chosen;
+	int			n_chosen;
+
+	if (names->mode == SIM_ASYNC || !has_priority(server, reporter))
+		return;
+	n_chosen = find_chosen(node, names, reporter, flush, &is_chosen);
+	if (!is_chosen || n_chosen < names->number)
+		return;
+	for (int i = 0; i < n_chosen; i++)
+	{
+		int			n_there = 0;
+
+		for (int k = 0; k < n_chosen; k++)
+			n_there += flush[k] >= flush[i];
+		if (n_there >= names->number && flush[i] > server->replicated_lsn)
+			server->replicated_lsn = flush[i];
+	}
+}
+
+/* How many more standbys would a commit need that waits by these names? */
+int
+sim_sync_missing(int node, const SimSyncNames *names)
+{
+	Lsn			flush[SIM_NODES_MAX];
+	bool		is_chosen;
+
+	if (names->mode == SIM_ASYNC)
+		return 0;
+	return names->number - find_chosen(node, names, -1, flush, &is_chosen);
 }
 
 /* Does a commit wait at all? */

@@ -1,0 +1,145 @@
+/*-------------------------------------------------------------------------
+ *
+ * check_sync.c
+ *      S2: in synchronous mode nothing that clients were told, or that a
+ *      primary has shown to readers, is missing on a later primary.
+ *
+ * Readers are as strict as can be: they look at each primary whenever
+ * something becomes visible there, also at one that is cut off from
+ * everybody.  What they see on standbys is not promised to stay, nor is a
+ * commit whose wait was cancelled: PostgreSQL makes it visible.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "sim/check_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/*
+ * The promise of S2 begins when the leader has written the key "sync".  Who
+ * deletes it takes it back for all that was acknowledged and shown before.
+ */
+void
+sim_check_sync_key(bool exists)
+{
+	check.has_sync_key = exists;
+	for (int i = 0; i < sim.n_writes && !exists; i++)
+	{
+		sim.write[i].mode = SIM_ASYNC;
+		sim.write[i].is_shown = false;
+	}
+}
+
+/* What a write is promised that is acknowledged, or shown, now. */
+SimSyncMode
+sim_check_sync_promise(void)
+{
+	return sim.profile.engine_keeps_sync && check.has_sync_key ? sim.profile.sync_mode : SIM_ASYNC;
+}
+
+/*
+ * S2: a member becomes the primary under the lease, and nobody ordered a failover
+ * to it.  It has every write that was acknowledged, or shown by a primary,
+ * while the key "sync" was there.
+ */
+void
+check_sync_promotion(int number, SimPosition fork)
+{
+	for (int i = 0; i < sim.n_writes; i++)
+	{
+		const SimWrite *write = &sim.write[i];
+		bool		was_promised = write->acked_us >= 0 && !write->is_lost && write->mode != SIM_ASYNC;
+
+		if ((!was_promised && !write->is_shown) || sim_wal_contains(fork, write->commit))
+			continue;
+		sim_fail("S2 %s became the primary without write %d, %s by %s in synchronous mode",
+				 check_name(number), i, was_promised ? "acknowledged" : "shown",
+				 check_name(write->node));
+	}
+}
+
+/* Readers see a commit, which the server has just made visible. */
+void
+sim_check_shown(int number)
+{
+	SimWrite   *write = &sim.write[number];
+	int			node = write->node;
+
+	if (write->is_shown || write->is_cut_off || write->is_left ||
+		check.is_late[write->commit.branch] || sim_check_sync_promise() == SIM_ASYNC)
+		return;
+	if (check_is_excused(&sim.node[node], write->commit.branch) && node != sim_store_leader())
+		write->is_left = true;
+	else
+		write->is_shown = true;
+}
+
+/* Readers look at all that a primary shows, if it lets them in. */
+void
+sim_check_shows(int number)
+{
+	const SimNode *node = &sim.node[number];
+	SimPosition seen = {node->data.end.branch, node->server.visible_lsn};
+
+	if (sim_check_sync_promise() == SIM_ASYNC || node->server.is_exposed ||
+		check.is_late[node->server.insert.branch] ||
+		node->server.is_in_recovery || node->server.state != HA_SERVER_RUNNING ||
+		(check_is_excused(node, node->server.insert.branch) && number != sim_store_leader()))
+		return;
+	for (int i = 0; i < sim.n_writes; i++)
+	{
+		SimWrite   *write = &sim.write[i];
+
+		if (!write->is_shown && !write->is_cut_off && !write->is_left &&
+			write->commit.lsn <= seen.lsn && sim_wal_contains(seen, write->commit))
+			write->is_shown = true;
+	}
+}
+
+/*
+ * A host has lost its power, and the lease page with it.  That the last stop of
+ * its server cut off a wait is forgotten.
+ */
+void
+sim_check_page_lost(int number)
+{
+	for (int i = 0; i < sim.n_writes; i++)
+		if (sim.write[i].node == number && sim.write[i].is_cut_by_stop)
+			sim.write[i].is_cut_off = true;
+}
+
+/*
+ * Have all whom the key "sync" lets lead been removed for good?  Then others
+ * may lack acknowledged writes, and an operator has to name one of them.
+ */
+bool
+check_sync_waits_for_operator(void)
+{
+	const SimKey *key = sim.profile.engine_keeps_sync ? sim_store_find("sync") : NULL;
+	SyncState	sync;
+	bool		is_anybody_there = false;
+
+	if (key == NULL || key->value == NULL)
+		return false;
+	memset(&sync, 0, sizeof(sync));
+	sync_from_text(&sync, key->value);
+	for (int n = 0; n < sim.n_nodes && !is_anybody_there; n++)
+	{
+		const char *name = sim.node[n].name;
+		size_t		length = strlen(name);
+
+		if (!sim.node[n].is_member)
+			continue;
+		is_anybody_there = strcmp(sync.leader, name) == 0;
+		for (const char *list = sync.sync_standby; list != NULL && *list != '\0' && !is_anybody_there;)
+		{
+			size_t		size = strcspn(list, ",");
+
+			is_anybody_there = size == length && strncmp(list, name, size) == 0;
+			list += size + (list[size] == ',');
+		}
+	}
+	free(sync.sync_standby);
+	return !is_anybody_there;
+}
