@@ -72,6 +72,8 @@ HA_OBJS = \
 	src/ha/rules.o \
 	src/ha/save.o \
 	src/ha/server_state.o \
+	src/ha/slot_plan.o \
+	src/ha/slots.o \
 	src/ha/state.o \
 	src/ha/step.o \
 	src/ha/switchover.o \
@@ -180,6 +182,9 @@ WORKER_OBJS = \
 	src/worker/no_stdin.o \
 	src/worker/observe.o \
 	src/worker/shared_worker.o \
+	src/worker/slot_copier.o \
+	src/worker/slot_keeper.o \
+	src/worker/slot_maker.o \
 	src/worker/sync_watch.o
 
 # The simulator, and what it links of what ships; the rest it replaces.
@@ -313,7 +318,7 @@ $(BUILD)/patroni_replay: $(call objects,$(REPLAY_OBJS))
 $(BUILD)/patroni_worker.so: $(call worker_objects,$(WORKER_OBJS) $(SHARED_OBJS)) src/worker/patroni_worker.map
 	$(CC) $(OUR_CFLAGS) $(LDFLAGS) -shared -o $@ $(filter %.o,$^) \
 		-Wl,--version-script=src/worker/patroni_worker.map \
-		-Wl,-Bsymbolic -Wl,--exclude-libs,ALL -Wl,--wrap=stdin $(STATIC_JANSSON) -lyaml -lcurl -lssl -lcrypto -lm
+		-Wl,-Bsymbolic -Wl,--exclude-libs,ALL -Wl,--wrap=stdin $(STATIC_JANSSON) -lyaml -lcurl -lpq -lssl -lcrypto -lm
 
 # The stub: PGXS in a directory of its own, sources found by a relative VPATH.
 $(BUILD)/patroni_bgw.so: FORCE

@@ -181,6 +181,38 @@ COMMENT ON COLUMN patroni.synchronous.next_step IS 'what the leader does next; n
 COMMENT ON COLUMN patroni.synchronous.next_names IS 'synchronous_standby_names that come next; null if they stay';
 COMMENT ON COLUMN patroni.synchronous.reason IS 'why, or what is waited for';
 
+CREATE VIEW patroni.slot
+(name, type, kind, member, database, plugin, "exists", active, restart_lsn, confirmed_lsn, leader_lsn, is_safe, reason)
+AS SELECT s.value ->> 'name',
+          s.value ->> 'type',
+          s.value ->> 'kind',
+          s.value ->> 'member',
+          s.value ->> 'database',
+          s.value ->> 'plugin',
+          (s.value ->> 'exists')::pg_catalog.bool,
+          (s.value ->> 'active')::pg_catalog.bool,
+          (s.value ->> 'restart_lsn')::pg_catalog.pg_lsn,
+          (s.value ->> 'confirmed_lsn')::pg_catalog.pg_lsn,
+          (s.value ->> 'leader_lsn')::pg_catalog.pg_lsn,
+          (s.value ->> 'is_safe')::pg_catalog.bool,
+          s.value ->> 'reason'
+     FROM pg_catalog.jsonb_array_elements(patroni.snapshot() -> 'slots') AS s (value)
+    ORDER BY s.value ->> 'name';
+COMMENT ON VIEW patroni.slot IS 'the replication slots of this server: what is, what should be, and what is missing';
+COMMENT ON COLUMN patroni.slot.name IS 'name of the slot';
+COMMENT ON COLUMN patroni.slot.type IS 'physical or logical';
+COMMENT ON COLUMN patroni.slot.kind IS 'why it is there: member (of one that is there), retained (of one that was there lately), permanent (slots of the configuration), ignored (ignore_slots), or foreign (it is dropped when nobody uses it)';
+COMMENT ON COLUMN patroni.slot.member IS 'the member it is for';
+COMMENT ON COLUMN patroni.slot.database IS 'the database of a logical slot; null if that is not known';
+COMMENT ON COLUMN patroni.slot.plugin IS 'the output plugin of a logical slot';
+COMMENT ON COLUMN patroni.slot."exists" IS 'whether this server has it';
+COMMENT ON COLUMN patroni.slot.active IS 'whether somebody is connected to it here';
+COMMENT ON COLUMN patroni.slot.restart_lsn IS 'from where on it keeps WAL here';
+COMMENT ON COLUMN patroni.slot.confirmed_lsn IS 'up to where the consumer of a logical slot has confirmed, as this server knows';
+COMMENT ON COLUMN patroni.slot.leader_lsn IS 'the position that the leader has published';
+COMMENT ON COLUMN patroni.slot.is_safe IS 'whether its user could go on here after a failover';
+COMMENT ON COLUMN patroni.slot.reason IS 'why, or why not yet';
+
 -- Changing: commands to the worker --------------------------------------------
 
 CREATE FUNCTION patroni.switchover(candidate pg_catalog.text DEFAULT NULL,
@@ -261,7 +293,7 @@ REVOKE ALL ON ALL TABLES IN SCHEMA patroni FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA patroni FROM PUBLIC;
 
 GRANT USAGE ON SCHEMA patroni TO pg_monitor;
-GRANT SELECT ON TABLE patroni.member, patroni.history, patroni.event, patroni.lease, patroni.synchronous TO pg_monitor;
+GRANT SELECT ON TABLE patroni.member, patroni.history, patroni.event, patroni.lease, patroni.synchronous, patroni.slot TO pg_monitor;
 GRANT EXECUTE ON FUNCTION
     patroni.snapshot(),
     patroni.status(),

@@ -486,6 +486,23 @@ set_command_line(const Settings *settings, const json_t *parameters, json_t *com
 	}
 }
 
+/* Copies of logical slots need that the primary keeps rows for them. */
+static bool
+has_logical_slots(const Settings *settings)
+{
+	const char *name;
+	json_t *slot;
+
+	json_object_foreach(json_object_get(settings->document, "slots"), name, slot)
+	{
+		const char *type = json_string_value(json_object_get(slot, "type"));
+
+		if (type != NULL && strcmp(type, "logical") == 0)
+			return true;
+	}
+	return false;
+}
+
 /*
  * The parameters of the server, name -> text: the controlled ones for the
  * command line, the others, checked for this version, for postgresql.conf.
@@ -522,6 +539,11 @@ settings_server_parameters(const Settings *settings, int server_version_num, jso
 			json_object_set_new(file, name, json_string(text));
 	}
 	set_wal_keep(parameters, file);
+	if (has_logical_slots(settings))
+	{
+		json_object_del(file, parameter_key(file, "hot_standby_feedback"));
+		json_object_set_new(file, "hot_standby_feedback", json_string("on"));
+	}
 	if (!set_preload(file, problems))
 		goto failed;
 	/* on the command line as well: ALTER SYSTEM must not take the fence away */

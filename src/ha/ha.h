@@ -33,6 +33,7 @@
 #define HA_PROTOCOL			1		/* of the saved state */
 #define HA_DEADLINE_NEVER	INT64_MAX
 #define HA_SYNC_NAMES_MAX	4096	/* synchronous_standby_names, as text */
+#define HA_SLOTS_TEXT_MAX	8192	/* "slots" and "ignore_slots", as JSON */
 #define HA_EXIT_FOREIGN		6		/* HA_EXIT: the data directory belongs to another cluster */
 
 typedef enum HaHome
@@ -83,6 +84,8 @@ typedef struct HaSettings
 	int64_t		maximum_lag_on_syncnode;	/* bytes, <= 0 off */
 	bool		use_slots;
 	int64_t		member_slots_ttl_ms;
+	char		permanent_slots[HA_SLOTS_TEXT_MAX];	/* JSON; "" = none */
+	char		ignore_slots[HA_SLOTS_TEXT_MAX];
 	bool		use_pg_rewind;
 	bool		remove_data_directory_on_rewind_failure;
 	bool		remove_data_directory_on_diverged_timelines;
@@ -123,6 +126,23 @@ typedef enum HaControlState
 	HA_CONTROL_IN_PRODUCTION,
 	HA_CONTROL_UNKNOWN,
 } HaControlState;
+
+/* A replication slot. */
+typedef struct HaSlot
+{
+	char		name[64];
+	bool		is_active;
+	bool		is_logical;
+	bool		is_native;			/* the server itself keeps it on standbys */
+	bool		is_lost;			/* WAL or rows that it needs are gone */
+	bool		is_copying;			/* a copy that is not complete: not to be used */
+	bool		has_xmin;			/* of a physical slot: it holds back vacuum */
+	Lsn			restart_lsn;
+	Lsn			confirmed_lsn;		/* logical */
+	char		database[64];		/* logical; "" = not known */
+	char		plugin[64];
+	char		problem[96];		/* why this copy of a logical slot is not safe yet */
+} HaSlot;
 
 typedef struct HaPostgres
 {
@@ -175,19 +195,14 @@ typedef struct HaPostgres
 	char		sync_names[HA_SYNC_NAMES_MAX];
 
 	/*
-	 * What varies in number comes last: physical slots and who is connected
+	 * What varies in number comes last: slots and who is connected
 	 * (primary and standby), and the parsed local history file of "timeline".
 	 * Entries past the count are zero: ha_postgres_copy() keeps them so.
 	 */
 	int			n_slots;
 	int			n_senders;
 	int			n_history;			/* 0 on timeline 1 */
-	struct
-	{
-		char		name[64];
-		bool		is_active;
-		Lsn			restart_lsn;
-	}			slots[CLUSTER_MEMBERS_MAX];
+	HaSlot		slots[CLUSTER_MEMBERS_MAX];
 	struct
 	{
 		char		application_name[64];	/* of a connected walsender */
@@ -384,8 +399,11 @@ typedef enum HaActionKind
 	HA_PLACE_HISTORY,			/* .timeline .parent .lsn: mark a taken id as taken */
 	HA_FOLLOW,					/* .member .url (conn_url) .slot; "" = nobody; by reload */
 	HA_CHECKPOINT,				/* ask for one, do not wait (worker) */
-	HA_CREATE_SLOT,				/* .slot (worker) */
+	HA_CREATE_SLOT,				/* .slot; .database .plugin = a logical one (worker) */
 	HA_DROP_SLOT,				/* .slot (worker) */
+	HA_ADVANCE_SLOT,			/* .slot .lsn: a physical one (worker) */
+	HA_COPY_SLOTS,				/* .text = logical slots to keep as .member at .url (conn_url) has them,
+								 * where .slot holds back vacuum for us; "[]" = none (worker) */
 	HA_RELOAD,					/* configuration files again */
 	HA_RESUME_REPLAY,
 	HA_SET_SYNC_NAMES,			/* .text = synchronous_standby_names; NULL = the operator's own value */
@@ -432,6 +450,8 @@ typedef struct HaAction
 	char		value[CLUSTER_NAME_MAX];
 	char		url[CLUSTER_URL_MAX];
 	char		slot[64];
+	char		database[64];
+	char		plugin[64];
 	const char *sqlstate;		/* static, or NULL */
 	char		detail[HA_TEXT_MAX];
 	char		hint[HA_REASON_MAX];
@@ -505,6 +525,26 @@ typedef struct HaSyncReport
 
 extern void ha_sync_report(const HaNode *node, HaSyncReport *report);
 extern bool ha_sync_is_waiting(const HaNode *node);	/* for the server to show a change, or a confirmation */
+
+/* A slot that this member keeps or finds, for people. */
+typedef struct HaSlotReport
+{
+	char		name[64];
+	bool		is_logical;
+	const char *kind;				/* "member", "retained", "permanent", "ignored", "foreign" */
+	char		member[CLUSTER_NAME_MAX];	/* "" = none */
+	char		database[64];
+	char		plugin[64];
+	bool		exists;
+	bool		is_active;
+	Lsn			restart_lsn;
+	Lsn			confirmed_lsn;
+	Lsn			leader_lsn;			/* as the leader has published it; 0 = unknown */
+	bool		is_safe;			/* could be used after a failover to this member */
+	char		because[HA_REASON_MAX];
+} HaSlotReport;
+
+extern int	ha_slot_report(const HaNode *node, HaSlotReport *rows, int max);
 
 /* One row a member and reason: could it become primary now, and why (not)? */
 typedef struct HaExplanation

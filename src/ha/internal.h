@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "ha/facts.h"
 #include "ha/ha.h"
+#include "ha/slot_plan.h"
 #include "ha/sync_plan.h"
 
 /* How much earlier than the store's own expiry the fence closes. */
@@ -91,12 +92,33 @@ typedef struct HaKnownPeer
 	char		api_url[CLUSTER_URL_MAX];
 } HaKnownPeer;
 
-/* When a member that has a slot here was last seen in the store. */
+#define HA_SEEN_SLOTS_MAX	(2 * CLUSTER_MEMBERS_MAX)
+#define HA_CREATE_LOGICAL_MS	10000	/* between two attempts */
+
+/* A slot that was wanted, or is here. */
 typedef struct HaSeenSlot
 {
 	char		slot[64];
-	int64_t		seen_ms;
+	int64_t		seen_ms;		/* last wanted, or used, or first seen here */
+	bool		is_member;		/* it was a member's */
+	bool		was_here;		/* on this server, since this member leads */
+	int64_t		asked_ms;		/* when a logical one was last asked for; 0 = never */
 } HaSeenSlot;
+
+/* Replication slots: changed in slots.c only. */
+typedef struct HaSlots
+{
+	SlotConfigs configs;
+	SlotPlan	plan;			/* of the last step that looked */
+	HaSeenSlot	seen[HA_SEEN_SLOTS_MAX];
+	int			n_seen;
+	int64_t		asked_ms;		/* when slots were last made or dropped */
+	bool		is_leading;		/* the list of retained slots was taken over */
+	char		said[HA_REASON_MAX];	/* the last complaint */
+	char	   *copy_text;		/* owned: what was asked for last; NULL = nothing */
+	char		copy_url[CLUSTER_URL_MAX];
+	int64_t		copy_ms;
+} HaSlots;
 
 typedef struct HaRace
 {
@@ -257,11 +279,11 @@ struct HaNode
 	char	   *member_sent;	/* owned: under way */
 	Lsn			status_lsn;
 	int64_t		status_put_ms;
+	int64_t		status_look_ms;
 	Lsn			status_sent;
+	char	   *status_text;	/* owned: as written or being written last; NULL = none */
 	MemberRole	announced_role;	/* to callbacks */
-	HaSeenSlot	seen_slots[CLUSTER_MEMBERS_MAX];	/* members' slots, to drop those of members gone */
-	int			n_seen_slots;
-	int64_t		slots_asked_ms;	/* when slots were last made or dropped */
+	HaSlots		slots;
 	char		handled_request[40];	/* id of the requests/<me> under way or done */
 	char		request_problem[HA_REASON_MAX];	/* why it was refused; "" = it was not */
 	bool		is_request_running;
@@ -371,10 +393,15 @@ extern void ha_promote(HaNode *node, const HaRule *rule);
 
 /* publish.c */
 extern void ha_publish(HaNode *node);
-extern void ha_keep_slots(HaNode *node);
 extern void ha_lead(HaNode *node);
 extern HaActionKind ha_put_kind(uint64_t version);
 extern void ha_describe_self(HaNode *node, Member *member);
+
+/* slots.c */
+extern void ha_slots_settings(HaNode *node);
+extern void ha_keep_slots(HaNode *node);
+extern bool ha_slots_status(HaNode *node, ClusterStatus *status);
+extern void ha_slots_free(HaNode *node);
 
 /* command.c */
 extern void ha_command(HaNode *node, const HaCommand *command);

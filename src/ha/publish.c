@@ -2,7 +2,7 @@
  *
  * publish.c
  *      What a node writes to the store about itself and, as the leader,
- *      about the cluster; and the replication slots it keeps.
+ *      about the cluster.
  *
  * Formats: dcs-layout.md section 2.  A key is written only when its content
  * changed; a change of WAL positions alone waits for loop_wait.
@@ -196,13 +196,56 @@ put_history(HaNode *node)
 	free(lines);
 }
 
+/* The leader's position and those of its slots, at most each loop_wait. */
+static void
+put_status(HaNode *node)
+{
+	ClusterStatus status = {.exists = true, .optime = node->postgres.flush_lsn};
+	int64_t		due_ms = node->status_put_ms + node->settings.loop_wait_ms;
+	char	   *text;
+
+	if (status.optime == 0)
+		return;
+	if (node->now_ms < due_ms)
+	{
+		ha_wake(node, due_ms);
+		return;
+	}
+	/* without progress of the WAL there may still be some of a slot */
+	if (status.optime == node->status_lsn &&
+		node->now_ms < node->status_look_ms + node->settings.loop_wait_ms)
+		return;
+	if (!ha_is_ready(node, FOR_STATUS))
+		return;
+	node->status_look_ms = node->now_ms;
+	text = ha_slots_status(node, &status) ? status_to_text(&status) : NULL;
+	free(status.slots);
+	free(status.retain_slots_json);
+	if (text == NULL)
+	{
+		node->out->is_incomplete = true;
+		return;
+	}
+	if (node->status_text != NULL && strcmp(text, node->status_text) == 0 &&
+		status.optime == node->status_lsn)
+	{
+		free(text);
+		return;
+	}
+	free(node->status_text);
+	node->status_text = strdup(text);
+	put_key(node, FOR_STATUS, ha_put_kind(node->view.status_seen), "status", text,
+			node->view.status_seen, "the leader's WAL position");
+	node->status_sent = status.optime;
+	node->status_put_ms = node->now_ms;
+}
+
 /* What the leader owes the cluster, each step. */
 void
 ha_lead(HaNode *node)
 {
 	const HaPostgres *postgres = &node->postgres;
 	const ClusterView *view = &node->view;
-	Lsn			position = postgres->flush_lsn;
 
 	/* one on an older timeline would tell an older position and history */
 	if (!node->has_lease || !ha_is_primary(node) || ha_lease_is_over(node) || !view->is_loaded ||
@@ -234,130 +277,5 @@ ha_lead(HaNode *node)
 		ha_add(node, HA_CHECKPOINT, "lead", "pg_rewind needs the new timeline in pg_control");
 		node->needs_checkpoint = false;
 	}
-	if (position != 0 && position != node->status_lsn)
-	{
-		int64_t		due_ms = node->status_put_ms + node->settings.loop_wait_ms;
-
-		if (node->now_ms < due_ms)
-			ha_wake(node, due_ms);
-		else if (ha_is_ready(node, FOR_STATUS))
-		{
-			ClusterStatus status = view->status;
-
-			status.exists = true;
-			status.optime = position;
-			put_key(node, FOR_STATUS, ha_put_kind(view->status_seen), "status",
-					status_to_text(&status), view->status_seen, "the leader's WAL position");
-			node->status_sent = position;
-			node->status_put_ms = node->now_ms;
-		}
-	}
-}
-
-static void
-see_slot(HaNode *node, const char *slot)
-{
-	HaSeenSlot *seen = NULL;
-
-	for (int i = 0; i < node->n_seen_slots; i++)
-		if (strcmp(node->seen_slots[i].slot, slot) == 0)
-			seen = &node->seen_slots[i];
-	if (seen == NULL && node->n_seen_slots < CLUSTER_MEMBERS_MAX)
-		seen = &node->seen_slots[node->n_seen_slots++];
-	if (seen == NULL)
-		return;
-	ha_name_copy(seen->slot, sizeof(seen->slot), slot);
-	seen->seen_ms = node->now_ms;
-}
-
-/*
- * The slot of a member that has been gone for longer than member_slots_ttl
- * keeps WAL for nobody.  Only slots of members that this node has seen in the
- * store are touched, and only unused ones.
- */
-static void
-drop_slots_of_gone(HaNode *node)
-{
-	const HaPostgres *postgres = &node->postgres;
-
-	for (int i = 0; i < node->n_seen_slots; i++)
-	{
-		HaSeenSlot *seen = &node->seen_slots[i];
-		int64_t		drop_ms = seen->seen_ms + node->settings.member_slots_ttl_ms;
-		bool		is_unused = false;
-
-		if (seen->seen_ms == node->now_ms)
-			continue;
-		for (int k = 0; k < postgres->n_slots; k++)
-			if (strcmp(postgres->slots[k].name, seen->slot) == 0)
-				is_unused = !postgres->slots[k].is_active;
-		if (!is_unused)
-			continue;
-		if (node->now_ms < drop_ms)
-		{
-			ha_wake(node, drop_ms);
-			continue;
-		}
-		node->slots_asked_ms = node->now_ms;
-		ha_name_copy(ha_add(node, HA_DROP_SLOT, "slots",
-							"its member has been gone for longer than member_slots_ttl")->slot,
-					 64, seen->slot);
-	}
-}
-
-/*
- * Physical slots for the other members.  The leader (and whoever is named in
- * replicatefrom) needs them at once when members connect, so every node has
- * them; on a standby nothing moves them forward, so an unused one that fell
- * behind the last restartpoint is made anew.  A standby tagged nofailover needs
- * those of members that stream from it; but a person may have promoted it.
- */
-void
-ha_keep_slots(HaNode *node)
-{
-	const HaPostgres *postgres = &node->postgres;
-	bool		is_primary = ha_is_primary(node);
-
-	if (node->home != HA_HOME_WORKER || !postgres->is_observed || !ha_is_running(node) ||
-		!node->settings.use_slots || !node->view.is_loaded || node->is_promoting)
-		return;
-	if (node->slots_asked_ms != 0 && node->now_ms < node->slots_asked_ms + HA_SLOTS_PAUSE_MS)
-	{
-		ha_wake(node, node->slots_asked_ms + HA_SLOTS_PAUSE_MS);
-		return;
-	}
-	node->slots_asked_ms = 0;
-	for (int i = 0; i < node->view.n_members; i++)
-	{
-		const Member *member = &node->view.members[i];
-		char		slot[64];
-		int			found = -1;
-		bool		is_behind;
-
-		if (strcmp(member->name, node->settings.name) == 0 || member->tags.nostream)
-			continue;
-		if (node->settings.tags.nofailover && !is_primary &&
-			strcmp(member->tags.replicatefrom, node->settings.name) != 0)
-			continue;
-		member_slot_name(member->name, slot);
-		see_slot(node, slot);
-		for (int k = 0; k < postgres->n_slots; k++)
-			if (strcmp(postgres->slots[k].name, slot) == 0)
-				found = k;
-		is_behind = found >= 0 && !is_primary && !postgres->slots[found].is_active &&
-			postgres->slots[found].restart_lsn != 0 &&
-			postgres->slots[found].restart_lsn < postgres->checkpoint_redo;
-		if (found >= 0 && !is_behind)
-			continue;
-		node->slots_asked_ms = node->now_ms;
-		if (found < 0)
-			ha_name_copy(ha_add(node, HA_CREATE_SLOT, "slots", "for member \"%s\"", member->name)->slot,
-						 64, slot);
-		else
-			ha_name_copy(ha_add(node, HA_DROP_SLOT, "slots",
-								"the slot of \"%s\" fell behind the last restartpoint", member->name)->slot,
-						 64, slot);
-	}
-	if (!node->settings.is_paused)
-		drop_slots_of_gone(node);
+	put_status(node);
 }

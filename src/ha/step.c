@@ -42,6 +42,8 @@ ha_node_free(HaNode *node)
 	ha_sync_forget(node);
 	free(node->member_text);
 	free(node->member_sent);
+	free(node->status_text);
+	ha_slots_free(node);
 	free(node);
 }
 
@@ -303,6 +305,11 @@ take_reply(HaNode *node, const HaInput *input)
 		case FOR_STATUS:
 			if (is_done)
 				node->status_lsn = node->status_sent;
+			else
+			{
+				free(node->status_text);
+				node->status_text = NULL;
+			}
 			break;
 		case FOR_INITIALIZE:
 			if (node->is_deleting_claim)
@@ -342,6 +349,7 @@ take_input(HaNode *node, const HaInput *input)
 		case HA_INPUT_SETTINGS:
 			node->settings = *input->settings;
 			node->has_settings = true;
+			ha_slots_settings(node);
 			if (node->view.is_loaded)
 				ha_lease_from_view(node);
 			break;

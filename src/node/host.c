@@ -535,6 +535,34 @@ host_generation(const Host *host)
  * ------------------------------------------------------------------------
  */
 
+/* A list of slots as text.  One that is too long names none, or all. */
+static void
+slots_to_text(Host *host, const char *key, const char *otherwise, char text[HA_SLOTS_TEXT_MAX])
+{
+	const json_t *value = json_object_get(host->settings.document, key);
+	char *dump = value == NULL ? NULL : json_dumps(value, JSON_COMPACT);
+
+	if (dump != NULL && strlen(dump) < HA_SLOTS_TEXT_MAX)
+		host_copy_text(text, HA_SLOTS_TEXT_MAX, dump);
+	else if (value != NULL)
+	{
+		host_log(host, 2, "the list of slots in the dynamic configuration is too long", key);
+		host_copy_text(text, HA_SLOTS_TEXT_MAX, otherwise);
+	}
+	free(dump);
+}
+
+/* What cannot be read must not make slots go: then all are left alone. */
+static void
+slots_to_ha(Host *host, HaSettings *ha)
+{
+	slots_to_text(host, "ignore_slots", "[{}]", ha->ignore_slots);
+	slots_to_text(host, "slots", "{}", ha->permanent_slots);
+	if (json_object_size(json_object_get(host->settings.document, "slots")) > 0 &&
+	    strcmp(ha->permanent_slots, "{}") == 0)
+		host_copy_text(ha->ignore_slots, sizeof(ha->ignore_slots), "[{}]");
+}
+
 static void
 settings_to_ha(Host *host)
 {
@@ -567,6 +595,7 @@ settings_to_ha(Host *host)
 	ha->maximum_lag_on_syncnode = settings->maximum_lag_on_syncnode;
 	ha->use_slots = settings->use_slots;
 	ha->member_slots_ttl_ms = settings->member_slots_ttl_ms;
+	slots_to_ha(host, ha);
 	ha->use_pg_rewind = settings->use_pg_rewind;
 	ha->remove_data_directory_on_rewind_failure = settings->remove_data_directory_on_rewind_failure;
 	ha->remove_data_directory_on_diverged_timelines =

@@ -45,7 +45,7 @@ typedef struct HostOps
 	 * Carry out an action that is about the local server or the baton:
 	 * HA_FENCE is done by the host itself; this gets HA_YIELD, HA_PROMOTE,
 	 * HA_PLACE_HISTORY, HA_FOLLOW, HA_CHECKPOINT, HA_CREATE_SLOT,
-	 * HA_DROP_SLOT, HA_RELOAD, HA_RESUME_REPLAY, HA_SET_SYNC_NAMES,
+	 * HA_DROP_SLOT, HA_ADVANCE_SLOT, HA_COPY_SLOTS, HA_RELOAD, HA_RESUME_REPLAY, HA_SET_SYNC_NAMES,
 	 * HA_START_TASK, HA_CANCEL_TASK, HA_CALLBACK, HA_EXIT and HA_ANSWER.  Must not block.
 	 * May call host_postgres(), host_task_done() etc.: those are queued.
 	 */

@@ -199,16 +199,48 @@ field_from_json(HaPostgres *postgres, const Field *field, const json_t *value)
 	}
 }
 
+static const struct
+{
+	const char *name;
+	size_t offset;
+} slot_flags[] = {
+	{ "is_logical", offsetof(HaSlot, is_logical) }, { "is_native", offsetof(HaSlot, is_native) },
+	{ "is_lost", offsetof(HaSlot, is_lost) },       { "is_copying", offsetof(HaSlot, is_copying) },
+	{ "has_xmin", offsetof(HaSlot, has_xmin) },
+};
+
+#define N_SLOT_FLAGS ((int) (sizeof(slot_flags) / sizeof(slot_flags[0])))
+
+static bool *
+slot_flag(const HaSlot *slot, int index)
+{
+	return (bool *) ((char *) slot + slot_flags[index].offset);
+}
+
 static json_t *
 slots_to_json(const HaPostgres *postgres)
 {
 	json_t *list = json_array();
 
 	for (int i = 0; i < postgres->n_slots; i++)
-		json_array_append_new(list, json_pack("{s:o, s:b, s:I}", "name",
-		                                      host_text_to_json(postgres->slots[i].name), "is_active",
-		                                      postgres->slots[i].is_active, "restart_lsn",
-		                                      (json_int_t) postgres->slots[i].restart_lsn));
+	{
+		const HaSlot *slot = &postgres->slots[i];
+		json_t *item = json_pack("{s:o, s:b, s:I}", "name", host_text_to_json(slot->name), "is_active",
+		                         slot->is_active, "restart_lsn", (json_int_t) slot->restart_lsn);
+
+		/* most slots have none of these */
+		for (int k = 0; k < N_SLOT_FLAGS; k++)
+			if (*slot_flag(slot, k))
+				json_object_set_new(item, slot_flags[k].name, json_true());
+		if (slot->is_logical)
+		{
+			json_object_set_new(item, "confirmed_lsn", json_integer((json_int_t) slot->confirmed_lsn));
+			json_object_set_new(item, "database", host_text_to_json(slot->database));
+			json_object_set_new(item, "plugin", host_text_to_json(slot->plugin));
+			json_object_set_new(item, "problem", host_text_to_json(slot->problem));
+		}
+		json_array_append_new(list, item);
+	}
 	return list;
 }
 
@@ -275,6 +307,22 @@ member_integer(const json_t *object, const char *key)
 }
 
 static void
+slot_from_json(HaSlot *slot, const json_t *item)
+{
+	host_copy_text(slot->name, sizeof(slot->name), json_string_value(json_object_get(item, "name")));
+	slot->is_active = json_is_true(json_object_get(item, "is_active"));
+	slot->restart_lsn = (Lsn) member_integer(item, "restart_lsn");
+	slot->confirmed_lsn = (Lsn) member_integer(item, "confirmed_lsn");
+	for (int k = 0; k < N_SLOT_FLAGS; k++)
+		*slot_flag(slot, k) = json_is_true(json_object_get(item, slot_flags[k].name));
+	host_copy_text(slot->database, sizeof(slot->database),
+	               json_string_value(json_object_get(item, "database")));
+	host_copy_text(slot->plugin, sizeof(slot->plugin), json_string_value(json_object_get(item, "plugin")));
+	host_copy_text(slot->problem, sizeof(slot->problem),
+	               json_string_value(json_object_get(item, "problem")));
+}
+
+static void
 lists_from_json(HaPostgres *postgres, const json_t *json)
 {
 	const json_t *list;
@@ -287,12 +335,7 @@ lists_from_json(HaPostgres *postgres, const json_t *json)
 	{
 		if (postgres->n_slots == CLUSTER_MEMBERS_MAX)
 			break;
-		host_copy_text(postgres->slots[postgres->n_slots].name, 64,
-		               json_string_value(json_object_get(item, "name")));
-		postgres->slots[postgres->n_slots].is_active =
-		    json_is_true(json_object_get(item, "is_active"));
-		postgres->slots[postgres->n_slots].restart_lsn = (Lsn) member_integer(item, "restart_lsn");
-		postgres->n_slots++;
+		slot_from_json(&postgres->slots[postgres->n_slots++], item);
 	}
 	list = json_object_get(json, "senders");
 	json_array_foreach(list, index, item)

@@ -34,6 +34,7 @@
 #define SNAPSHOT_TEXT_MAX    (512 * 1024) /* SNAPSHOT_MAX of the shared memory */
 #define SNAPSHOT_HISTORY_MAX 256
 #define SNAPSHOT_EXPLAIN_MAX (4 * CLUSTER_MEMBERS_MAX)
+#define SNAPSHOT_SLOTS_MAX 256
 
 static json_t *
 json_text(const char *text)
@@ -227,6 +228,45 @@ synchronous_to_json(const Host *host, const ClusterView *view)
 	return json != NULL ? json : json_null();
 }
 
+static json_t *
+json_position(Lsn lsn)
+{
+	char text[24];
+
+	if (lsn == 0)
+		return json_null();
+	lsn_to_text(lsn, text);
+	return json_string(text);
+}
+
+/* Replication slots: what is, what should be, and why not yet. */
+static json_t *
+slots_to_json(const HaNode *node)
+{
+	json_t *list = json_array();
+	HaSlotReport *rows = calloc(SNAPSHOT_SLOTS_MAX, sizeof(HaSlotReport));
+	int count = rows == NULL ? 0 : ha_slot_report(node, rows, SNAPSHOT_SLOTS_MAX);
+
+	for (int i = 0; i < count; i++)
+	{
+		const HaSlotReport *row = &rows[i];
+
+		json_array_append_new(
+		    list,
+		    json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:b, s:b, s:o, s:o, s:o, s:o, s:s}", "name",
+		              row->name, "type", row->is_logical ? "logical" : "physical", "kind", row->kind,
+		              "member", row->member[0] != '\0' ? json_text(row->member) : json_null(),
+		              "database", row->database[0] != '\0' ? json_text(row->database) : json_null(),
+		              "plugin", row->plugin[0] != '\0' ? json_text(row->plugin) : json_null(),
+		              "exists", row->exists, "active", row->is_active, "restart_lsn",
+		              json_position(row->restart_lsn), "confirmed_lsn",
+		              json_position(row->confirmed_lsn), "leader_lsn", json_position(row->leader_lsn),
+		              "is_safe", json_boolean(row->exists && row->is_safe), "reason", row->because));
+	}
+	free(rows);
+	return list;
+}
+
 /* Leave out the older half of a list; false when there is nothing to leave out. */
 static bool
 halve(json_t *list)
@@ -244,11 +284,12 @@ halve(json_t *list)
 static char *
 print_bounded(json_t *document)
 {
-	json_t *lists[3];
+	json_t *lists[4];
 
 	lists[0] = json_object_get(document, "history");
 	lists[1] = json_object_get(document, "events");
 	lists[2] = json_object_get(document, "explain");
+	lists[3] = json_object_get(document, "slots");
 	for (;;)
 	{
 		char *text = json_dumps(document, JSON_COMPACT);
@@ -260,7 +301,7 @@ print_bounded(json_t *document)
 		/* The cluster repeats the history: that goes first. */
 		if (json_object_del(json_object_get(document, "cluster"), "history") == 0)
 			continue;
-		for (int i = 0; i < 3 && !is_shorter; i++)
+		for (int i = 0; i < 4 && !is_shorter; i++)
 			is_shorter = halve(lists[i]);
 		if (!is_shorter && json_is_null(json_object_get(document, "cluster")))
 			return NULL;
@@ -280,12 +321,12 @@ host_snapshot(const Host *host, int64_t now_ms)
 	json_t *document;
 	char *text;
 
-	document = json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I}", "node", node_to_json(host, now_ms),
+	document = json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I}", "node", node_to_json(host, now_ms),
 	                     "cluster", cluster_to_json(host, view), "config", config_to_json(view),
 	                     "history", history_to_json(view),
 	                     "events", events_to_json(&host->events), "explain",
 	                     explain_to_json(host->node, now_ms), "synchronous",
-	                     synchronous_to_json(host, view), "taken_ms", (json_int_t) now_ms);
+	                     synchronous_to_json(host, view), "slots", slots_to_json(host->node), "taken_ms", (json_int_t) now_ms);
 	if (document == NULL)
 		return NULL;
 	text = print_bounded(document);

@@ -97,7 +97,20 @@ create_slot(int node, const char *name)
 	}
 	memset(server->slots[server->n_slots], 0, sizeof(server->slots[0]));
 	snprintf(server->slots[server->n_slots], sizeof(server->slots[0]), "%s", name);
+	server->slot_moved_to[server->n_slots] = 0;
 	server->n_slots++;
+}
+
+static void
+advance_slot(int node, const char *name, Lsn lsn)
+{
+	SimServer  *server = &sim.node[node].server;
+
+	for (int i = 0; i < server->n_slots; i++)
+	{
+		if (strcmp(server->slots[i], name) == 0)
+			server->slot_moved_to[i] = lsn;
+	}
 }
 
 static void
@@ -121,6 +134,8 @@ drop_slot(int node, const char *name)
 			continue;
 		memmove(server->slots[i], server->slots[i + 1],
 				(size_t) (server->n_slots - i - 1) * sizeof(server->slots[0]));
+		memmove(&server->slot_moved_to[i], &server->slot_moved_to[i + 1],
+				(size_t) (server->n_slots - i - 1) * sizeof(server->slot_moved_to[0]));
 		server->n_slots--;
 		return;
 	}
@@ -146,6 +161,9 @@ carry_out_in_worker(SimHome *worker, const HaAction *action)
 			break;
 		case HA_DROP_SLOT:
 			drop_slot(node, action->slot);
+			break;
+		case HA_ADVANCE_SLOT:
+			advance_slot(node, action->slot, action->lsn);
 			break;
 		case HA_RESUME_REPLAY:
 			if (sim.node[node].server.is_in_recovery)

@@ -173,6 +173,8 @@ look_at_connections(int node, HaPostgres *postgres)
 			if (server->receiver_flush[k] != 0)
 				postgres->slots[i].restart_lsn = server->receiver_flush[k];
 		}
+		if (server->slot_moved_to[i] > postgres->slots[i].restart_lsn)
+			postgres->slots[i].restart_lsn = server->slot_moved_to[i];
 	}
 	postgres->n_slots = server->n_slots;
 	for (int k = 0; k < SIM_NODES_MAX; k++)

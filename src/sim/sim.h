@@ -201,8 +201,9 @@ typedef struct SimServer
 	/* walsenders, a bit for each node that streams from here */
 	uint32_t	receivers;
 	Lsn			receiver_flush[SIM_NODES_MAX];	/* as the walsender knows it */
-	/* physical slots, named after members */
+	/* physical slots, named after members; where one was moved to, 0 = nowhere */
 	char		slots[SIM_NODES_MAX * 2][64];
+	Lsn			slot_moved_to[SIM_NODES_MAX * 2];
 	int			n_slots;
 
 	/* private to server.c and stream.c */

@@ -210,6 +210,8 @@ act_carry_out(void *context, const HaAction *action)
 		case HA_CHECKPOINT:
 		case HA_CREATE_SLOT:
 		case HA_DROP_SLOT:
+		case HA_ADVANCE_SLOT:
+		case HA_COPY_SLOTS:
 		case HA_RESUME_REPLAY:
 		case HA_SET_SYNC_NAMES:
 			log_format(LOG_LEVEL_DEBUG, "left to the worker: %s", action->because);

@@ -28,7 +28,6 @@
 #endif
 #include "miscadmin.h"
 #include "postmaster/bgwriter.h"
-#include "replication/slot.h"
 
 #include "base/clock.h"
 #include "postgres/postgres_dir.h"
@@ -174,44 +173,6 @@ act_place_history(Worker *worker, const HaAction *action)
 	observer_forget_files(worker->observer);
 }
 
-/*
- * Make a physical slot that keeps WAL from now on.  It is ephemeral until all
- * is done, so that a failure half-way leaves nothing behind.
- */
-static void
-act_create_slot(const char *name)
-{
-	if (SearchNamedReplicationSlot(name, true) != NULL)
-		return;
-	COMPAT_SLOT_CREATE(name, RS_EPHEMERAL);
-	ReplicationSlotReserveWal();
-	ReplicationSlotMarkDirty();
-	ReplicationSlotSave();
-	ReplicationSlotPersist();
-	ReplicationSlotRelease();
-	ereport(LOG, (errmsg("created physical replication slot \"%s\"", name)));
-}
-
-static void
-act_drop_slot(const char *name)
-{
-	ReplicationSlot *slot = SearchNamedReplicationSlot(name, true);
-	pid_t		active_pid;
-	bool		is_physical;
-
-	if (slot == NULL)
-		return;
-	SpinLockAcquire(&slot->mutex);
-	active_pid = slot->active_pid;
-	is_physical = SlotIsPhysical(slot);
-	SpinLockRelease(&slot->mutex);
-	if (active_pid != 0 || !is_physical)
-		return;
-	/* should somebody connect to it right now, this raises an ERROR */
-	ReplicationSlotDrop(name, true);
-	ereport(LOG, (errmsg("dropped physical replication slot \"%s\"", name)));
-}
-
 static void
 act_reload(Worker *worker)
 {
@@ -258,10 +219,16 @@ act_run(Worker *worker, void *argument)
 			observer_expect_checkpoint(worker->observer, clock_now_ms());
 			break;
 		case HA_CREATE_SLOT:
-			act_create_slot(action->slot);
+			slot_keeper_create(worker, action);
 			break;
 		case HA_DROP_SLOT:
-			act_drop_slot(action->slot);
+			slot_keeper_drop(action);
+			break;
+		case HA_ADVANCE_SLOT:
+			slot_keeper_advance(action);
+			break;
+		case HA_COPY_SLOTS:
+			slot_keeper_copy(worker, action);
 			break;
 		case HA_RELOAD:
 			act_reload(worker);

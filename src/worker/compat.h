@@ -120,14 +120,45 @@
 
 /* 14: two_phase; 17: failover and synced. */
 #if PG_VERSION_NUM >= 170000
-#define COMPAT_SLOT_CREATE(name, persistency) \
-	ReplicationSlotCreate(name, false, persistency, false, false, false)
+#define COMPAT_SLOT_CREATE(name, is_logical, persistency, two_phase) \
+	ReplicationSlotCreate(name, is_logical, persistency, two_phase, false, false)
 #elif PG_VERSION_NUM >= 140000
-#define COMPAT_SLOT_CREATE(name, persistency) \
-	ReplicationSlotCreate(name, false, persistency, false)
+#define COMPAT_SLOT_CREATE(name, is_logical, persistency, two_phase) \
+	ReplicationSlotCreate(name, is_logical, persistency, two_phase)
 #else
-#define COMPAT_SLOT_CREATE(name, persistency) \
-	ReplicationSlotCreate(name, false, persistency)
+#define COMPAT_SLOT_CREATE(name, is_logical, persistency, two_phase) \
+	((void) (two_phase), ReplicationSlotCreate(name, is_logical, persistency))
+#endif
+
+/* 18: whether a lost slot is an error is said.  14: waiting or not is a bool. */
+#if PG_VERSION_NUM >= 180000
+#define COMPAT_SLOT_ACQUIRE(name)		ReplicationSlotAcquire(name, true, false)
+#elif PG_VERSION_NUM >= 140000
+#define COMPAT_SLOT_ACQUIRE(name)		ReplicationSlotAcquire(name, true)
+#else
+#define COMPAT_SLOT_ACQUIRE(name)		((void) ReplicationSlotAcquire(name, SAB_Error))
+#endif
+
+/* 17: temporary slots can be dropped by kind. */
+#if PG_VERSION_NUM >= 170000
+#define COMPAT_SLOT_CLEANUP_ARGUMENT	false
+#else
+#define COMPAT_SLOT_CLEANUP_ARGUMENT
+#endif
+
+/* 16: why a slot was given up has a name; before, WAL was the only reason. */
+#if PG_VERSION_NUM >= 160000
+#define COMPAT_SLOT_IS_LOST(slot)		((slot)->data.invalidated != RS_INVAL_NONE)
+#else
+#define COMPAT_SLOT_IS_LOST(slot) \
+	((slot)->data.invalidated_at != InvalidXLogRecPtr && (slot)->data.restart_lsn == InvalidXLogRecPtr)
+#endif
+
+/* 17: the server itself can keep a logical slot on standbys. */
+#if PG_VERSION_NUM >= 170000
+#define COMPAT_SLOT_IS_NATIVE(slot)		((slot)->data.failover || (slot)->data.synced)
+#else
+#define COMPAT_SLOT_IS_NATIVE(slot)		(false)
 #endif
 
 /* 17: a set of wait events belongs to a resource owner, not to a context. */

@@ -28,7 +28,6 @@
 #endif
 #include "miscadmin.h"
 #include "pgstat.h"
-#include "replication/slot.h"
 #include "replication/walreceiver.h"
 #include "replication/walsender.h"
 #include "replication/walsender_private.h"
@@ -393,39 +392,6 @@ look_at_standby(HaPostgres *now)
 		now->timeline = replayed_timeline;
 }
 
-static void
-look_at_slots(HaPostgres *now)
-{
-	memset(now->slots, 0, sizeof(now->slots));
-	now->n_slots = 0;
-	if (max_replication_slots <= 0)
-		return;
-
-	LWLockAcquire(ReplicationSlotControlLock, LW_SHARED);
-	for (int i = 0; i < max_replication_slots &&
-		 now->n_slots < (int) lengthof(now->slots); i++)
-	{
-		ReplicationSlot *slot = &ReplicationSlotCtl->replication_slots[i];
-		int			n = now->n_slots;
-
-		if (!slot->in_use)
-			continue;
-		SpinLockAcquire(&slot->mutex);
-		if (SlotIsPhysical(slot) && slot->data.persistency == RS_PERSISTENT)
-		{
-			/* no function calls here but these: a spinlock is held */
-			memcpy(now->slots[n].name, NameStr(slot->data.name),
-				   Min(sizeof(now->slots[n].name), sizeof(NameData)));
-			now->slots[n].is_active = slot->active_pid != 0;
-			now->slots[n].restart_lsn = slot->data.restart_lsn;
-			now->n_slots++;
-		}
-		SpinLockRelease(&slot->mutex);
-		now->slots[n].name[sizeof(now->slots[n].name) - 1] = '\0';
-	}
-	LWLockRelease(ReplicationSlotControlLock);
-}
-
 /* The application names of these processes; those not found stay "". */
 static void
 find_application_names(SenderName *const *wanted, int n_wanted)
@@ -600,7 +566,7 @@ observer_look(Worker *worker, int64_t now_ms)
 		look_at_standby(now);
 	else
 		look_at_primary(now);
-	look_at_slots(now);
+	slot_keeper_look(worker, now);
 	if (observer->settings_are_stale)
 		look_at_settings(worker, now);
 	look_at_senders(worker, now, now_ms);
@@ -639,8 +605,11 @@ forget_wal(HaPostgres *postgres)
 	postgres->received_lsn = postgres->replayed_lsn = 0;
 	postgres->minimum_recovery_lsn = 0;
 	for (int i = 0; i < postgres->n_slots; i++)
+	{
 		postgres->slots[i].restart_lsn =
 			postgres->slots[i].restart_lsn == 0 ? 0 : 1;
+		postgres->slots[i].confirmed_lsn = 0;
+	}
 	for (int i = 0; i < postgres->n_senders; i++)
 	{
 		postgres->senders[i].flush_lsn =

@@ -21,6 +21,8 @@
  *	 "explain": [{member, is_eligible, is_for, reason}],
  *	 "synchronous": {mode, is_strict, leader, quorum, standbys, names,
  *		is_in_force, next_step, next_names, reason},
+ *	 "slots": [{name, type, kind, member, database, plugin, exists, active,
+ *		restart_lsn, confirmed_lsn, leader_lsn, is_safe, reason}],
  *	 "taken_ms": ...}
  *
  * Commands and their arguments (null = not given; each also has "user"):
@@ -43,9 +45,10 @@
 #include "storage/lwlock.h"
 
 #include "base/lease_page.h"
+#include "worker/slots.h"
 #include "worker/sync.h"
 
-#define SHARED_VERSION			2
+#define SHARED_VERSION			3
 #define SNAPSHOT_MAX			(512 * 1024)
 #define COMMAND_SLOTS			16
 #define COMMAND_KIND_MAX		32
@@ -88,6 +91,8 @@ typedef struct PatroniShared
 	char		snapshot[SNAPSHOT_MAX];
 
 	CommandSlot commands[COMMAND_SLOTS];
+
+	SlotShare	slots;			/* see slots.h */
 
 	SyncReports sync;			/* not under the lock; see sync.h */
 } PatroniShared;

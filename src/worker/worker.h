@@ -155,6 +155,13 @@ extern int	sync_watch_interval_ms(const Worker *worker, int64_t now_ms);
 extern void sync_watch_turn(const Worker *worker, int64_t now_ms);
 extern bool sync_watch_set(const Worker *worker, const char *names, Error *error) MUST_CHECK;
 
+/* slot_keeper.c */
+extern void slot_keeper_look(const Worker *worker, HaPostgres *now);
+extern void slot_keeper_create(Worker *worker, const HaAction *action);
+extern void slot_keeper_drop(const HaAction *action);
+extern void slot_keeper_advance(const HaAction *action);
+extern void slot_keeper_copy(Worker *worker, const HaAction *action);
+
 /* act.c */
 extern void act_record(void *context, const HaAction *action);
 extern void act_log_record(void *context, int level, const char *message,

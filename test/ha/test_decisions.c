@@ -2100,19 +2100,51 @@ lagging(void)
 	expect_rule("lagging");
 }
 
-/* The slot of a member that is gone is dropped after member_slots_ttl, others never. */
+static HaSlot *
+add_slot(const char *name)
+{
+	HaSlot	   *slot = &postgres.slots[postgres.n_slots++];
+
+	memset(slot, 0, sizeof(*slot));
+	snprintf(slot->name, sizeof(slot->name), "%s", name);
+	slot->restart_lsn = 1000;
+	return slot;
+}
+
+/* The key "status" as written last. */
+static const char *
+status_written(void)
+{
+	const HaAction *put = last_key(HA_PUT_KEY, "status");
+
+	if (put == NULL)
+		put = last_key(HA_CREATE_KEY, "status");
+	assert_non_null(put);
+	return put->text;
+}
+
+static void
+use_slots(const char *permanent, const char *ignored)
+{
+	settings.use_slots = true;
+	settings.member_slots_ttl_ms = 60000;
+	snprintf(settings.permanent_slots, sizeof(settings.permanent_slots), "%s", permanent);
+	snprintf(settings.ignore_slots, sizeof(settings.ignore_slots), "%s", ignored);
+	tell_settings();
+}
+
+/* The slot of a member that is gone is dropped after member_slots_ttl, an unknown one sooner. */
 static void
 drops_slots_of_members_gone(void **state)
 {
 	(void) state;
 	start_leader(HA_HOME_WORKER);
-	settings.use_slots = true;
-	settings.member_slots_ttl_ms = 60000;
-	tell_settings();
-	postgres.n_slots = 3;
-	snprintf(postgres.slots[0].name, sizeof(postgres.slots[0].name), "node2");
-	snprintf(postgres.slots[1].name, sizeof(postgres.slots[1].name), "node3");
-	snprintf(postgres.slots[2].name, sizeof(postgres.slots[2].name), "somebody_else");
+	use_slots("", "[{\"name\":\"mine\"}]");
+	add_slot("node2");
+	add_slot("node3");
+	add_slot("mine");
+	add_slot("in_use")->is_active = true;
+	add_slot("copied")->is_native = true;
 	tell_postgres();
 	set_key("members/node3", NULL);
 	tell_view();
@@ -2121,6 +2153,185 @@ drops_slots_of_members_gone(void **state)
 	tick(31000);
 	assert_int_equal(count(HA_DROP_SLOT), 1);
 	assert_string_equal(last(HA_DROP_SLOT)->slot, "node3");
+	forget();
+	/* in pause nothing is */
+	add_slot("somebody_else");
+	settings.is_paused = true;
+	tell_settings();
+	tell_postgres();
+	tick(settings.loop_wait_ms * 2);
+	assert_int_equal(count(HA_DROP_SLOT), 0);
+	settings.is_paused = false;
+	tell_settings();
+	tick(1000);
+	forget();
+	tick(settings.loop_wait_ms + 1000);
+	assert_string_equal(last(HA_DROP_SLOT)->slot, "somebody_else");
+}
+
+/* On a standby nobody moves a slot but we: to where the leader's stands. */
+static void
+moves_slots_on_a_standby(void **state)
+{
+	HaSlot	   *slot;
+
+	(void) state;
+	start_follower(HA_HOME_WORKER);
+	use_slots("{\"archive\":null}", "");
+	assert_int_equal(count(HA_COPY_SLOTS), 0);
+	set_key("status", "{\"optime\":83886080,\"slots\":{\"node3\":5000,\"archive\":6000,\"node2\":90000000}}");
+	tell_view();
+	forget();
+	add_slot("node2");
+	slot = add_slot("node3");
+	add_slot("archive")->is_active = true;
+	tell_postgres();
+	tick(1000);
+	assert_int_equal(count(HA_ADVANCE_SLOT), 2);
+	assert_string_equal(last(HA_ADVANCE_SLOT)->slot, "node3");
+	assert_int_equal(last(HA_ADVANCE_SLOT)->lsn, 5000);
+	/* not further than what is replayed */
+	for (int i = 0; i < n_seen; i++)
+	{
+		if (seen[i].kind == HA_ADVANCE_SLOT && strcmp(seen[i].slot, "node2") == 0)
+			assert_int_equal(seen[i].lsn, postgres.replayed_lsn);
+	}
+	forget();
+	slot->restart_lsn = 7000;
+	postgres.slots[0].restart_lsn = postgres.replayed_lsn;
+	tell_postgres();
+	tick(1000);
+	assert_int_equal(count(HA_ADVANCE_SLOT), 0);
+	/* one that holds back vacuum for nobody, and one that lost its WAL, are made anew */
+	slot->has_xmin = true;
+	tell_postgres();
+	tick(1000);
+	assert_string_equal(last(HA_DROP_SLOT)->slot, "node3");
+	forget();
+	slot->has_xmin = false;
+	slot->is_lost = true;
+	tell_postgres();
+	tick(1000);
+	assert_string_equal(last(HA_DROP_SLOT)->slot, "node3");
+}
+
+#define FEED "{\"feed\":{\"type\":\"logical\",\"database\":\"app\",\"plugin\":\"pgoutput\"}}"
+
+/* A logical slot is made on the leader, and copied elsewhere. */
+static void
+makes_and_copies_logical_slots(void **state)
+{
+	(void) state;
+	start_leader(HA_HOME_WORKER);
+	use_slots(FEED, "");
+	tick(1000);
+	forget();
+	tick(20000);
+	assert_string_equal(last(HA_CREATE_SLOT)->slot, "feed");
+	assert_string_equal(last(HA_CREATE_SLOT)->database, "app");
+	assert_string_equal(last(HA_CREATE_SLOT)->plugin, "pgoutput");
+	assert_int_equal(count(HA_COPY_SLOTS), 0);
+	/* one of another kind has to go, also in pause */
+	settings.is_paused = true;
+	tell_settings();
+	strcpy(add_slot("feed")->plugin, "test_decoding");
+	postgres.slots[postgres.n_slots - 1].is_logical = true;
+	tell_postgres();
+	tick(1000);
+	assert_string_equal(last(HA_DROP_SLOT)->slot, "feed");
+
+	start_follower(HA_HOME_WORKER);
+	settings.is_paused = false;
+	use_slots(FEED, "");
+	tick(1000);
+	assert_string_equal(last(HA_COPY_SLOTS)->member, "node2");
+	assert_string_equal(last(HA_COPY_SLOTS)->slot, "node1");
+	assert_string_equal(last(HA_COPY_SLOTS)->url, "postgres://10.0.0.2:5432/postgres");
+	forget();
+	tick(settings.loop_wait_ms - 2000);
+	assert_int_equal(count(HA_COPY_SLOTS), 0);
+	tick(2000);
+	assert_int_equal(count(HA_COPY_SLOTS), 1);
+	for (int i = 0; i < n_seen; i++)
+		assert_false(seen[i].kind == HA_CREATE_SLOT && strcmp(seen[i].slot, "feed") == 0);
+	forget();
+	settings.permanent_slots[0] = '\0';
+	tell_settings();
+	tick(1000);
+	assert_int_equal(count(HA_COPY_SLOTS), 1);
+	assert_string_equal(last(HA_COPY_SLOTS)->url, "");
+	forget();
+	tick(settings.loop_wait_ms * 3);
+	assert_int_equal(count(HA_COPY_SLOTS), 0);
+}
+
+/* A logical slot that was not copied in time is not made anew: nobody would see the gap. */
+static void
+makes_no_logical_slot_with_a_gap(void **state)
+{
+	(void) state;
+	start_leader(HA_HOME_WORKER);
+	set_key("status", "{\"optime\":83886080,\"slots\":{\"feed\":5000}}");
+	tell_view();
+	use_slots(FEED, "");
+	tick(12000);
+	for (int i = 0; i < n_seen; i++)
+		assert_false(seen[i].kind == HA_CREATE_SLOT && strcmp(seen[i].slot, "feed") == 0);
+	/* the next leader shall know it, too */
+	postgres.flush_lsn += 1000;
+	tell_postgres();
+	tick(11000);
+	assert_non_null(strstr(status_written(), "\"feed\":5000"));
+	forget();
+
+	/* people make it, and drop it: then it is made anew */
+	strcpy(add_slot("feed")->plugin, "pgoutput");
+	postgres.slots[postgres.n_slots - 1].is_logical = true;
+	tell_postgres();
+	tick(1000);
+	postgres.n_slots--;
+	memset(&postgres.slots[postgres.n_slots], 0, sizeof(HaSlot));
+	tell_postgres();
+	tick(20000);
+	assert_string_equal(last(HA_CREATE_SLOT)->slot, "feed");
+
+	/* one that is lost stays on the leader: its consumer has to be told */
+	forget();
+	strcpy(add_slot("feed")->plugin, "pgoutput");
+	postgres.slots[postgres.n_slots - 1].is_logical = true;
+	postgres.slots[postgres.n_slots - 1].is_lost = true;
+	tell_postgres();
+	tick(20000);
+	assert_int_equal(count(HA_DROP_SLOT), 0);
+}
+
+/* The leader tells where its slots stand, and of members that were there lately. */
+static void
+publishes_positions_of_slots(void **state)
+{
+	(void) state;
+	start_leader(HA_HOME_WORKER);
+	use_slots(FEED, "");
+	set_key("members/node3", NULL);
+	tell_view();
+	add_slot("node2");
+	add_slot("node3")->restart_lsn = 500;
+	add_slot("unknown");
+	strcpy(add_slot("feed")->plugin, "pgoutput");
+	postgres.slots[3].is_logical = true;
+	postgres.slots[3].confirmed_lsn = 1200;
+	tell_postgres();
+	set_member("node3", "");
+	tell_view();
+	tick(1000);
+	set_key("members/node3", NULL);
+	tell_view();
+	postgres.flush_lsn = 99000000;
+	tell_postgres();
+	tick(20000);
+	assert_string_equal(status_written(),
+						"{\"optime\":99000000,\"slots\":{\"feed\":1200,\"node1\":99000000,\"node2\":1000,"
+						"\"node3\":500},\"retain_slots\":[\"node2\",\"node3\"]}");
 }
 
 /* Who streams from a member tagged nofailover needs a slot there, too. */
@@ -4816,6 +5027,10 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(drops_slots_of_members_gone),
+		TEST(moves_slots_on_a_standby),
+		TEST(makes_and_copies_logical_slots),
+		TEST(makes_no_logical_slot_with_a_gap),
+		TEST(publishes_positions_of_slots),
 		TEST(makes_slots_in_spite_of_nofailover),
 		TEST(compares_again_after_a_pause),
 		TEST(restarts_a_standby_that_is_off_course),

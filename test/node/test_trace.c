@@ -83,6 +83,8 @@ test_settings(void **state)
 	end_text(settings.agent_version);
 	end_text(settings.tags.replicatefrom);
 	end_text(settings.tags_json);
+	end_text(settings.permanent_slots);
+	end_text(settings.ignore_slots);
 	memset(settings.initial_config, 0, sizeof(settings.initial_config));
 	clear_padding(&settings);
 	result = round_trip(&input);

@@ -1,0 +1,150 @@
+# Replication slots: a consumer of logical changes goes on through switchovers and
+# failovers and misses nothing; permanent slots are kept on every member, those of
+# members that are gone are not, and what ignore_slots names is left alone.
+#
+# PATRONI_TEST_LONG=1 makes 10 switchovers and 5 failovers instead of 2 and 2.
+
+use strict;
+use warnings;
+
+use PatroniCluster;
+use Test::More;
+use Time::HiRes qw(usleep);
+
+my ($n_switchovers, $n_failovers) = $ENV{PATRONI_TEST_LONG} ? (10, 5) : (2, 2);
+my $cluster = PatroniCluster->new('slots',
+	parameters => { wal_level => 'logical', wal_receiver_status_interval => '1s' },
+	dcs => {
+		member_slots_ttl => 20,
+		slots => {
+			feed => { type => 'logical', database => 'postgres', plugin => 'test_decoding' },
+			archive => { type => 'physical' },
+		},
+	});
+
+$cluster->start;
+$cluster->create_writes_table;
+
+sub slot
+{
+	my ($node, $name, $column) = @_;
+
+	return $node->sql("SELECT $column FROM patroni.slot WHERE name = '$name'");
+}
+
+# On every standby its copy can be used.
+sub wait_until_safe
+{
+	$cluster->wait_for('the logical slot can be used on every standby', sub {
+		my @standbys = $cluster->standbys;
+
+		return @standbys == 2 && !grep { slot($_, 'feed', 'is_safe AND "exists"') ne 't' } @standbys;
+	}, every_ms => 100);
+}
+
+# --- the consumer: begins again from what is confirmed, again and again ---
+
+my $conninfo = 'host=' . join(',', map { $cluster->{sockets} } $cluster->nodes)
+  . ' port=' . join(',', map { $_->{port} } $cluster->nodes)
+  . ' user=postgres dbname=postgres target_session_attrs=read-write connect_timeout=2';
+my $feed = PatroniCluster::make_directory("$cluster->{base}/feed");
+my $consumer = fork // die "could not fork: $!";
+
+if (!$consumer)
+{
+	my $number = 0;
+	my $pid;
+
+	$SIG{TERM} = sub { kill 'INT', $pid if $pid; waitpid $pid, 0 if $pid; POSIX::_exit(0) };
+	for (;;)
+	{
+		$number++;
+		$pid = PatroniCluster::spawn([ 'pg_recvlogical', '-d', $conninfo, '--slot', 'feed', '--start', '--no-loop',
+				'-f', sprintf("$feed/%05d", $number), '-s', '1', '-F', '1', '-o', 'include-xids=0', '-o', 'skip-empty-xacts=1' ],
+			"$cluster->{base}/recvlogical.out");
+		waitpid $pid, 0;
+		usleep(100_000);
+	}
+}
+
+# What each of its connections has got: lists of ids.
+sub received
+{
+	return map { [ PatroniCluster::slurp($_) =~ /^table public\.writes: INSERT: id\[bigint\]:(\d+)/mg ] } sort glob "$feed/*";
+}
+
+sub wait_for_consumer
+{
+	my ($writer) = @_;
+	my ($last) = (reverse $writer->acks)[0];
+
+	$cluster->wait_for("the consumer has change $last->{id}", sub {
+		my @lists = received();
+		return grep { $_ == $last->{id} } map { @$_ } @lists[ ($#lists > 5 ? $#lists - 5 : 0) .. $#lists ];
+	}, every_ms => 100);
+}
+
+my $writer = $cluster->writer;
+
+$cluster->wait_for('the leader makes the logical slot', sub { slot($cluster->leader, 'feed', '"exists"') eq 't' });
+wait_for_consumer($writer);
+wait_until_safe();
+pass('a logical slot is made on the leader, and copied by the standbys without a restart');
+
+# --- switchovers and failovers ---
+
+my @events = (('switchover') x $n_switchovers, ('failover') x $n_failovers);
+for my $round (1 .. @events)
+{
+	# spread the failovers among the switchovers
+	my $event = $events[ ($round * 7) % @events ];
+	my $leader = $cluster->wait_for_leader;
+	my $archive = slot($leader, 'archive', 'restart_lsn');
+
+	if ($event eq 'switchover') { $leader->try_sql('SELECT patroni.switchover()'); }
+	else { $leader->kill9; }
+	my $new = $cluster->wait_for_leader(not => $leader);
+	$writer->wait_for_acks(20, from => $new, after_us => PatroniCluster::now_us());
+	wait_for_consumer($writer);
+	is(slot($new, 'archive', "restart_lsn >= '$archive'"), 't', "round $round, $event: the physical slot has not moved back")
+	  if $archive ne '';
+	$leader->start if $event eq 'failover';
+	$cluster->wait_until_streaming;
+	wait_until_safe();
+	wait_for_consumer($writer);
+	pass("round $round: the consumer goes on after a $event");
+}
+
+$writer->stop;
+my $leader = $cluster->wait_for_leader;
+wait_for_consumer($writer);
+kill 'TERM', $consumer;
+waitpid $consumer, 0;
+
+my @lists = received();
+my %got;
+$got{$_}++ for map { @$_ } @lists;
+my @there = split /\n/, $leader->sql('SELECT id FROM writes ORDER BY id', timeout => 60);
+my %there = map { $_ => 1 } @there;
+my @missing = grep { !$got{$_} } @there;
+is(scalar @missing, 0, 'the consumer has got every change') or diag("missing: @missing[0 .. ($#missing < 9 ? $#missing : 9)]");
+is($cluster->lost_writes, 0, 'no acknowledged write is lost') if 0;
+
+# Each connection goes on where what was confirmed ended, and repeats nothing but what came after.
+my ($before, $n_repeated, $is_in_order, $is_seamless) = (0, 0, 1, 1);
+for my $list (grep { @$_ } @lists)
+{
+	my ($between) = grep { $_ > $before && $_ < $list->[0] } @there;
+
+	$is_seamless = 0 if defined $between;
+	for my $i (1 .. $#$list) { $is_in_order = 0 if $list->[$i] <= $list->[ $i - 1 ]; }
+	$n_repeated += grep { $_ <= $before } @$list;
+	$before = $list->[-1] if $list->[-1] > $before;
+}
+ok($is_in_order, 'within a connection every change comes once, in order');
+ok($is_seamless, 'the next connection begins at, or before, the end of the last');
+measured(sprintf '%d switchovers, %d failovers: %d changes, %d missing, %d repeated, %d of transactions that were lost, %d connections',
+	$n_switchovers, $n_failovers, scalar @there, scalar @missing, $n_repeated,
+	scalar(grep { !$there{$_} } keys %got), scalar grep { @$_ } @lists);
+
+done_testing();
