@@ -164,6 +164,7 @@ STUB_OBJS = \
 	src/base/lease_page.o \
 	src/ha/rules.o \
 	src/postgres/unused_history.o \
+	src/worker/consumer_hold.o \
 	src/worker/exposure.o \
 	src/worker/fence.o \
 	src/worker/fence_shared.o \

@@ -20,6 +20,7 @@
 #include "utils/guc.h"
 
 #include "base/lease_page.h"
+#include "worker/consumer_hold.h"
 #include "worker/compat.h"
 #include "worker/fence.h"
 #include "worker/isolation.h"
@@ -171,6 +172,7 @@ define_settings(void)
 							   PGC_SIGHUP,
 							   GUC_SUPERUSER_ONLY,
 							   check_trace_file, NULL, NULL);
+	consumer_hold_define();
 	sync_report_define();
 	MarkGUCPrefixReserved("patroni");
 }

@@ -12,6 +12,7 @@ SELECT * FROM patroni.member;
 SELECT * FROM patroni.history;
 SELECT * FROM patroni.event;
 SELECT * FROM patroni.synchronous;
+SELECT * FROM patroni.slot;
 
 SELECT patroni.switchover();
 SELECT patroni.switchover('node2', '2030-01-01 12:00+00', wait => false, reason => 'test');

@@ -488,6 +488,7 @@ look_at_senders(Worker *worker, HaPostgres *now, int64_t now_ms)
 			   sizeof(now->senders[i].application_name));
 	now->n_senders = n;
 	sync_watch_look(worker, now, watched, now_ms);
+	slot_keeper_candidates(worker, now, watched);
 
 	/* forget the processes that ended */
 	for (int k = 0; k < CLUSTER_MEMBERS_MAX; k++)

@@ -111,6 +111,54 @@ slot_keeper_look(const Worker *worker, HaPostgres *now)
 		add_reports(now);
 }
 
+/* Could this standby become primary? */
+static bool
+may_be_promoted(const ClusterView *view, const char *application_name)
+{
+	for (int i = 0; i < view->n_members; i++)
+	{
+		const Member *member = &view->members[i];
+
+		/* application names are matched without case */
+		if (pg_strcasecmp(member->name, application_name) == 0)
+			return !member->tags.nofailover;
+	}
+	return false;
+}
+
+/*
+ * Tell the walsenders of logical consumers for which standbys to wait.  As
+ * there may be some for minutes after the list of slots was emptied, what
+ * counts is whether there is a permanent logical slot here.
+ */
+void
+slot_keeper_candidates(const Worker *worker, const HaPostgres *now, const WatchedSender *senders)
+{
+	const ClusterView *view = host_view(worker->host);
+	PatroniShared *shared = patroni_shared_memory();
+	SlotCandidate candidates[SLOT_CANDIDATES_MAX];
+	bool		has_logical = false;
+	int			n = 0;
+
+	if (!worker->has_shared)
+		return;
+	for (int i = 0; i < now->n_slots; i++)
+		has_logical |= now->slots[i].is_logical;
+	memset(candidates, 0, sizeof(candidates));
+	for (int i = 0; has_logical && !now->is_in_recovery && view != NULL && i < now->n_senders; i++)
+	{
+		if (n < SLOT_CANDIDATES_MAX && may_be_promoted(view, now->senders[i].application_name))
+			candidates[n++] = (SlotCandidate) {senders[i].pid, senders[i].index};
+	}
+	/* nobody else writes it */
+	if (n == shared->slots.n_candidates && memcmp(candidates, shared->slots.candidates, sizeof(candidates)) == 0)
+		return;
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	shared->slots.n_candidates = n;
+	memcpy(shared->slots.candidates, candidates, sizeof(candidates));
+	LWLockRelease(shared->lock);
+}
+
 /* --- physical slots --- */
 
 /*

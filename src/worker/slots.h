@@ -15,6 +15,14 @@
 #include "storage/latch.h"
 
 #define SLOT_WISHES_MAX		64
+#define SLOT_CANDIDATES_MAX	64
+
+/* The walsender of a standby that may be promoted. */
+typedef struct SlotCandidate
+{
+	pid_t		pid;
+	int			index;			/* in WalSndCtl->walsnds */
+} SlotCandidate;
 
 typedef struct SlotWish
 {
@@ -45,6 +53,10 @@ typedef struct SlotShare
 	Latch	   *copier_latch;
 	int			n_reports;
 	SlotReport	reports[SLOT_WISHES_MAX];
+
+	/* for consumers of logical slots; written by the worker of a primary */
+	int			n_candidates;
+	SlotCandidate candidates[SLOT_CANDIDATES_MAX];
 
 	/* the slot that is being made on a primary */
 	SlotWish	to_make;

@@ -156,6 +156,8 @@ extern void sync_watch_turn(const Worker *worker, int64_t now_ms);
 extern bool sync_watch_set(const Worker *worker, const char *names, Error *error) MUST_CHECK;
 
 /* slot_keeper.c */
+extern void slot_keeper_candidates(const Worker *worker, const HaPostgres *now,
+								   const WatchedSender *senders);
 extern void slot_keeper_look(const Worker *worker, HaPostgres *now);
 extern void slot_keeper_create(Worker *worker, const HaAction *action);
 extern void slot_keeper_drop(const HaAction *action);

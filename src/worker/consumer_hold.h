@@ -1,0 +1,17 @@
+/*-------------------------------------------------------------------------
+ *
+ * consumer_hold.h
+ *      Consumers of logical changes get nothing that a failover could lose.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PATRONI_WORKER_CONSUMER_HOLD_H
+#define PATRONI_WORKER_CONSUMER_HOLD_H
+
+#include "postgres.h"
+
+extern bool consumer_hold_is_enabled;	/* patroni.hold_consumers */
+
+extern void consumer_hold_define(void);		/* for _PG_init() */
+
+#endif							/* PATRONI_WORKER_CONSUMER_HOLD_H */
