@@ -15,7 +15,6 @@ my ($n_switchovers, $n_failovers) = $ENV{PATRONI_TEST_LONG} ? (10, 5) : (2, 2);
 my $cluster = PatroniCluster->new('slots',
 	parameters => { wal_level => 'logical', wal_receiver_status_interval => '1s' },
 	dcs => {
-		member_slots_ttl => 20,
 		slots => {
 			feed => { type => 'logical', database => 'postgres', plugin => 'test_decoding' },
 			archive => { type => 'physical' },
@@ -150,5 +149,47 @@ ok($is_seamless, 'the next connection begins at, or before, the end of the last'
 measured(sprintf '%d switchovers, %d failovers: %d changes, %d missing, %d repeated, %d of transactions that were lost, %d connections',
 	$n_switchovers, $n_failovers, scalar @there, scalar @missing, $n_repeated,
 	scalar(grep { !$there{$_} } keys %got), scalar grep { @$_ } @lists);
+
+# --- what is left alone, and what is not ---
+
+my ($standby, $goes) = $cluster->standbys;
+my $goes_slot = $goes->{name};
+
+sub edit_config { $leader->sql(q{SELECT patroni.edit_config('} . JSON::PP::encode_json($_[0]) . q{')}); }
+sub slots_of { return $_[0]->sql('SELECT slot_name FROM pg_replication_slots ORDER BY 1'); }
+
+is(slots_of($_), join("\n", sort 'archive', 'feed', grep { $_ ne $standby->{name} } map { $_->{name} } $cluster->nodes),
+	'a standby has all slots, but its own') for $standby;
+my $offset = $leader->log_size;
+edit_config({ ignore_slots => [ { name => 'mine', type => 'physical' } ],
+	slots => { $goes_slot => { type => 'logical', database => 'postgres', plugin => 'test_decoding' } } });
+ok($leader->wait_for_log(qr/permanent logical slot "$goes_slot" has the name of the slot of member/, $offset),
+	'a permanent slot with the name of a member is refused, in the log');
+$leader->sql(q{SELECT pg_create_physical_replication_slot(name) FROM (VALUES ('mine'), ('stranger')) v (name)});
+$cluster->wait_for('a slot that belongs to nobody is dropped', sub { slots_of($leader) !~ /stranger/ });
+like(slots_of($leader), qr/^mine$/m, 'one that ignore_slots names stays');
+is(slot($leader, 'mine', 'kind'), 'ignored', 'and patroni.slot says why');
+
+# the physical slot on a standby goes with the leader's, also without a consumer
+edit_config({ slots => undef });
+edit_config({ slots => { archive => { type => 'physical' } } });
+$cluster->wait_for('the physical slot is everywhere', sub { slots_of($leader) =~ /archive/ && slots_of($standby) =~ /archive/ });
+my $begin = $leader->sql('SELECT pg_current_wal_lsn()');
+$leader->sql(q{INSERT INTO writes SELECT -g, 0 FROM generate_series(1, 1000) g; CHECKPOINT});
+$leader->sql(q{SELECT pg_replication_slot_advance('archive', pg_current_wal_lsn())});
+$cluster->wait_for('it moves on the standby when it moves on the leader',
+	sub { $standby->sql("SELECT restart_lsn > '$begin' FROM pg_replication_slots WHERE slot_name = 'archive'") eq 't' });
+pass('a physical slot moves on standbys');
+
+# --- a member that goes ---
+
+edit_config({ member_slots_ttl => 6 });
+$goes->stop;
+$cluster->wait_for('its key is gone', sub { !defined $cluster->key("members/$goes->{name}") });
+like(slots_of($leader), qr/^$goes_slot$/m, 'the slot of a member that is gone stays for a while');
+$cluster->wait_for('the leader tells of it', sub { grep { $_ eq $goes_slot } @{ ($cluster->key_json('status') // {})->{retain_slots} // [] } });
+$cluster->wait_for('after member_slots_ttl it is dropped', sub { slots_of($leader) !~ /^$goes_slot$/m });
+$cluster->wait_for('on the other standby, too', sub { slots_of($standby) !~ /^$goes_slot$/m });
+pass('the slots of a member that is gone are dropped after member_slots_ttl');
 
 done_testing();

@@ -184,6 +184,57 @@ data_files_remove(const char *data_directory, Error *error)
 }
 
 /* Rename to <path>.failed; what has that name already goes. */
+/*
+ * Is this the directory of a logical slot?  Its file "state" begins with four
+ * numbers, the name of the slot, and the id of its database.
+ */
+static bool
+is_logical_slot(int parent, const char *name)
+{
+	char		path[PATH_MAX];
+	char		head[84];
+	uint32_t	database = 0;
+	int			fd;
+
+	snprintf(path, sizeof(path), "%s/state", name);
+	fd = openat(parent, path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	if (read(fd, head, sizeof(head)) == (ssize_t) sizeof(head))
+		memcpy(&database, head + 80, sizeof(database));
+	close(fd);
+	return database != 0;
+}
+
+/*
+ * What a logical slot says of a timeline that this server has left (pg_rewind)
+ * is worth nothing: its consumer would skip what is there now.  It is copied
+ * again from the leader.
+ */
+bool
+data_files_remove_logical_slots(const char *data_directory, Error *error)
+{
+	char		path[PATH_MAX];
+	DIR		   *dir;
+	struct dirent *entry;
+	bool		ok = true;
+
+	if (!check_directory(data_directory, error))
+		return false;
+	snprintf(path, sizeof(path), "%s/pg_replslot", data_directory);
+	dir = opendir(path);
+	if (dir == NULL)
+		return errno == ENOENT ? true :
+			error_set(error, "could not open directory \"%s\": %s", path, strerror(errno));
+	while (ok && (entry = readdir(dir)) != NULL)
+	{
+		if (entry->d_name[0] != '.' && is_logical_slot(dirfd(dir), entry->d_name))
+			ok = remove_entry(dirfd(dir), entry->d_name, 0, error);
+	}
+	closedir(dir);
+	return ok;
+}
+
 static bool
 rename_failed(const char *path, char target[PATH_MAX], Error *error)
 {

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * data_files.h
- *      Removing a data directory's content, or moving it aside.
+ *      Removing a data directory's content, or some of it, or moving it aside.
  *
  *-------------------------------------------------------------------------
  */
@@ -10,8 +10,9 @@
 
 #include "base/error.h"
 
-/* Both refuse while a server runs there.  They block: for task processes. */
+/* All refuse while a server runs there.  They block: for task processes. */
 extern bool data_files_remove(const char *data_directory, Error *error) MUST_CHECK;
+extern bool data_files_remove_logical_slots(const char *data_directory, Error *error) MUST_CHECK;
 extern bool data_files_move_aside(const char *data_directory, Error *error) MUST_CHECK;
 
 #endif							/* PATRONI_SUPERVISOR_DATA_FILES_H */

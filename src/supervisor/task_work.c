@@ -1437,7 +1437,8 @@ work_rewind(Work *work)
 			leave(work, HA_TASK_IMPOSSIBLE, error.message);
 		}
 	}
-	if (!conf_restore_backups(settings, &error) || !write_configuration(work, true, &error))
+	if (!data_files_remove_logical_slots(settings->data_dir, &error) ||
+		!conf_restore_backups(settings, &error) || !write_configuration(work, true, &error))
 		leave(work, HA_TASK_FAILED, error.message);
 	data_mark_clear(settings->data_dir);
 	leave(work, HA_TASK_OK, NULL);
