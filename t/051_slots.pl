@@ -34,6 +34,8 @@ sub slot
 # On every standby its copy can be used.
 sub wait_until_safe
 {
+	# a clone begins with the WAL of its backup: let the slot go on to there
+	$cluster->wait_for_leader->sql('CHECKPOINT');
 	$cluster->wait_for('the logical slot can be used on every standby', sub {
 		my @standbys = $cluster->standbys;
 

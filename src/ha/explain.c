@@ -93,6 +93,15 @@ explain_member(const HaNode *node, const Member *member, int64_t now_ms, Rows *r
 		if (view->has_leader == false && node->settings.is_paused)
 			say(rows, false, "there is no automatic failover while the cluster is paused");
 	}
+	if (is_self && !ha_is_primary(node))
+	{
+		int			missing = ha_missing_slots(&node->settings, &node->postgres);
+
+		/* it is preferred to none that has more WAL for it */
+		if (missing > 0)
+			say(rows, true, "lacks %d logical slots: where others have as much WAL they are preferred",
+				missing);
+	}
 	if (is_self && node->store_silent)
 		say(rows, false, "cannot reach the store");
 }

@@ -233,6 +233,7 @@ typedef struct HaPeer
 	bool		nofailover;
 	bool		watchdog_failed;
 	int			failover_priority;
+	int			missing_slots;		/* logical slots that a consumer could not use there */
 	uint32_t	timeline;
 	Lsn			position;			/* max(received, replayed); primary: location */
 	MemberState state;
@@ -544,6 +545,8 @@ typedef struct HaSlotReport
 	char		because[HA_REASON_MAX];
 } HaSlotReport;
 
+/* How many permanent logical slots could not be used on this standby. */
+extern int	ha_missing_slots(const HaSettings *settings, const HaPostgres *postgres);
 extern int	ha_slot_report(const HaNode *node, HaSlotReport *rows, int max);
 
 /* One row a member and reason: could it become primary now, and why (not)? */

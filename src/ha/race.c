@@ -135,16 +135,38 @@ ha_race_primary_alive(const HaNode *node)
 	return false;
 }
 
+typedef struct Place
+{
+	uint32_t	timeline;
+	Lsn			position;
+	int			priority;
+	int			missing_slots;
+} Place;
+
+static Place
+place_of(const HaPeer *peer)
+{
+	return (Place) {peer->timeline, peer->position, peer->failover_priority, peer->missing_slots};
+}
+
+static Place
+own_place(const HaNode *node)
+{
+	return (Place) {ha_own_timeline(node), ha_own_position(node), node->settings.tags.failover_priority,
+		ha_missing_slots(&node->settings, &node->postgres)};
+}
+
 /* Negative: a is worse placed than b. */
 static int
-compare_place(uint32_t a_timeline, Lsn a_position, int a_priority,
-			  uint32_t b_timeline, Lsn b_position, int b_priority)
+compare_place(Place a, Place b)
 {
-	if (a_timeline != b_timeline && a_timeline != 0 && b_timeline != 0)
-		return a_timeline < b_timeline ? -1 : 1;
-	if (a_position != b_position)
-		return a_position < b_position ? -1 : 1;
-	return (a_priority > b_priority) - (a_priority < b_priority);
+	if (a.timeline != b.timeline && a.timeline != 0 && b.timeline != 0)
+		return a.timeline < b.timeline ? -1 : 1;
+	if (a.position != b.position)
+		return a.position < b.position ? -1 : 1;
+	if (a.priority != b.priority)
+		return a.priority < b.priority ? -1 : 1;
+	return (a.missing_slots < b.missing_slots) - (a.missing_slots > b.missing_slots);
 }
 
 /*
@@ -214,9 +236,7 @@ ha_race_most_wal(const HaNode *node, char better[CLUSTER_NAME_MAX])
 		if (ha_sync_is_active(node) && node->settings.sync_mode == SYNC_PLAN_QUORUM &&
 			peer->timeline > ha_own_timeline(node))
 			continue;
-		if (compare_place(ha_own_timeline(node), ha_own_position(node),
-						  node->settings.tags.failover_priority,
-						  peer->timeline, peer->position, peer->failover_priority) < 0)
+		if (compare_place(own_place(node), place_of(peer)) < 0)
 		{
 			ha_name_copy(better, CLUSTER_NAME_MAX, race->asked[i]);
 			return false;
@@ -280,9 +300,7 @@ ha_race_holder_of(const HaNode *node, Lsn lsn, const char *only)
 		if ((only == NULL || only[0] == '\0') && ha_sync_is_active(node) &&
 			!ha_sync_names_member(node, race->asked[i]))
 			continue;
-		if (best == NULL ||
-			compare_place(best->timeline, best->position, best->failover_priority,
-						  peer->timeline, peer->position, peer->failover_priority) < 0)
+		if (best == NULL || compare_place(place_of(best), place_of(peer)) < 0)
 			best = peer;
 	}
 	return best;

@@ -384,6 +384,34 @@ ha_keep_slots(HaNode *node)
 	copy_logical(node, is_primary);
 }
 
+static bool
+is_usable(const HaSlot *slot)
+{
+	return !slot->is_lost && !slot->is_copying && slot->problem[0] == '\0';
+}
+
+/* How many permanent logical slots could not be used on this standby. */
+int
+ha_missing_slots(const HaSettings *settings, const HaPostgres *postgres)
+{
+	SlotConfigs configs;
+	int			n = 0;
+
+	if (!settings->use_slots || settings->permanent_slots[0] == '\0')
+		return 0;
+	slot_configs_read(&configs, settings->permanent_slots, "");
+	for (int i = 0; i < configs.n_slots; i++)
+	{
+		bool		is_there = !configs.slots[i].is_logical;
+
+		for (int k = 0; k < postgres->n_slots; k++)
+			is_there |= strcmp(postgres->slots[k].name, configs.slots[i].name) == 0 &&
+				is_usable(&postgres->slots[k]);
+		n += !is_there;
+	}
+	return n;
+}
+
 /* --- the key "status" --- */
 
 static int
@@ -431,6 +459,23 @@ retained_to_text(HaNode *node, bool *ok)
 	return text;
 }
 
+/* What was published last; the slots themselves cannot be seen now. */
+static bool
+keep_status(const ClusterStatus *from, ClusterStatus *status)
+{
+	if (from->slots != NULL)
+	{
+		status->slots = calloc((size_t) from->n_slots + 1, sizeof(*status->slots));
+		if (status->slots == NULL)
+			return false;
+		memcpy(status->slots, from->slots, sizeof(*status->slots) * (size_t) from->n_slots);
+		status->n_slots = from->n_slots;
+	}
+	if (from->retain_slots_json != NULL)
+		status->retain_slots_json = strdup(from->retain_slots_json);
+	return from->retain_slots_json == NULL || status->retain_slots_json != NULL;
+}
+
 /*
  * What the leader publishes of its slots.  The lists are the caller's to
  * free.  False: no memory.
@@ -439,12 +484,16 @@ bool
 ha_slots_status(HaNode *node, ClusterStatus *status)
 {
 	const HaPostgres *postgres = &node->postgres;
-	const HaSlots *slots = &node->slots;
+	HaSlots    *slots = &node->slots;
 	char		own[64];
 	bool		ok = true;
 
 	if (!node->settings.use_slots)
 		return true;
+	if (node->home != HA_HOME_WORKER || !postgres->is_observed)
+		return keep_status(&node->view.status, status);
+	take_over_retained(node);
+	slot_plan_make(&slots->plan, &node->settings, &slots->configs, &node->view, true);
 	status->slots = calloc(CLUSTER_SLOTS_MAX, sizeof(*status->slots));
 	if (status->slots == NULL)
 		return false;
@@ -492,7 +541,7 @@ report_one(HaSlotReport *row, const HaSlot *slot, bool is_primary)
 	row->confirmed_lsn = slot->confirmed_lsn;
 	ha_name_copy(row->database, sizeof(row->database), slot->database);
 	ha_name_copy(row->plugin, sizeof(row->plugin), slot->plugin);
-	row->is_safe = !slot->is_lost && !slot->is_copying && slot->problem[0] == '\0';
+	row->is_safe = is_usable(slot);
 	if (slot->is_lost)
 		ha_name_copy(row->because, sizeof(row->because), "it has lost WAL or rows that it needs");
 	else if (slot->problem[0] != '\0')

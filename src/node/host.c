@@ -1619,6 +1619,15 @@ host_store_last_seen_ms(const Host *host)
 	return host->dcs == NULL ? 0 : dcs_last_seen_wall_ms(host->dcs);
 }
 
+/* How many permanent logical slots could not be used here after a failover. */
+int
+host_missing_slots(const Host *host)
+{
+	const HaPostgres *postgres = host_last_postgres(host);
+
+	return postgres == NULL ? 0 : ha_missing_slots(&host->ha_settings, postgres);
+}
+
 /* The engine's node, to look at. */
 const HaNode *
 host_node(const Host *host)

@@ -134,6 +134,7 @@ extern void host_ask_store(Host *host);
 extern int64_t host_store_answered_ms(const Host *host);
 /* Something for patroni.event that the home has done by itself. */
 extern void host_tell_event(Host *host, const char *rule, const char *reason);
+extern int host_missing_slots(const Host *host); /* ha_missing_slots() of this server */
 extern const HaNode *host_node(const Host *host);
 extern const HaPostgres *host_last_postgres(const Host *host);
 

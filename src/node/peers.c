@@ -160,6 +160,7 @@ peer_from_status(HaPeer *peer, const char *body, size_t length)
 	peer->watchdog_failed = json_is_true(json_object_get(status, "watchdog_failed"));
 	peer->nofailover = effective.nofailover;
 	peer->failover_priority = effective.failover_priority;
+	peer->missing_slots = (int) json_integer_value(json_object_get(status, "missing_slots"));
 	peer->timeline = (uint32_t) json_lsn(status, "timeline");
 	peer->is_in_recovery = !json_object_get(xlog, "location") &&
 	                       (role == NULL || member_role_from_name(role) != ROLE_PRIMARY);

@@ -194,6 +194,7 @@ static const Field peer_fields[] = {
 	FIELD(HaPeer, FIELD_BOOL, nofailover),
 	FIELD(HaPeer, FIELD_BOOL, watchdog_failed),
 	FIELD(HaPeer, FIELD_INT, failover_priority),
+	FIELD(HaPeer, FIELD_INT, missing_slots),
 	FIELD(HaPeer, FIELD_INT, timeline),
 	FIELD(HaPeer, FIELD_INT64, position),
 	FIELD(HaPeer, FIELD_INT, state),

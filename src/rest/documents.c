@@ -5,7 +5,8 @@
  *
  * rest-api.md, sections 4 and 5.1.  What is ours beside Patroni's fields:
  * "patroni_bgw" with the state of the fence, and "can_lead": false while this
- * node cannot reach the store and so could not take the lease.
+ * node cannot reach the store and so could not take the lease, "missing_slots"
+ * while consumers of so many logical slots could not go on here.
  *-------------------------------------------------------------------------
  */
 #include <inttypes.h>
@@ -197,6 +198,8 @@ status_document(const RestFacts *facts)
 		add_settings_fields(json, status->settings);
 	if (!status->can_lead)
 		set(json, "can_lead", json_false());
+	if (status->missing_slots > 0 && (status->postgres == NULL || status->postgres->is_in_recovery))
+		set(json, "missing_slots", json_integer(status->missing_slots));
 	set(json, "patroni_bgw", fence_to_json(facts));
 	text = json_dumps(json, JSON_ENSURE_ASCII);
 	json_decref(json);

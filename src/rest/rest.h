@@ -43,6 +43,7 @@ typedef struct RestStatus
 	bool has_lease; /* the engine's view; the page decides */
 	bool is_paused;
 	bool can_lead; /* false: cannot reach the store */
+	int missing_slots; /* logical slots that could not be used here after a failover */
 	bool store_is_reachable;
 	int64_t store_last_seen_ms; /* wall clock; 0 never */
 	int64_t last_step_ms;       /* CLOCK_BOOTTIME of the driving home's last turn; 0 never */

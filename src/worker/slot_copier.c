@@ -81,6 +81,7 @@ typedef struct Remote
 	Oid			database_id;
 	TransactionId catalog_xmin;
 	TransactionId held_xmin;	/* of the physical slot there that stands for us */
+	TimeLineID	timeline;		/* of the leader */
 	XLogRecPtr	restart_lsn;
 	XLogRecPtr	confirmed_lsn;
 	const char *snapshot;		/* hexadecimal; NULL: none at restart_lsn, or known */
@@ -289,15 +290,13 @@ has_wal(XLogRecPtr lsn)
 	return false;
 }
 
-/* Where the timeline that is replayed began. */
+/* Where a timeline began whose history is here. */
 static XLogRecPtr
-timeline_begin(void)
+timeline_begin(TimeLineID timeline)
 {
-	TimeLineID	timeline;
 	ListCell   *cell;
 	XLogRecPtr	begin = 0;
 
-	(void) replayed(&timeline);
 	foreach(cell, readTimeLineHistory(timeline))
 	{
 		TimeLineHistoryEntry *entry = lfirst(cell);
@@ -512,8 +511,12 @@ keep_copy(Copy *copy, Remote *remote)
 	ReplicationSlotPersistentData here;
 	bool		is_ours = true;
 	bool		is_here = look_here(copy->wish.name, &here, &is_ours);
+	TimeLineID	timeline;
 	int64		now_ms;
 
+	(void) replayed(&timeline);
+	if (problem == NULL && timeline != remote->timeline)
+		problem = "this standby is not on the leader's timeline yet";
 	if (problem == NULL && is_here &&
 		(here.database == InvalidOid || !is_ours))
 		problem = "a slot of this name is in use here";
@@ -522,7 +525,8 @@ keep_copy(Copy *copy, Remote *remote)
 		strlcpy(copy->problem, problem, sizeof(copy->problem));
 		return;
 	}
-	if (is_here && here.confirmed_flush > remote->confirmed_lsn && here.confirmed_flush > timeline_begin())
+	if (is_here && here.confirmed_flush > remote->confirmed_lsn &&
+		here.confirmed_flush > timeline_begin(timeline))
 	{
 		ReplicationSlotDrop(copy->wish.name, true);
 		ereport(LOG,
@@ -588,7 +592,8 @@ read_leader(void)
 					 " s.restart_lsn, s.confirmed_flush_lsn, %s, %s,"
 					 " CASE WHEN s.restart_lsn <> k.lsn THEN pg_catalog.encode(pg_catalog.pg_read_binary_file("
 					 "'pg_logical/snapshots/' || pg_catalog.replace(s.restart_lsn::pg_catalog.text, '/', '-') || '.snap',"
-					 " 0, %d, true), 'hex') END"
+					 " 0, %d, true), 'hex') END,"
+					 " pg_catalog.left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 8)"
 					 " FROM pg_catalog.pg_replication_slots s JOIN (VALUES ",
 					 version >= 160000 ? "s.wal_status = 'lost' OR s.conflicting" : "s.wal_status = 'lost'",
 					 version >= 140000 ? "s.two_phase" : "false", SNAPSHOT_FILE_MAX);
@@ -632,6 +637,7 @@ find_remote(const PGresult *result, const char *name, Remote *remote)
 		remote->is_two_phase = strcmp(PQgetvalue(result, row, 9), "t") == 0;
 		if (!PQgetisnull(result, row, 10))
 			remote->snapshot = PQgetvalue(result, row, 10);
+		remote->timeline = (TimeLineID) strtoul(PQgetvalue(result, row, 11), NULL, 16);
 	}
 }
 

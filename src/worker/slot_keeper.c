@@ -53,6 +53,8 @@ add_reports(HaPostgres *now)
 			if (strcmp(share->wishes[k].name, slot->name) == 0)
 				strlcpy(slot->database, share->wishes[k].database, sizeof(slot->database));
 		}
+		if (now->is_in_recovery && !slot->is_native)
+			strlcpy(slot->problem, "it has not been compared with the leader's yet", sizeof(slot->problem));
 		for (int k = 0; k < share->n_reports && now->is_in_recovery; k++)
 		{
 			if (strcmp(share->reports[k].name, slot->name) == 0)
