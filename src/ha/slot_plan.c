@@ -283,10 +283,33 @@ slot_plan_make(SlotPlan *plan, const HaSettings *settings, const SlotConfigs *co
 	}
 }
 
+/*
+ * Made for a while by a subscription that copies a table,
+ * pg_<number>_sync_<number>_<number>, or by Citus that moves a shard?
+ */
+static bool
+is_transient(const char *name)
+{
+	static const char digits[] = "0123456789";
+	const char *at = name;
+
+	if (strncmp(name, "citus_shard_", 12) == 0)
+		return true;
+	if (strncmp(at, "pg_", 3) != 0)
+		return false;
+	at += 3 + strspn(at + 3, digits);
+	if (strncmp(at, "_sync_", 6) != 0)
+		return false;
+	at += 6 + strspn(at + 6, digits);
+	return at[0] == '_' && at[1] != '\0' && at[1 + strspn(at + 1, digits)] == '\0';
+}
+
 /* Does "ignore_slots" say that this slot is none of our business? */
 bool
 slot_is_ignored(const SlotConfigs *configs, const HaSlot *slot)
 {
+	if (slot->is_logical && is_transient(slot->name))
+		return true;
 	for (int i = 0; i < configs->n_matchers; i++)
 	{
 		const SlotMatcher *matcher = &configs->matchers[i];

@@ -289,6 +289,7 @@ typedef struct Answer
 	int			priority;		/* 0 = 1 */
 	uint32_t	timeline;		/* 0 = 1 */
 	Lsn			position;		/* 0 = END_OF_WAL */
+	int			missing_slots;
 } Answer;
 
 static void
@@ -306,6 +307,7 @@ answer_from(const char *name, Answer answer)
 	peer.nofailover = answer.nofailover;
 	peer.watchdog_failed = answer.watchdog_failed;
 	peer.failover_priority = answer.priority ? answer.priority : 1;
+	peer.missing_slots = answer.missing_slots;
 	peer.timeline = answer.timeline ? answer.timeline : 1;
 	peer.position = answer.position ? answer.position : END_OF_WAL;
 	peer.state = MEMBER_RUNNING;
@@ -2332,6 +2334,50 @@ publishes_positions_of_slots(void **state)
 	assert_string_equal(status_written(),
 						"{\"optime\":99000000,\"slots\":{\"feed\":1200,\"node1\":99000000,\"node2\":1000,"
 						"\"node3\":500},\"retain_slots\":[\"node2\",\"node3\"]}");
+}
+
+/* With as much WAL, the standby leads whose logical slots can be used. */
+static void
+prefers_who_has_logical_slots(void **state)
+{
+	static const struct
+	{
+		const char *what;
+		int			missing;
+		bool		is_here;
+		const char *problem;
+		int			priority;
+		bool		wins;
+	}			table[] = {
+		{"missing here and there", 1, false, "", 1, true},
+		{"missing here", 0, false, "", 1, false},
+		{"missing here, with a higher priority", 0, false, "", 2, true},
+		{"not safe here", 0, true, "not yet", 1, false},
+		{"missing there", 1, true, "", 1, true},
+	};
+
+	(void) state;
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
+	{
+		start_follower(HA_HOME_WORKER);
+		settings.tags.failover_priority = table[i].priority;
+		use_slots(FEED, "");
+		if (table[i].is_here)
+		{
+			HaSlot	   *slot = add_slot("feed");
+
+			slot->is_logical = true;
+			strcpy(slot->plugin, "pgoutput");
+			strcpy(slot->problem, table[i].problem);
+		}
+		tell_postgres();
+		set_key("leader", NULL);
+		tell_view();
+		answer_from("node2", (Answer) {.missing_slots = table[i].missing});
+		answer_from("node3", (Answer) {.position = 16});
+		if ((count(HA_ACQUIRE) == 1) != table[i].wins)
+			fail_msg("%s: the rule is \"%s\"", table[i].what, ha_decision(node)->rule);
+	}
 }
 
 /* Who streams from a member tagged nofailover needs a slot there, too. */
@@ -5031,6 +5077,7 @@ main(void)
 		TEST(makes_and_copies_logical_slots),
 		TEST(makes_no_logical_slot_with_a_gap),
 		TEST(publishes_positions_of_slots),
+		TEST(prefers_who_has_logical_slots),
 		TEST(makes_slots_in_spite_of_nofailover),
 		TEST(compares_again_after_a_pause),
 		TEST(restarts_a_standby_that_is_off_course),

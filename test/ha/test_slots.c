@@ -250,6 +250,11 @@ matchers(void **state)
 	assert_false(ignores("[{\"database\":\"e\"}]", "a", "d", "p"));
 	assert_false(ignores("[{\"database\":\"d\"}]", "a", "", ""));
 	assert_false(ignores("[{\"plugin\":\"q\"}]", "a", "d", "p"));
+	/* those of a table that is being copied, and of a shard that is being moved */
+	assert_true(ignores("", "pg_16394_sync_16385_7212345678901234567", "d", "pgoutput"));
+	assert_true(ignores("", "citus_shard_move_slot_1_2", "d", "pgoutput"));
+	assert_false(ignores("", "pg_16394_sync_16385_x", "d", "pgoutput"));
+	assert_false(ignores("", "pg_16394_sync_16385_72", "", ""));
 	/* the name of the database is not known: left alone */
 	assert_true(ignores("[{\"database\":\"e\"}]", "a", "", "p"));
 }

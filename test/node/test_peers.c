@@ -84,6 +84,8 @@ test_tags(void **state)
 	    read_peer("{\"xlog\": {}, \"tags\": {\"failover_priority\": 4}}").failover_priority, 4);
 	assert_true(read_peer("{\"xlog\": {}, \"watchdog_failed\": true}").watchdog_failed);
 	assert_false(read_peer("{\"xlog\": {}, \"can_lead\": false}").can_lead);
+	assert_int_equal(read_peer("{\"xlog\": {}}").missing_slots, 0);
+	assert_int_equal(read_peer("{\"xlog\": {}, \"missing_slots\": 2}").missing_slots, 2);
 }
 
 /* No position, no peer; but what it says of its state is kept. */

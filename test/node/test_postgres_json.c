@@ -57,6 +57,18 @@ fill(HaPostgres *postgres)
 	{
 		snprintf(postgres->slots[i].name, 64, "slot_%d", i);
 		postgres->slots[i].is_active = i % 2 == 0;
+		postgres->slots[i].is_logical = i % 3 == 0;
+		postgres->slots[i].is_native = i % 5 == 0;
+		postgres->slots[i].is_lost = i % 7 == 0;
+		postgres->slots[i].is_copying = i % 11 == 0;
+		postgres->slots[i].has_xmin = i % 13 == 0;
+		if (postgres->slots[i].is_logical)
+		{
+			postgres->slots[i].confirmed_lsn = (Lsn) i * 2000;
+			strcpy(postgres->slots[i].database, "app");
+			strcpy(postgres->slots[i].plugin, "pgoutput");
+			strcpy(postgres->slots[i].problem, "not yet");
+		}
 		postgres->slots[i].restart_lsn = (Lsn) i * 1000;
 	}
 	postgres->n_senders = 2;
