@@ -313,11 +313,15 @@ copy_logical(HaNode *node, bool is_primary)
 {
 	HaSlots    *slots = &node->slots;
 	const Member *leader = ha_leader_member(node);
-	bool		is_wanted = !is_primary && leader != NULL && leader->conn_url[0] != '\0';
-	json_t	   *list = json_pack("[]");
+	bool		is_wanted = !is_primary;
+	json_t	   *list;
 	char	   *text;
 	HaAction   *action;
 
+	/* without a leader what is known of the copies stays true */
+	if (is_wanted && (leader == NULL || leader->conn_url[0] == '\0'))
+		return;
+	list = json_pack("[]");
 	for (int i = 0; is_wanted && i < slots->plan.n; i++)
 	{
 		const WantedSlot *wanted = &slots->plan.items[i];
