@@ -96,6 +96,32 @@ wait_for_consumer($writer);
 wait_until_safe();
 pass('a logical slot is made on the leader, and copied by the standbys without a restart');
 
+# --- what no standby has is kept from the consumer ---
+
+# Does it get a change that the standbys cannot get?
+sub gets_unreplicated
+{
+	my ($id) = @_;
+	my $leader = $cluster->wait_for_leader;
+	my @senders = split /\n/, $leader->sql(q{SELECT pid FROM pg_stat_replication WHERE application_name LIKE 'node%'});
+	my $has = sub { grep { PatroniCluster::slurp($_) =~ /^table public\.held: INSERT: id\[integer\]:$id$/m } glob "$feed/*" };
+
+	kill 'STOP', @senders;
+	$leader->sql("INSERT INTO held VALUES ($id)");
+	usleep(1_000_000);
+	my $got = $has->() ? 1 : 0;
+	kill 'CONT', @senders;
+	$cluster->wait_for('it gets it when they have it', sub { $has->() }, every_ms => 50);
+	return $got;
+}
+
+$cluster->leader->sql('CREATE TABLE held (id int)');
+is(gets_unreplicated(1), 0, 'a consumer gets nothing that no standby has');
+$cluster->leader->sql($_) for 'ALTER SYSTEM SET patroni.hold_consumers = off', 'SELECT pg_reload_conf()';
+usleep(200_000);
+is(gets_unreplicated(2), 1, 'unless patroni.hold_consumers is off');
+$cluster->leader->sql($_) for 'ALTER SYSTEM RESET patroni.hold_consumers', 'SELECT pg_reload_conf()';
+
 # --- switchovers and failovers ---
 
 my @events = (('switchover') x $n_switchovers, ('failover') x $n_failovers);
