@@ -63,6 +63,7 @@ look_up(XLogRecPtr *lsn)
 	PatroniShared *shared = patroni_shared_memory();
 	SlotCandidate candidates[SLOT_CANDIDATES_MAX];
 	XLogRecPtr	best = InvalidXLogRecPtr;
+	XLogRecPtr	worst = PG_UINT64_MAX;
 	bool		is_there = false;
 	int			n;
 
@@ -82,14 +83,18 @@ look_up(XLogRecPtr *lsn)
 		{
 			is_there = true;
 			best = Max(best, sender->flush);
+			worst = Min(worst, sender->flush);
 		}
 		SpinLockRelease(&sender->mutex);
 	}
-	/* only who has what was acknowledged is promoted then */
+	/*
+	 * In synchronous mode who is promoted has what was acknowledged.  Or all
+	 * have it: the one that is waited for may be the consumer itself.
+	 */
 	if (is_there && COMPAT_SYNC_STANDBYS_DEFINED())
 	{
 		LWLockAcquire(SyncRepLock, LW_SHARED);
-		best = WalSndCtl->lsn[SYNC_REP_WAIT_FLUSH];
+		best = Max(WalSndCtl->lsn[SYNC_REP_WAIT_FLUSH], worst);
 		LWLockRelease(SyncRepLock);
 	}
 	*lsn = best;
