@@ -4,7 +4,8 @@
 # Each test/sim/mutants/NAME.patch plants one mistake in what ships.  The
 # files it touches are compiled anew from a patched copy, the simulator is
 # linked with them, and must break a promise within SEEDS seeds (0: only look
-# whether the patches still apply).  CC, FLAGS and LIBRARIES come from the
+# whether the patches still apply), of one profile if the line "# profile NAME"
+# of the patch says so.  CC, FLAGS and LIBRARIES come from the
 # Makefile; MUTANTS names the ones to try.
 build=$1
 shift
@@ -19,6 +20,7 @@ for patch in test/sim/mutants/*.patch; do
 	dir=$build/mutants/$name
 	rm -rf "$dir"
 	mkdir -p "$dir"
+	profile=$(sed -n 's/^# profile /--profile /p' "$patch")
 	files=$(sed -n 's,^+++ b/\([^	]*\).*,\1,p' "$patch")
 	why= objects=
 	for file in $files; do
@@ -52,7 +54,8 @@ for patch in test/sim/mutants/*.patch; do
 		echo "$name: $why"
 		tail -5 "$dir/log"
 		failed=$((failed + 1))
-	elif "$dir/patroni_sim" --seeds "$seeds" --jobs "$jobs" --first --quiet > "$dir/out" 2>> "$dir/log"; then
+	# $profile is two words or none
+	elif "$dir/patroni_sim" $profile --seeds "$seeds" --jobs "$jobs" --first --quiet > "$dir/out" 2>> "$dir/log"; then
 		echo "$name: NOT FOUND in $seeds seeds"
 		failed=$((failed + 1))
 	else

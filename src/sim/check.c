@@ -434,6 +434,9 @@ sim_check_promotion(int number, int branch)
 			sim_fail("S5 %s was promoted from timeline %u, the cluster was on %u already",
 					 check_name(number), parent, check.timeline[number]);
 	}
+	else
+		check.n_optimes = 0;	/* what that person left behind is no measure for the next one */
+
 	/* frozen in its promotion while another one led: what counts is whether it gets to write */
 	if (sim_store_leader() >= 0 && sim_store_leader() != number)
 		check.is_late[branch] = true;

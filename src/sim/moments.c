@@ -6,9 +6,9 @@
  * Such a change takes some milliseconds in a run of a minute, and a fault at
  * a random time hardly ever meets it.  So in the synchronous profiles some
  * changes of the names or of the key "sync" draw a fault upon themselves: the
- * primary is lost within milliseconds, mostly after a standby was cut off,
- * which lacks what the others confirm, and sometimes together with another
- * member, so that whoever is left has to decide.
+ * primary is lost within milliseconds, mostly after a standby was cut off or
+ * slowed down, which lacks what the others confirm, and sometimes together with
+ * another member, so that whoever is left has to decide.
  *-------------------------------------------------------------------------
  */
 #include "sim/trouble.h"
@@ -64,8 +64,10 @@ begin(int unused, int64_t leader, void *owned)
 	if (sim_chance(500))
 	{
 		other = some_other((int) leader);
-		if (other >= 0)
+		if (other >= 0 && sim_chance(500))
 			sim_faults_strike(SIM_FAULT_CUT_LINK, (int) leader, other);
+		else if (other >= 0)
+			sim_faults_strike(sim_chance(700) ? SIM_FAULT_SLOW_NETWORK : SIM_FAULT_LOSSY, other, -1);
 		delay_us = sim_chance(500) ? sim_between(0, SIM_MS(20)) : sim_between(0, SIM_MS(1500));
 	}
 	if (sim_chance(250))
