@@ -242,6 +242,7 @@ extern const MemberRequest *cluster_find_request(const ClusterView *view, const 
 extern bool cluster_is_leader(const ClusterView *view, const char *name);
 /* dcs-layout.md 2.6: last entry + 1; exactly [] is 1; missing is 0. */
 extern uint32_t cluster_timeline(const ClusterView *view);
+extern Lsn cluster_left_at(const ClusterView *view, uint32_t timeline);
 
 /* --- one key each way; returned texts are malloc'ed, NULL = no memory --- */
 

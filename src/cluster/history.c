@@ -81,6 +81,16 @@ cluster_timeline(const ClusterView *view)
 	return view->n_history == 0 ? 1 : view->history[view->n_history - 1].timeline + 1;
 }
 
+/* Where the leader left that timeline, as the store says; 0: it does not. */
+Lsn
+cluster_left_at(const ClusterView *view, uint32_t timeline)
+{
+	for (int i = 0; i < view->n_history; i++)
+		if (view->history[i].timeline == timeline)
+			return view->history[i].switch_lsn;
+	return 0;
+}
+
 /* One finished timeline as JSON array. */
 static json_t *
 entry_to_json(const TimelineHistory *entry)

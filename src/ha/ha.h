@@ -161,7 +161,7 @@ typedef struct HaPostgres
 	bool		can_rewind;			/* wal_log_hints or data checksums */
 	bool		is_standby_configured;	/* standby.signal or recovery.signal is there */
 	bool		is_former_primary;	/* marked as one that was not compared with a leader */
-	uint32_t	former_timeline;	/* which it was on then; 0 = unknown */
+	uint32_t	former_timeline;	/* the first that it was on as one; 0 = unknown */
 
 	/* valid when RUNNING (or STARTING, as far as known) */
 	bool		is_observed;		/* seen by the worker just now, not remembered */

@@ -260,6 +260,7 @@ struct HaNode
 	bool		is_diverged;
 	bool		has_rewind_failed;
 	uint32_t	primary_timeline;	/* a primary here was on it; 0 = unknown */
+	uint32_t	primary_from;		/* the first one since it last agreed with a leader; 0 = unknown */
 	uint32_t	seen_timeline;	/* the newest of any member that was in the store; its key may be gone */
 	bool		is_uncompared;	/* a standby that was started from a primary's data directory unseen */
 	bool		is_source_unsure;	/* it was none: it has its WAL from another member than the one that leads */
@@ -326,7 +327,7 @@ extern const Member *ha_clone_source(const HaNode *node);
 extern bool ha_request_is_due(const HaNode *node);
 
 /* origin.c */
-extern bool ha_is_claimed_by_other(const ClusterView *view, const char *name, uint32_t timeline);
+extern const char *ha_other_claimant(const ClusterView *view, const char *name, uint32_t timeline);
 extern bool ha_has_claimed_after(const ClusterView *view, const char *name, uint32_t timeline);
 extern bool ha_source_differs(const HaNode *node);
 extern bool ha_history_differs(const HaNode *node);

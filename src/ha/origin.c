@@ -12,15 +12,15 @@
 
 #include "ha/internal.h"
 
-/* Was this id claimed in another member's name? */
-bool
-ha_is_claimed_by_other(const ClusterView *view, const char *name, uint32_t timeline)
+/* Who else claimed this id?  NULL: nobody, or it was a promotion in nobody's name. */
+const char *
+ha_other_claimant(const ClusterView *view, const char *name, uint32_t timeline)
 {
 	for (int i = 0; i < view->n_taken; i++)
 		if (view->taken[i].timeline == timeline && view->taken[i].name[0] != '\0' &&
 			strcmp(view->taken[i].name, name) != 0)
-			return true;
-	return false;
+			return view->taken[i].name;
+	return NULL;
 }
 
 /* Has that member claimed a newer timeline?  Its key may be from before. */
@@ -108,15 +108,22 @@ was_primary_on(const HaNode *node)
 }
 
 /*
- * Where the leader left that timeline, as the store says; 0: it does not.
+ * Did a primary here make that timeline, or write on it, and was not compared
+ * since?  A person may promote a member twice before it meets a leader: then
+ * it has made all of its timelines from the first one on.
  */
-static Lsn
-left_at(const ClusterView *view, uint32_t timeline)
+static bool
+has_made(const HaNode *node, uint32_t timeline)
 {
-	for (int i = 0; i < view->n_history; i++)
-		if (view->history[i].timeline == timeline)
-			return view->history[i].switch_lsn;
-	return 0;
+	const HaPostgres *postgres = &node->postgres;
+	uint32_t	own = was_primary_on(node);
+
+	if (own == 0 || timeline == own)
+		return own != 0;
+	for (int i = 0; i < postgres->n_history; i++)
+		if (postgres->history[i].timeline == timeline)
+			return node->primary_from != 0 && timeline >= node->primary_from && timeline < own;
+	return false;
 }
 
 /*
@@ -166,9 +173,8 @@ ha_is_leader_newer(const HaNode *node, Lsn end, const char **other)
 	if (own == 0)
 		return true;
 	for (int i = 0; i < view->n_taken && *other == NULL; i++)
-		if (view->taken[i].timeline == own && view->taken[i].name[0] != '\0' &&
-			strcmp(view->taken[i].name, node->settings.name) != 0)
-			*other = view->taken[i].name;
+		if (has_made(node, view->taken[i].timeline))
+			*other = ha_other_claimant(view, node->settings.name, view->taken[i].timeline);
 	if (leader != NULL && leader->timeline == own && leader->role == ROLE_PRIMARY && *other == NULL &&
 		!ha_has_claimed_after(view, leader->name, own))
 		*other = leader->name;
@@ -176,36 +182,63 @@ ha_is_leader_newer(const HaNode *node, Lsn end, const char **other)
 		return true;
 	if (leader == NULL || leader->timeline <= own)
 		return false;
-	if (end != 0 && (left_at(view, own) > end || (left_at(view, own) == end && !has_led_on(node, own))))
+	if (end != 0 && (cluster_left_at(view, own) > end || (cluster_left_at(view, own) == end && !has_led_on(node, own))))
 		*other = leader->name;
 	return *other != NULL || end == 0 || cluster_timeline(view) > own;
+}
+
+/* Is or was the leader on that timeline, as far as the store says? */
+static bool
+leader_was_on(const ClusterView *view, uint32_t timeline)
+{
+	const Member *leader = cluster_find_member(view, view->leader);
+
+	return (leader != NULL && leader->timeline == timeline) || cluster_left_at(view, timeline) != 0;
+}
+
+/*
+ * Did this member come to that timeline, or through it, from where the other
+ * promotion began?  A claim may name a position a little after the end of the
+ * last record; where the promotion really began is in the leader's history.
+ */
+static bool
+begins_alike(const HaNode *node, const TakenTimeline *taken)
+{
+	const HaPostgres *postgres = &node->postgres;
+	const ClusterView *view = &node->view;
+
+	for (int i = 0; i < postgres->n_history; i++)
+		if (postgres->history[i].timeline == taken->parent)
+			return postgres->history[i].switch_lsn == taken->lsn ||
+				(leader_was_on(view, taken->timeline) &&
+				 postgres->history[i].switch_lsn == cluster_left_at(view, taken->parent));
+	return false;
 }
 
 /*
  * pg_rewind, too, goes by ids and positions.  Of WAL that was found to be
  * different it finds no difference, or one too late, where another member was
- * promoted to the timeline of this former primary, and from the same position.
+ * promoted to a timeline that this former primary made, and from the same
+ * position.  Who that was is said by its claim; if a person promoted it, and
+ * this member never led on that timeline, it is the leader that was on it.
  */
 bool
 ha_fools_rewind(const HaNode *node, const char **other)
 {
 	const ClusterView *view = &node->view;
-	const HaPostgres *postgres = &node->postgres;
-	uint32_t	own = was_primary_on(node);
 
 	if (ha_source_differs(node))
 		*other = view->leader;
-	for (int i = 0; i < view->n_taken && own != 0 && *other == NULL; i++)
+	for (int i = 0; i < view->n_taken && *other == NULL; i++)
 	{
 		const TakenTimeline *taken = &view->taken[i];
 
-		if (taken->timeline != own || taken->name[0] == '\0' ||
-			strcmp(taken->name, node->settings.name) == 0)
+		if (!has_made(node, taken->timeline) || !begins_alike(node, taken))
 			continue;
-		for (int j = 0; j < postgres->n_history; j++)
-			if (postgres->history[j].timeline == taken->parent &&
-				postgres->history[j].switch_lsn == taken->lsn)
-				*other = taken->name;
+		*other = ha_other_claimant(view, node->settings.name, taken->timeline);
+		if (*other == NULL && taken->name[0] == '\0' && leader_was_on(view, taken->timeline) &&
+			!has_led_on(node, taken->timeline))
+			*other = view->leader;
 	}
 	return *other != NULL;
 }

@@ -267,8 +267,8 @@ ha_is_outranked(const ClusterView *view, const char *name, const HaPostgres *pos
 			 (int64_t) (view->status.optime - member->xlog_location) <= maximum_lag))
 			return true;
 	}
-	if (postgres->is_former_primary && postgres->former_timeline == timeline &&
-		ha_is_claimed_by_other(view, name, timeline))
+	if (postgres->is_former_primary && postgres->former_timeline != 0 &&
+		postgres->former_timeline <= timeline && ha_other_claimant(view, name, timeline) != NULL)
 		return true;
 	return timeline < cluster_timeline(view);
 }

@@ -25,7 +25,7 @@ ha_node_save(const HaNode *node)
 	char	   *text;
 
 	saved = json_pack("{s:i, s:b, s:I, s:I, s:I, s:i, s:I, s:s, s:s, s:s, s:b, s:I, s:b, s:I,"
-					  " s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:i, s:i, s:s, s:s, s:I, s:I, s:b, s:s, s:b, s:b, s:s, s:I, s:b, s:b, s:b, s:I, s:b, s:b, s:I, s:b}",
+					  " s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:i, s:i, s:s, s:s, s:I, s:I, s:b, s:s, s:b, s:b, s:s, s:I, s:I, s:b, s:b, s:b, s:I, s:b, s:b, s:I, s:b}",
 					  "protocol", HA_PROTOCOL,
 					  "has_lease", node->has_lease,
 					  "lease_sent_ms", (json_int_t) node->lease_sent_ms,
@@ -60,6 +60,7 @@ ha_node_save(const HaNode *node)
 					  "fence_is_never", node->is_fence_set && node->fence_ms == HA_DEADLINE_NEVER,
 					  "checked_with", node->checked_with,
 					  "primary_timeline", (json_int_t) node->primary_timeline,
+					  "primary_from", (json_int_t) node->primary_from,
 					  "is_uncompared", node->is_uncompared,
 					  "knows_past", node->knows_past,
 					  "is_checked_running", node->is_checked_running,
@@ -207,7 +208,7 @@ ha_node_load(HaNode *node, const char *saved_text, int64_t now_ms)
 	node->is_checked = node->is_diverged = node->has_rewind_failed = false;
 	node->is_checked_running = false;
 	node->checked_with[0] = '\0';
-	node->primary_timeline = 0;
+	node->primary_timeline = node->primary_from = 0;
 	node->is_uncompared = node->is_source_unsure = false;
 	node->knows_past = false;
 	node->is_wal_end_known = false;
@@ -262,6 +263,7 @@ ha_node_load(HaNode *node, const char *saved_text, int64_t now_ms)
 	node->has_rewind_failed = get_bool(saved, "has_rewind_failed");
 	get_text(saved, "checked_with", node->checked_with, sizeof(node->checked_with));
 	node->primary_timeline = (uint32_t) get_int(saved, "primary_timeline");
+	node->primary_from = (uint32_t) get_int(saved, "primary_from");
 	node->is_uncompared = get_bool(saved, "is_uncompared");
 	node->is_source_unsure = get_bool(saved, "is_source_unsure");
 	if (get_int(saved, "seen_timeline") > node->seen_timeline && get_int(saved, "seen_timeline") <= UINT32_MAX)

@@ -122,20 +122,17 @@ is_beyond_leader(HaNode *node)
 {
 	const ClusterView *view = &node->view;
 	uint32_t	own = ha_own_timeline(node);
+	Lsn			left;
 
 	if (!ha_is_running(node) || !node->postgres.is_in_recovery || !node->postgres.is_observed ||
 		node->postgres.is_streaming || ha_leader_member(node) == NULL ||
 		own == 0 || cluster_timeline(view) <= own)
 		return false;
-	for (int i = 0; i < view->n_history; i++)
-	{
-		if (view->history[i].timeline != own || ha_own_position(node) <= view->history[i].switch_lsn)
-			continue;
-		if (node->now_ms >= node->repair_next_ms)
-			return true;
-		ha_wake(node, node->repair_next_ms);
-	}
-	return false;
+	left = cluster_left_at(view, own);
+	if (left == 0 || ha_own_position(node) <= left)
+		return false;
+	ha_wake(node, node->repair_next_ms);
+	return node->now_ms >= node->repair_next_ms;
 }
 
 /* Does the configured upstream match the wanted one? */
@@ -207,7 +204,7 @@ timeline_is_old(const HaNode *node)
 			strcmp(view->taken[i].name, node->settings.name) != 0)
 			return true;
 	return node->is_uncompared && !node->is_source_unsure && ha_is_running(node) &&
-		!ha_is_primary(node) && ha_is_claimed_by_other(view, node->settings.name, own);
+		!ha_is_primary(node) && ha_other_claimant(view, node->settings.name, own) != NULL;
 }
 
 /* Is the text this number, as printf() writes it?  Asked in each step. */

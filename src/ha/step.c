@@ -156,6 +156,7 @@ take_postgres(HaNode *node, const HaPostgres *postgres)
 		node->knows_past = true;
 		node->is_uncompared = postgres->data == HA_DATA_PRESENT && postgres->is_former_primary;
 		node->primary_timeline = node->is_uncompared ? postgres->former_timeline : 0;
+		node->primary_from = node->primary_timeline;
 	}
 	if (ha_is_primary(node))
 	{
@@ -674,13 +675,18 @@ ha_step(HaNode *node, int64_t now_ms, const HaInput *input, HaActions *actions)
 		if (node->task == HA_TASK_NONE && node->goal != HA_GOAL_REPAIR)
 			node->is_checked = node->is_diverged = node->has_rewind_failed = false;
 		node->primary_timeline = ha_own_timeline(node);
+		/* by hand, a member is promoted again before it was compared with anybody */
+		if (node->primary_from == 0 || node->primary_from > node->primary_timeline)
+			node->primary_from = node->primary_timeline;
 	}
 	else if (!node->is_uncompared && ha_source_differs(node) && (!node->is_checked || node->is_diverged))
 	{
 		/* for good: when the leader goes on to the next timeline nobody can tell any more */
 		node->is_uncompared = node->is_source_unsure = true;
-		node->primary_timeline = ha_leader_member(node)->timeline;
+		node->primary_timeline = node->primary_from = ha_leader_member(node)->timeline;
 	}
+	else if (!node->is_uncompared && ha_is_running(node) && node->postgres.is_in_recovery)
+		node->primary_from = 0;
 	facts = ha_gather_facts(node);
 	rule = decide(node, facts);
 	node->verb = rule->then;

@@ -72,7 +72,7 @@ ha_start_task(HaNode *node, HaTask task, const Member *member, HaStopMode mode,
 	action->lsn = node->postgres.flush_lsn;
 	action->is_former_primary = task == HA_TASK_START_STANDBY && node->is_uncompared;
 	if (action->is_former_primary)
-		action->timeline = node->primary_timeline;
+		action->timeline = node->primary_from != 0 ? node->primary_from : node->primary_timeline;
 	/* the control file may show an older one until the next restartpoint */
 	if (ha_is_running(node) && node->postgres.is_in_recovery)
 		action->timeline = ha_own_timeline(node);
@@ -278,7 +278,7 @@ task_succeeded(HaNode *node, const HaInput *input)
 			break;
 		case HA_TASK_REMOVE_DATA:
 			node->is_uncompared = false;
-			node->primary_timeline = 0;
+			node->primary_timeline = node->primary_from = 0;
 			node->is_checked = node->is_diverged = node->has_rewind_failed = false;
 			if (node->goal == HA_GOAL_REINIT)
 			{

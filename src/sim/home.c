@@ -292,7 +292,7 @@ home_change_release(char *saved)
 		"is_giving_away", "request_problem", "has_bootstrap_failed", "checked_with",
 		"primary_timeline", "is_uncompared", "knows_past", "is_checked_running", "left_fence_ms",
 		"was_down_paused", "is_overruled",
-		"seen_timeline", "is_source_unsure",
+		"seen_timeline", "is_source_unsure", "primary_from",
 	};
 	json_t	   *json;
 	char	   *text;

@@ -2761,6 +2761,56 @@ rewind_that_would_be_fooled(void **state)
 	}
 }
 
+/* A person promotes a member twice before it meets a leader: both of its timelines are its own. */
+static void
+rewind_after_two_promotions_by_hand(void **state)
+{
+	(void) state;
+	for (int i = 0; i < 5; i++)
+	{
+		create(HA_HOME_SUPERVISOR);
+		tell_settings();
+		tell_reachable(false);
+		for (uint32_t timeline = 2; timeline <= 3; timeline++)
+		{
+			be_standby();
+			postgres.is_in_recovery = false;
+			postgres.timeline = postgres.checkpoint_timeline = postgres.newest_timeline = timeline;
+			postgres.n_history = (int) timeline - 1;
+			postgres.history[timeline - 2].timeline = timeline - 1;
+			postgres.history[timeline - 2].switch_lsn = 1000 * (timeline - 1);
+			tell_postgres();
+			be_stopped(HA_CONTROL_SHUTDOWNED);
+			postgres.timeline = postgres.checkpoint_timeline = postgres.newest_timeline = timeline;
+			tell_postgres();
+			tick(10000);
+			assert_true(expect_task(HA_TASK_START_STANDBY)->is_former_primary);
+			assert_int_equal(last(HA_START_TASK)->timeline, 2);
+			be_standby();
+			postgres.timeline = postgres.checkpoint_timeline = postgres.newest_timeline = timeline;
+			postgres.upstream_host[0] = '\0';
+			tell_postgres();
+			end_task(HA_TASK_OK, 0, 0);
+			forget();
+		}
+		set_key("leader", "node2");
+		set_key("history", i == 3 ? "[[1,900,\"\"],[4,5000,\"\"]]" : "[[1,1000,\"\"],[2,1500,\"\"],[4,5000,\"\"]]");
+		/* i == 1: it was this member's own; 2: nobody's, but the leader was on it; 3: and was not; 4: imprecise */
+		set_key("promotions", i == 0 ? "{\"2\":{\"name\":\"node3\",\"from\":1,\"lsn\":1000}}" :
+				i == 1 ? "{\"2\":{\"name\":\"node1\",\"from\":1,\"lsn\":1000}}" :
+				i == 4 ? "{\"2\":{\"name\":\"node3\",\"from\":1,\"lsn\":1016}}" :
+				"{\"2\":{\"name\":\"\",\"from\":1,\"lsn\":1000}}");
+		set_member("node2", ",\"timeline\":5,\"role\":\"primary\"");
+		tell_view();
+		tell_reachable(true);
+		tick(1);
+		expect_task(HA_TASK_CHECK_DIVERGENCE);
+		end_task(HA_TASK_OK, HA_DIVERGENCE_REWIND, END_OF_WAL);
+		assert_true(node->is_diverged);
+		assert_int_equal(node->has_rewind_failed, i != 1 && i != 3);
+	}
+}
+
 /* The leader was promoted by hand to the timeline that this standby has from its claimant. */
 static void
 standby_of_the_claimant_is_compared(void **state)
@@ -5136,6 +5186,7 @@ main(void)
 		TEST(two_primaries_on_one_timeline_have_diverged),
 		TEST(as_much_as_its_primary_wrote),
 		TEST(rewind_that_would_be_fooled),
+		TEST(rewind_after_two_promotions_by_hand),
 		TEST(standby_of_the_claimant_is_compared),
 		TEST(claims_no_id_that_was_seen),
 		TEST(uncompared_is_handed_on),
