@@ -208,6 +208,8 @@ const HaRule ha_race_rules[] = {
 	"the system identifier of this server is not the cluster's"},
 	{"demote-outdated", F(PRIMARY) | F(TIMELINE_OLD), F(PAUSED), HA_DO_DEMOTE,
 	"this primary is on an older timeline than the cluster"},
+	{"outdated-paused", F(PRIMARY) | F(TIMELINE_OLD), 0, HA_DO_WAIT,
+	"the cluster is paused: this primary is on an older timeline than the cluster and may not lead, or others would be rewound to it"},
 	{"retake-lease", F(PRIMARY), 0, HA_DO_ACQUIRE,
 	"this member is a primary and the leader lease is free"},
 	{"promotion-denied", F(PROMOTING) | F(SYNC_DENIES), F(PAUSED), HA_DO_DEMOTE,

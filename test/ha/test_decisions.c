@@ -1914,6 +1914,19 @@ demote_outdated(void)
 	assert_int_equal(count(HA_ACQUIRE), 0);
 }
 
+/* Nobody is demoted in a pause, but a leader that the cluster has left behind would cost others their WAL. */
+static void
+outdated_paused(void)
+{
+	create(HA_HOME_WORKER);
+	be_primary();
+	settings.is_paused = true;
+	set_key("history", "[[1,83886080,\"no recovery target specified\"]]");
+	tell_all();
+	assert_int_equal(count(HA_ACQUIRE), 0);
+	assert_int_equal(count(HA_YIELD), 0);
+}
+
 static void
 retake_lease(void)
 {
@@ -3303,6 +3316,7 @@ static const struct
 	{"promote", promote},
 	{"foreign-running", foreign_running},
 	{"demote-outdated", demote_outdated},
+	{"outdated-paused", outdated_paused},
 	{"retake-lease", retake_lease},
 	{"promoting-without-lease", promoting_without_lease},
 	{"unseen", unseen},

@@ -121,6 +121,7 @@ forbidden_decisions(void **state)
 	forbid(ha_leader_rules, HA_DO_PROMOTE, F(LEASE_UNSURE), 0, "promotion under an unconfirmed lease");
 	forbid(ha_race_rules, HA_DO_ACQUIRE, F(NO_FAILOVER), F(PRIMARY) | F(PROMOTING), "a nofailover member races");
 	forbid(ha_race_rules, HA_DO_ACQUIRE, F(PAUSED), F(PRIMARY) | F(PROMOTING) | F(REQUEST_FOR_ME), "a race in pause");
+	forbid(ha_race_rules, HA_DO_ACQUIRE, F(PRIMARY) | F(TIMELINE_OLD), 0, "a primary on an older timeline takes the lease");
 	forbid(ha_race_rules, HA_DO_ACQUIRE, F(SYNC_DENIES), F(PRIMARY) | F(PROMOTING),
 		   "a member that may lack acknowledged writes races");
 	forbid(ha_leader_rules, HA_DO_PROMOTE, F(SYNC_DENIES), 0,
