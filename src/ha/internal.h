@@ -325,6 +325,7 @@ extern const Member *ha_leader_member(const HaNode *node);
 extern const Member *ha_upstream(const HaNode *node);
 extern const Member *ha_clone_source(const HaNode *node);
 extern bool ha_request_is_due(const HaNode *node);
+extern bool ha_is_decimal(const char *text, uint64_t number);
 
 /* origin.c */
 extern const char *ha_other_claimant(const ClusterView *view, const char *name, uint32_t timeline);

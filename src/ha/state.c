@@ -208,8 +208,8 @@ timeline_is_old(const HaNode *node)
 }
 
 /* Is the text this number, as printf() writes it?  Asked in each step. */
-static bool
-is_decimal(const char *text, uint64_t number)
+bool
+ha_is_decimal(const char *text, uint64_t number)
 {
 	size_t		at = strlen(text);
 
@@ -274,7 +274,7 @@ store_facts(HaNode *node)
 		facts |= HA_FACT(INITIALIZED);
 		if (node->has_postgres && node->postgres.system_identifier != 0 &&
 			node->postgres.data == HA_DATA_PRESENT &&
-			!is_decimal(view->system_identifier, node->postgres.system_identifier))
+			!ha_is_decimal(view->system_identifier, node->postgres.system_identifier))
 			facts |= HA_FACT(FOREIGN);
 	}
 	else if (view->has_initialize && !node->is_bootstrapping)

@@ -8,7 +8,6 @@
  * "promotions" before it is used (docs/architecture.md, "Timelines").
  *-------------------------------------------------------------------------
  */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -77,36 +76,32 @@ ha_record_timeline(HaNode *node)
 	const ClusterView *view = &node->view;
 	const HaPostgres *postgres = &node->postgres;
 	TakenTimeline item;
-	char		own[32];
+	uint32_t	timeline = 0;
 
-	if (!node->has_postgres || !view->is_loaded || node->store_silent || node->is_promoting ||
-		postgres->data != HA_DATA_PRESENT || view->n_taken > CLUSTER_HISTORY_MAX)
-		return;
-	snprintf(own, sizeof(own), "%llu", (unsigned long long) postgres->system_identifier);
-	if (strcmp(own, view->system_identifier) != 0)
-		return;					/* another cluster's timelines are no matter of ours */
-	memset(&item, 0, sizeof(item));
 	if (ha_is_running(node))
-		item.timeline = postgres->timeline;
-	else if (postgres->server == HA_SERVER_STOPPED && !postgres->is_standby_configured &&
-			 postgres->control_state != HA_CONTROL_SHUTDOWNED_IN_RECOVERY &&
-			 postgres->control_state != HA_CONTROL_IN_ARCHIVE_RECOVERY)
-		item.timeline = postgres->checkpoint_timeline;
-	if (item.timeline < 2 || item.timeline >= UINT32_MAX - 1 ||
-		item.timeline <= cluster_timeline(view))
+		timeline = postgres->timeline;
+	else if (node->has_postgres && postgres->server == HA_SERVER_STOPPED && ha_was_primary(node))
+		timeline = postgres->checkpoint_timeline;
+	if (timeline < 2 || timeline >= UINT32_MAX - 1 || timeline <= cluster_timeline(view))
 		return;
+	if (!view->is_loaded || node->store_silent || node->is_promoting ||
+		postgres->data != HA_DATA_PRESENT || view->n_taken > CLUSTER_HISTORY_MAX ||
+		!ha_is_decimal(view->system_identifier, postgres->system_identifier))
+		return;					/* another cluster's timelines are no matter of ours */
 	for (int i = 0; i < view->n_taken; i++)
-		if (view->taken[i].timeline >= item.timeline)
+		if (view->taken[i].timeline >= timeline)
 			return;
 	if (!ha_is_ready(node, FOR_TIMELINE))
 		return;
+	memset(&item, 0, sizeof(item));
+	item.timeline = timeline;
 	if (postgres->n_history > 0)
 	{
 		item.parent = postgres->history[postgres->n_history - 1].timeline;
 		item.lsn = postgres->history[postgres->n_history - 1].switch_lsn;
 	}
 	else
-		item.parent = item.timeline - 1;
+		item.parent = timeline - 1;
 	put_taken(node, &item, "record-timeline", "this server is on a timeline that nobody claimed");
 }
 
