@@ -57,6 +57,7 @@ CLUSTER_OBJS = \
 	src/cluster/request.o \
 	src/cluster/status.o \
 	src/cluster/sync_state.o \
+	src/cluster/failsafe.o \
 	src/cluster/text.o \
 	src/cluster/view.o
 
@@ -68,6 +69,7 @@ HA_OBJS = \
 	src/ha/origin.o \
 	src/ha/publish.o \
 	src/ha/race.o \
+	src/ha/failsafe.o \
 	src/ha/requests.o \
 	src/ha/rules.o \
 	src/ha/save.o \
@@ -216,6 +218,7 @@ SIM_OBJS = \
 	src/sim/operators.o \
 	src/sim/patroni.o \
 	src/sim/peers.o \
+	src/sim/consent.o \
 	src/sim/profile.o \
 	src/sim/queue.o \
 	src/sim/random.o \

@@ -140,6 +140,7 @@ lease_page_create(const char *page_name, LeasePage **page, int *fd, Error *error
 		(*page)->version = LEASE_PAGE_VERSION;
 		atomic_store_explicit(&(*page)->lease, UINT64_C(1) << LEASE_DEADLINE_BITS,
 							  memory_order_release);
+		(*page)->made_ms = clock_now_ms();
 		(*page)->magic = LEASE_PAGE_MAGIC;
 	}
 	if ((*page)->magic != LEASE_PAGE_MAGIC || (*page)->version != LEASE_PAGE_VERSION)
@@ -250,6 +251,19 @@ lease_page_set_deadline(LeasePage *page, uint32_t generation, int64_t deadline_u
 												  memory_order_acq_rel, memory_order_acquire))
 			return true;
 	}
+}
+
+/* Keep a promise; see lease_page.h.  Who takes the baton reads it after that. */
+bool
+lease_page_promise(LeasePage *page, uint32_t generation, int64_t until_ms)
+{
+	int64_t		before_ms = atomic_load(&page->promised_until_ms);
+
+	while (before_ms < until_ms &&
+		   !atomic_compare_exchange_weak(&page->promised_until_ms, &before_ms, until_ms))
+		;
+	atomic_thread_fence(memory_order_seq_cst);
+	return lease_page_generation(page) == generation;
 }
 
 /* Remember the node's store session for whoever takes the baton next. */

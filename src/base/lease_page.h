@@ -102,6 +102,19 @@ typedef struct LeasePage
 	 * clean restart shows no such commit before the standbys have it.
 	 */
 	_Atomic uint64_t cut_off_lsn;
+
+	/*
+	 * failsafe_mode, CLOCK_BOOTTIME ms.  This node has promised not to lead
+	 * before "promised_until_ms", which only grows: lease_page_promise().
+	 * What it had promised before "made_ms", when the page was made, is lost;
+	 * 0 in a page of an earlier release, which is older than any promise.
+	 * The last two are for REST, written by the holder: until when failsafe
+	 * mode is active here, and until when this node may not lead.
+	 */
+	_Atomic int64_t promised_until_ms;
+	_Atomic int64_t made_ms;
+	_Atomic int64_t failsafe_until_ms;
+	_Atomic int64_t bound_until_ms;
 } LeasePage;
 
 /* Is a deadline over?  The only test that backends make. */
@@ -167,6 +180,12 @@ extern uint32_t lease_page_take(LeasePage *page, uint32_t expected, LeaseHolder 
  */
 extern bool lease_page_set_deadline(LeasePage *page, uint32_t generation,
 									int64_t deadline_us) MUST_CHECK;
+
+/*
+ * Keep a promise for whoever takes the baton next.  False: "generation" is not the
+ * page's any more; the promise must not be answered, as that one may not see it.
+ */
+extern bool lease_page_promise(LeasePage *page, uint32_t generation, int64_t until_ms) MUST_CHECK;
 
 extern void lease_page_set_session(LeasePage *page, const char *session);
 extern void lease_page_get_session(LeasePage *page, char session[LEASE_SESSION_MAX]);

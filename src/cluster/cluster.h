@@ -175,6 +175,13 @@ typedef struct MemberRequest
 	uint64_t	version;
 } MemberRequest;
 
+/* An entry of the key "failsafe": a member whose consent a leader without the store needs. */
+typedef struct FailsafeMember
+{
+	char		name[CLUSTER_NAME_MAX];
+	char		api_url[CLUSTER_URL_MAX];
+} FailsafeMember;
+
 typedef struct ClusterView
 {
 	bool		is_loaded;			/* false: nothing is known of the store */
@@ -197,7 +204,7 @@ typedef struct ClusterView
 	SyncState	sync;
 	ClusterStatus status;			/* without the key, optime is that of "optime/leader" */
 	Lsn			legacy_optime;		/* key "optime/leader"; 0 = absent */
-	char	   *failsafe_json;		/* owned; NULL = absent */
+	char	   *failsafe_json;		/* owned; NULL = absent, or not an object */
 
 	bool		has_history;		/* the key exists and parses */
 	TimelineHistory *history;		/* owned */
@@ -211,6 +218,7 @@ typedef struct ClusterView
 	uint64_t	promotions_seen;
 	uint64_t	history_seen;
 	uint64_t	status_seen;
+	uint64_t	failsafe_seen;
 
 	MemberRequest *requests;		/* owned */
 	int			n_requests;
@@ -262,6 +270,9 @@ extern char *status_to_text(const ClusterStatus *status);
 extern char *history_to_text(const TimelineHistory *history, int n_history);
 extern char *taken_to_text(const TakenTimeline *taken, int n_taken);
 extern char *request_to_text(const MemberRequest *request);
+/* How many members the text names, at most CLUSTER_MEMBERS_MAX; -1: it cannot be used.  NULL: 0. */
+extern int	failsafe_from_text(FailsafeMember *members, const char *text);
+extern char *failsafe_to_text(const FailsafeMember *members, int n_members);
 
 /* Text forms. */
 extern const char *member_state_name(MemberState state);

@@ -180,6 +180,7 @@ apply_config(ClusterView *view, const ClusterKey *key)
 static bool
 apply_failsafe(ClusterView *view, const ClusterKey *key)
 {
+	view->failsafe_seen = key->value == NULL ? 0 : key->version;
 	return replace_object(&view->failsafe_json, key->value);
 }
 

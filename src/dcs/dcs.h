@@ -51,7 +51,7 @@ typedef enum DcsOperation
 	DCS_RENEW,
 	/*
 	 * Create "leader" = value under the session if it is absent, and
-	 * "promotions" and "history" have these versions still: those that the
+	 * "promotions", "history" and "failsafe" have these versions still: those that the
 	 * caller has decided by, which may be older than the cache when the request
 	 * is carried out.  LOST_RACE also if they have not.
 	 */
@@ -74,6 +74,7 @@ typedef struct DcsRequest
 	uint64_t	version;		/* 0 = unconditional; of DCS_ACQUIRE_LEADER that of "promotions",
 								 * 0 = absent */
 	uint64_t	history_version;	/* of DCS_ACQUIRE_LEADER; 0 = absent */
+	uint64_t	failsafe_version;	/* likewise */
 	int			timeout_ms;		/* bound of the wait; 0 = retry_timeout */
 } DcsRequest;
 

@@ -125,6 +125,7 @@ struct Etcd3
 	char		leader_key[400];
 	char		promotions_key[400];
 	char		history_key[400];
+	char		failsafe_key[400];
 
 	char		endpoints[ENDPOINTS_MAX][ENDPOINT_URL_MAX];
 	int			n_endpoints;
@@ -1228,7 +1229,8 @@ operation_write(DcsPending *pending)
 		case DCS_ACQUIRE_LEADER:
 			body = etcd3_body_acquire(key, request->value, operation->session,
 									  etcd->promotions_key, request->version,
-									  etcd->history_key, request->history_version);
+									  etcd->history_key, request->history_version,
+									  etcd->failsafe_key, request->failsafe_version);
 			break;
 		case DCS_RELEASE_LEADER:
 			body = etcd3_body_delete_value(key, request->value, etcd->dcs->revision);
@@ -1970,6 +1972,7 @@ etcd3_open(Dcs *dcs, Error *error)
 	snprintf(etcd->leader_key, sizeof(etcd->leader_key), "%s/leader", dcs->config.base);
 	snprintf(etcd->promotions_key, sizeof(etcd->promotions_key), "%s/promotions", dcs->config.base);
 	snprintf(etcd->history_key, sizeof(etcd->history_key), "%s/history", dcs->config.base);
+	snprintf(etcd->failsafe_key, sizeof(etcd->failsafe_key), "%s/failsafe", dcs->config.base);
 	etcd->prefix_end = etcd3_range_end(etcd->prefix_key);
 	etcd->watch_endpoint = -1;
 	etcd->sync_backoff_ms = BACKOFF_MIN_MS;

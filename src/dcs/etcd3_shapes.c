@@ -170,17 +170,21 @@ etcd3_body_delete_value(const char *key, const char *value, uint64_t revision)
  * Create the leader key if it is absent and nobody was promoted since we read
  * the store: then another member has led that we have not heard of, on a newer
  * timeline.  Who held the key without knowing would be taken for right by the
- * others.  Version 0: the key is not there.
+ * others.  And only while the key "failsafe" is the one that we read: a leader
+ * who has written another since need not ask us (src/ha/failsafe.c).  Version
+ * 0: the key is not there.
  */
 char *
 etcd3_body_acquire(const char *key, const char *value, const char *lease,
 				   const char *promotions, uint64_t promotions_version,
-				   const char *history, uint64_t history_version)
+				   const char *history, uint64_t history_version,
+				   const char *failsafe, uint64_t failsafe_version)
 {
-	return dump(json_pack("{s:[{s:s,s:s,s:o},o,o],s:[{s:o}]}", "compare",
+	return dump(json_pack("{s:[{s:s,s:s,s:o},o,o,o],s:[{s:o}]}", "compare",
 						  "target", "CREATE", "create_revision", "0", "key", text64(key),
 						  compare_version(promotions, promotions_version),
 						  compare_version(history, history_version),
+						  compare_version(failsafe, failsafe_version),
 						  "success", "request_put", put(key, value, lease)));
 }
 

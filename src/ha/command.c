@@ -395,6 +395,9 @@ ha_command(HaNode *node, const HaCommand *command)
 			ha_set_goal(node, HA_GOAL_SHUTDOWN, "command", "the supervisor was told to stop");
 			answer_ok(node, command->id, "shutting down");
 			break;
+		case HA_COMMAND_FAILSAFE:
+			ha_failsafe_asked(node, command);
+			break;
 		case HA_COMMAND_CHECKPOINT_DONE:
 			break;
 	}

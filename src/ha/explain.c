@@ -43,6 +43,33 @@ say(Rows *rows, bool is_for, const char *format,...)
 	va_end(args);
 }
 
+/* failsafe_mode: who has agreed to what, as far as this node knows. */
+static void
+explain_failsafe(const HaNode *node, const Member *member, int64_t now_ms, Rows *rows)
+{
+	bool		is_self = strcmp(member->name, node->settings.name) == 0;
+	bool		is_listed = false;
+	int64_t		bound_ms = ha_failsafe_bound_ms(node);
+
+	for (int i = 0; ha_failsafe_listed(node, i) != NULL; i++)
+		is_listed = is_listed || strcmp(ha_failsafe_listed(node, i)->name, member->name) == 0;
+	if (ha_failsafe_listed(node, 0) != NULL && !is_listed)
+		say(rows, false, "is not in the failsafe key: a leader without the store would not ask it");
+	if (!is_self)
+		return;
+	if (ha_failsafe_holds(node))
+		say(rows, true, "all members agree that it goes on leading for another %lld ms",
+			(long long) (ha_failsafe_deadline_ms(node) - now_ms));
+	else if (ha_failsafe_refusal(node)[0] != '\0')
+		say(rows, false, "cannot go on leading without the store: %s", ha_failsafe_refusal(node));
+	if (bound_ms != 0 && ha_failsafe_promised_to(node)[0] != '\0')
+		say(rows, false, "has promised not to lead for another %lld ms: \"%.100s\" goes on without the store",
+			(long long) (bound_ms - now_ms), ha_failsafe_promised_to(node));
+	else if (bound_ms != 0)
+		say(rows, false, "may have promised not to lead before its host was started: it waits for another %lld ms",
+			(long long) (bound_ms - now_ms));
+}
+
 static void
 explain_member(const HaNode *node, const Member *member, int64_t now_ms, Rows *rows)
 {
@@ -103,7 +130,8 @@ explain_member(const HaNode *node, const Member *member, int64_t now_ms, Rows *r
 				missing);
 	}
 	if (is_self && node->store_silent)
-		say(rows, false, "cannot reach the store");
+		say(rows, ha_failsafe_holds(node), "cannot reach the store");
+	explain_failsafe(node, member, now_ms, rows);
 }
 
 /*

@@ -83,7 +83,10 @@ __extension__ typedef unsigned __int128 HaFacts;
 	X(STREAM_LOST,		"the server has not streamed for a while or cannot") \
 	X(REPLAY_PAUSED,	"replay of WAL is paused") \
 	X(SYNC_DENIES,		"the sync key does not let this member lead") \
-	X(SYNC_UNREADY,		"synchronous replication is not prepared for a primary here")
+	X(SYNC_UNREADY,		"synchronous replication is not prepared for a primary here") \
+	X(FAILSAFE,			"all members agree that this one goes on leading") \
+	X(PROMISED,			"this member has promised not to lead") \
+	X(NOT_LISTED,		"the failsafe key names other members only")
 
 enum
 {

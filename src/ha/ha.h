@@ -73,6 +73,7 @@ typedef struct HaSettings
 	int64_t		retry_timeout_ms;
 	int64_t		peer_timeout_ms;	/* a silent peer costs this much; 300 */
 	bool		is_paused;
+	bool		failsafe_mode;
 	int64_t		maximum_lag_on_failover;	/* bytes */
 	bool		check_timeline;
 	int64_t		primary_start_timeout_ms;
@@ -229,7 +230,7 @@ typedef struct HaPeer
 	uint64_t	round;				/* of the HA_ASK_PEER it answers */
 	bool		is_reachable;		/* false: silence, refusal or nonsense */
 	bool		is_in_recovery;
-	bool		can_lead;			/* false: it says that it cannot reach the store (ours) */
+	bool		can_lead;			/* false: it says that it cannot reach the store or has promised not to (ours) */
 	bool		nofailover;
 	bool		watchdog_failed;
 	int			failover_priority;
@@ -237,6 +238,11 @@ typedef struct HaPeer
 	uint32_t	timeline;
 	Lsn			position;			/* max(received, replayed); primary: location */
 	MemberState state;
+
+	/* the answer to HA_ASK_CONSENT: nothing else of the above but name and round counts */
+	bool		is_vote;
+	bool		has_accepted;
+	char		refusal[128];		/* why it has not; "" = it did not answer */
 } HaPeer;
 
 /* --- long work that only the supervisor does; at most one at a time --- */
@@ -292,6 +298,9 @@ typedef enum HaCommandKind
 	HA_COMMAND_FLUSH_SWITCHOVER,	/* forget a scheduled one */
 	HA_COMMAND_SHUTDOWN,		/* the supervisor was told to stop */
 	HA_COMMAND_CHECKPOINT_DONE,	/* internal to homes: unused by people */
+	HA_COMMAND_FAILSAFE,		/* POST /failsafe: .leader wants to go on without the store for
+								 * .timeout_ms (0 = our ttl).  Answered at once; ok: .lsn is our
+								 * position; else sqlstate 55000 (leads), 0A000 (mode off), 55006 */
 } HaCommandKind;
 
 typedef struct HaCommand
@@ -326,6 +335,8 @@ typedef enum HaInputKind
 	HA_INPUT_TASK,				/* .task: a task ended */
 	HA_INPUT_COMMAND,			/* .command */
 	HA_INPUT_FENCE_LOST,		/* the page has a newer generation: stop acting */
+	HA_INPUT_PROMISE,			/* .promise: what the page keeps of failsafe mode; first of all inputs */
+	HA_INPUT_ASK_MEMBERS,		/* may this node go on? asked because store and standbys are silent */
 } HaInputKind;
 
 /* Same meaning as DcsOutcome in dcs/dcs.h, which src/ha does not know. */
@@ -373,6 +384,11 @@ typedef struct HaInput
 			Lsn			lsn;
 			const char *message;		/* what went wrong, or NULL */
 		}			task;
+		struct
+		{
+			int64_t		until_ms;	/* this node may not lead until then; 0 = it has promised nothing */
+			int64_t		page_made_ms;	/* what it promised before that is not known; 0 = long ago */
+		}			promise;
 	};
 } HaInput;
 
@@ -382,8 +398,9 @@ typedef enum HaActionKind
 {
 	/* the store; .request_id comes back in HA_INPUT_REPLY */
 	HA_RENEW,					/* .value = own name when the leader key is ours, else "" */
-	HA_ACQUIRE,					/* .value = own name; .version of the key "promotions" and
-								 * .history_version of "history" as decided by, 0 = absent */
+	HA_ACQUIRE,					/* .value = own name; .version of the key "promotions",
+								 * .history_version of "history" and .failsafe_version of
+								 * "failsafe" as decided by, 0 = absent */
 	HA_RELEASE,					/* .value = own name */
 	HA_PUT_MEMBER,				/* .text */
 	HA_DELETE_MEMBER,
@@ -392,6 +409,9 @@ typedef enum HaActionKind
 	HA_DELETE_KEY,				/* .key .version */
 	/* peers */
 	HA_ASK_PEER,				/* .member .url .round .timeout_ms */
+	HA_ASK_CONSENT,				/* POST /failsafe: .member .url .round .timeout_ms .text */
+	HA_PROMISE,					/* .deadline_ms: keep it in the page, before what follows is done;
+								 * .ok: what was promised before the page was made does not matter */
 	/* the fence and the baton */
 	HA_FENCE,					/* .deadline_ms: 0 closed, HA_DEADLINE_NEVER open */
 	HA_YIELD,					/* worker: give the baton to the supervisor (goal in the state) */
@@ -431,6 +451,7 @@ typedef struct HaAction
 	uint64_t	request_id;
 	uint64_t	version;
 	uint64_t	history_version;
+	uint64_t	failsafe_version;
 	uint64_t	command_id;
 	uint64_t	round;
 	uint64_t	task_id;
@@ -548,6 +569,15 @@ typedef struct HaSlotReport
 /* How many permanent logical slots could not be used on this standby. */
 extern int	ha_missing_slots(const HaSettings *settings, const HaPostgres *postgres);
 extern int	ha_slot_report(const HaNode *node, HaSlotReport *rows, int max);
+
+/*
+ * failsafe_mode.  Until when is it active here: all members have agreed that this
+ * one goes on leading without the store, or this one has promised not to lead;
+ * 0 = it is not.  When was the request sent with which all agreed last?
+ */
+extern int64_t ha_failsafe_until_ms(const HaNode *node);
+extern int64_t ha_failsafe_agreed_ms(const HaNode *node);
+extern int64_t ha_failsafe_bound_ms(const HaNode *node);	/* it may not lead before; 0 = it may */
 
 /* One row a member and reason: could it become primary now, and why (not)? */
 typedef struct HaExplanation

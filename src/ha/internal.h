@@ -8,6 +8,8 @@
 #ifndef PATRONI_HA_INTERNAL_H
 #define PATRONI_HA_INTERNAL_H
 
+#include <jansson.h>
+
 #include "base/error.h"
 #include "ha/facts.h"
 #include "ha/ha.h"
@@ -51,6 +53,7 @@ typedef enum HaPurpose
 	FOR_FAILOVER,				/* clear or write the failover key */
 	FOR_MEMBER_REQUEST,			/* requests/<member> */
 	FOR_SYNC,
+	FOR_FAILSAFE,
 	FOR_COUNT,
 } HaPurpose;
 
@@ -178,6 +181,52 @@ typedef struct HaSync
 	const char *said_rule;		/* of the last message about waiting; static */
 } HaSync;
 
+/* A member that is in the failsafe key and not in the store any more. */
+typedef struct HaGoneMember
+{
+	char		name[CLUSTER_NAME_MAX];
+	int64_t		since_ms;
+} HaGoneMember;
+
+/* failsafe_mode: changed in failsafe.c only. */
+typedef struct HaFailsafe
+{
+	/* the key, as the view shows it */
+	bool		has_read;
+	uint64_t	read_version;
+	int			n_listed;		/* -1: the text cannot be used */
+	FailsafeMember listed[CLUSTER_MEMBERS_MAX];
+
+	/* as the leader: what was written */
+	uint64_t	trusted_version;	/* of our last write that the store has confirmed; 0 = none */
+	uint64_t	base_version;	/* that those would replace which name "maybe" */
+	int			n_maybe;
+	FailsafeMember maybe[CLUSTER_MEMBERS_MAX];
+	bool		is_deleting;	/* the request under way deletes it */
+	int			n_gone;
+	HaGoneMember gone[CLUSTER_MEMBERS_MAX];
+
+	/* as the leader: the round under way, or the last one */
+	bool		is_asking;
+	bool		must_ask;		/* somebody wants to know at once */
+	uint64_t	round;
+	int64_t		sent_ms;
+	int64_t		ttl_ms;			/* that was asked for */
+	int64_t		give_up_ms;
+	int64_t		next_ms;		/* not before */
+	int			n_asked;
+	char		asked[2 * CLUSTER_MEMBERS_MAX][CLUSTER_NAME_MAX];
+	bool		has_accepted[2 * CLUSTER_MEMBERS_MAX];
+	int64_t		agreed_ms;		/* when the last round was sent in which all accepted */
+	int64_t		until_ms;		/* writes may be acknowledged until then; 0 = only under the lease */
+	char		refusal[HA_REASON_MAX];	/* who did not accept, and why */
+
+	/* as another member */
+	int64_t		promise_ms;		/* it does not lead before */
+	char		promised_to[CLUSTER_NAME_MAX];
+	int64_t		page_made_ms;
+} HaFailsafe;
+
 struct HaNode
 {
 	HaHome		home;
@@ -273,6 +322,7 @@ struct HaNode
 	bool		needs_checkpoint;	/* after a promotion */
 
 	HaSync		sync;
+	HaFailsafe	failsafe;
 
 	/* what was published */
 	char	   *member_text;	/* owned */
@@ -370,6 +420,25 @@ extern void ha_sync_say_denied(const HaNode *node, char because[HA_REASON_MAX]);
 extern bool ha_sync_lets_lead(const HaNode *node, char because[HA_REASON_MAX]);
 extern HaFacts ha_sync_facts(HaNode *node);
 extern void ha_sync_forget(HaNode *node);
+
+/* failsafe.c */
+extern int64_t ha_failsafe_deadline_ms(const HaNode *node);
+extern bool ha_failsafe_holds(const HaNode *node);
+extern void ha_failsafe_end(HaNode *node);
+extern void ha_failsafe_voted(HaNode *node, const HaPeer *vote);
+extern void ha_failsafe_wanted(HaNode *node);
+extern void ha_failsafe_look(HaNode *node);
+extern void ha_failsafe_lead(HaNode *node);
+extern void ha_failsafe_replied(HaNode *node, HaOutcome outcome, uint64_t version);
+extern void ha_failsafe_lease_acquired(HaNode *node, bool by_request);
+extern void ha_failsafe_remember(HaNode *node, int64_t until_ms, int64_t page_made_ms);
+extern void ha_failsafe_asked(HaNode *node, const HaCommand *command);
+extern HaFacts ha_failsafe_facts(HaNode *node);
+extern const FailsafeMember *ha_failsafe_listed(const HaNode *node, int index);
+extern const char *ha_failsafe_refusal(const HaNode *node);
+extern const char *ha_failsafe_promised_to(const HaNode *node);
+extern json_t *ha_failsafe_save(const HaNode *node);
+extern void ha_failsafe_load(HaNode *node, const json_t *saved, int64_t now_ms);
 
 /* switchover.c */
 extern void ha_do_switchover(HaNode *node, const HaRule *rule);

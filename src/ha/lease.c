@@ -19,7 +19,10 @@
  *  (6) An acquired lease opens the fence only once the store has been read up
  *      to the acquisition, see ha_sees_lease(), and never that of a primary
  *      that turns out to be on an older timeline: it is about to be released.
- *  (7) In synchronous mode it opens only once the sync key and the names in
+ *  (7) With failsafe_mode the agreement of all members prolongs the deadline as
+ *      the store would, and keeps the fence where it is when the store has lost
+ *      the lease: failsafe.c.  A member that has promised not to lead opens none.
+ *  (8) In synchronous mode it opens only once the sync key and the names in
  *      force suit each other: sync.c.
  *
  * Sources: etcd "lease keepalive" (the TTL restarts when the leader of the
@@ -39,13 +42,26 @@ margin_ms(const HaNode *node)
 	return margin > HA_MARGIN_MIN_MS ? margin : HA_MARGIN_MIN_MS;
 }
 
-/* Until when writes may be acknowledged under the lease; 0 without one. */
-int64_t
-ha_deadline_ms(const HaNode *node)
+/* Until when the lease in the store certainly runs; 0 without one. */
+static int64_t
+lease_deadline_ms(const HaNode *node)
 {
 	if (!node->has_lease)
 		return 0;
 	return node->lease_sent_ms + node->lease_ttl_ms - margin_ms(node);
+}
+
+/*
+ * Until when writes may be acknowledged, under the lease or because all members
+ * agree; 0 without either.
+ */
+int64_t
+ha_deadline_ms(const HaNode *node)
+{
+	int64_t		lease_ms = lease_deadline_ms(node);
+	int64_t		failsafe_ms = ha_failsafe_deadline_ms(node);
+
+	return failsafe_ms > lease_ms ? failsafe_ms : lease_ms;
 }
 
 /* True when the lease may have run out. */
@@ -89,6 +105,8 @@ ha_lease_got(HaNode *node, HaPurpose purpose, int64_t sent_ms, uint64_t version)
 		node->lease_sent_ms = sent_ms;
 		node->lease_ttl_ms = ttl_ms;
 	}
+	if (!node->has_lease || purpose == FOR_ACQUIRE)
+		ha_failsafe_lease_acquired(node, purpose == FOR_ACQUIRE);
 	node->has_lease = true;
 	/*
 	 * A renewal confirms the key that we hold, which may have moved to another
@@ -109,7 +127,10 @@ ha_lease_lost(HaNode *node, const char *because)
 		ha_log(node, 2, "lease-lost", "lost the leader lease: %s", because);
 	node->has_lease = false;
 	node->lease_version = 0;
-	if (!node->settings.is_paused)
+	if (node->view.is_loaded && node->view.has_leader &&
+		!cluster_is_leader(&node->view, node->settings.name))
+		ha_failsafe_end(node);
+	if (!node->settings.is_paused && !ha_failsafe_holds(node))
 		ha_set_fence(node, 0, because);
 }
 
@@ -181,15 +202,15 @@ keep_giving_away(HaNode *node)
 static void
 shorten_lease(HaNode *node)
 {
-	int64_t		old_ms = ha_deadline_ms(node);
+	int64_t		old_ms = lease_deadline_ms(node);
 
 	if (!node->has_lease || node->settings.ttl_ms >= node->lease_ttl_ms ||
 		node->now_ms + node->settings.ttl_ms >= node->lease_sent_ms + node->lease_ttl_ms)
 		return;
 	node->lease_sent_ms = node->now_ms;
 	node->lease_ttl_ms = node->settings.ttl_ms;
-	if (ha_deadline_ms(node) > old_ms)
-		node->lease_sent_ms -= ha_deadline_ms(node) - old_ms;
+	if (lease_deadline_ms(node) > old_ms)
+		node->lease_sent_ms -= lease_deadline_ms(node) - old_ms;
 }
 
 /*
@@ -272,6 +293,8 @@ ha_keep_lease(HaNode *node)
 	else if (node->has_postgres && node->postgres.server == HA_SERVER_STARTING &&
 			 node->settings.sync_mode != SYNC_PLAN_OFF)
 		ha_set_fence(node, 0, "the server is starting: synchronous replication is prepared first");
+	else if (node->has_lease && ha_failsafe_bound_ms(node) != 0)
+		ha_set_fence(node, 0, "this member has promised not to lead");
 	else if (node->has_lease && (!ha_sees_lease(node) || ha_is_outdated(node)) &&
 			 !(node->is_fence_set && node->fence_ms == HA_DEADLINE_NEVER))
 	{
@@ -284,9 +307,19 @@ ha_keep_lease(HaNode *node)
 		ha_set_fence(node, 0, "synchronous replication is not prepared yet");
 	else if (node->has_lease && !ha_is_pending(node, FOR_RELEASE))
 	{
-		ha_set_fence(node, ha_deadline_ms(node), "the leader lease was renewed");
+		ha_set_fence(node, ha_deadline_ms(node),
+					 ha_deadline_ms(node) > lease_deadline_ms(node) ?
+					 "all members agree that this one goes on leading" : "the leader lease was renewed");
 		if (!ha_lease_is_over(node))
 			ha_wake(node, ha_deadline_ms(node));
+	}
+	else if (!node->has_lease && ha_failsafe_holds(node))
+	{
+		/* the store has lost the lease, which is taken anew; nobody else leads meanwhile */
+		if (ha_is_primary(node) && !ha_is_outdated(node) && !node->is_giving_away &&
+			(node->settings.sync_mode == SYNC_PLAN_OFF || node->sync.is_open))
+			ha_set_fence(node, ha_deadline_ms(node), "all members agree that this one goes on leading");
+		ha_wake(node, ha_deadline_ms(node));
 	}
 	else if (!node->has_lease &&
 			 ((!is_unsure && node->view.is_loaded) ||
@@ -315,6 +348,7 @@ ha_release(HaNode *node, Lsn lsn, const char *rule, const char *because)
 	 */
 	node->has_lease = false;
 	node->is_giving_away = true;
+	ha_failsafe_end(node);
 	if (!ha_is_ready(node, FOR_RELEASE))
 		return;
 	if (lsn != 0 && ha_is_ready(node, FOR_STATUS))

@@ -272,6 +272,7 @@ ha_lead(HaNode *node)
 		ha_log(node, 1, "bootstrapped", "initialized a new cluster");
 	}
 	put_history(node);
+	ha_failsafe_lead(node);
 	if (node->needs_checkpoint && node->home == HA_HOME_WORKER)
 	{
 		ha_add(node, HA_CHECKPOINT, "lead", "pg_rewind needs the new timeline in pg_control");

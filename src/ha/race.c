@@ -15,6 +15,33 @@
 
 #include "ha/internal.h"
 
+static bool
+is_known_peer(const HaNode *node, const char *name)
+{
+	for (int i = 0; i < node->n_peers; i++)
+		if (strcmp(node->peers[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+static void
+ask_peer(HaNode *node, const char *name, const char *api_url, const char *only, const char *because)
+{
+	HaRace	   *race = &node->race;
+	HaAction   *action;
+
+	if (strcmp(name, node->settings.name) == 0 || api_url[0] == '\0' ||
+		(only != NULL && only[0] != '\0' && strcmp(only, name) != 0))
+		return;
+	ha_name_copy(race->asked[race->n_asked], CLUSTER_NAME_MAX, name);
+	race->n_asked++;
+	action = ha_add(node, HA_ASK_PEER, "ask", "%s", because);
+	ha_name_copy(action->member, sizeof(action->member), name);
+	ha_name_copy(action->url, sizeof(action->url), api_url);
+	action->round = race->round;
+	action->timeout_ms = (int) node->settings.peer_timeout_ms;
+}
+
 /* Ask every known peer (or only one) for its state. */
 void
 ha_ask_peers(HaNode *node, HaRacePurpose purpose, const char *only, const char *because)
@@ -28,21 +55,14 @@ ha_ask_peers(HaNode *node, HaRacePurpose purpose, const char *only, const char *
 	race->started_ms = node->now_ms;
 	race->deadline_ms = node->now_ms + node->settings.peer_timeout_ms;
 	for (int i = 0; i < node->n_peers; i++)
+		ask_peer(node, node->peers[i].name, node->peers[i].api_url, only, because);
+	/* and those of the failsafe key, who may be known from there only */
+	for (int i = 0; ha_failsafe_listed(node, i) != NULL && race->n_asked < CLUSTER_MEMBERS_MAX; i++)
 	{
-		const HaKnownPeer *peer = &node->peers[i];
-		HaAction   *action;
+		const FailsafeMember *listed = ha_failsafe_listed(node, i);
 
-		if (strcmp(peer->name, node->settings.name) == 0 || peer->api_url[0] == '\0')
-			continue;
-		if (only != NULL && only[0] != '\0' && strcmp(only, peer->name) != 0)
-			continue;
-		ha_name_copy(race->asked[race->n_asked], CLUSTER_NAME_MAX, peer->name);
-		race->n_asked++;
-		action = ha_add(node, HA_ASK_PEER, "ask", "%s", because);
-		ha_name_copy(action->member, sizeof(action->member), peer->name);
-		ha_name_copy(action->url, sizeof(action->url), peer->api_url);
-		action->round = round;
-		action->timeout_ms = (int) node->settings.peer_timeout_ms;
+		if (!is_known_peer(node, listed->name))
+			ask_peer(node, listed->name, listed->api_url, only, because);
 	}
 	if (race->n_asked == 0)
 	{

@@ -100,6 +100,8 @@ const HaRule ha_life_rules[] = {
 	"the new cluster has been created"},
 
 	/* no server, but a data directory */
+	{"promise-binds-stopped", F(STOPPED) | F(LEASE_MINE) | F(PROMISED), 0, HA_DO_RELEASE,
+	"this member has promised not to lead"},
 	{"handover-confirm", F(GOAL_SWITCHOVER) | F(STOPPED) | F(LEASE_MINE) | F(CLEAN), F(HANDED_OVER) | F(HANDOVER_LATE), HA_DO_ASK_PEERS,
 	"the server is shut down; asking whether the candidate has all of its WAL"},
 	{"hand-over", F(GOAL_SWITCHOVER) | F(STOPPED) | F(LEASE_MINE) | F(CLEAN) | F(HANDED_OVER), 0, HA_DO_FINISH_HANDOVER,
@@ -170,6 +172,8 @@ const HaRule ha_life_rules[] = {
 
 /* A running server, and the lease is ours. */
 const HaRule ha_leader_rules[] = {
+	{"promise-binds", F(PROMISED), 0, HA_DO_RELEASE,
+	"this member has promised not to lead"},
 	{"confirming-lease", F(LEASE_UNSURE), 0, HA_DO_WAIT,
 	"the leader key names this member; asking the store whether the lease still runs"},
 	{"foreign-leader-running", F(FOREIGN), F(PAUSED), HA_DO_RELEASE,
@@ -210,6 +214,10 @@ const HaRule ha_race_rules[] = {
 	"this primary is on an older timeline than the cluster"},
 	{"outdated-paused", F(PRIMARY) | F(TIMELINE_OLD), 0, HA_DO_WAIT,
 	"the cluster is paused: this primary is on an older timeline than the cluster and may not lead, or others would be rewound to it"},
+	{"promised", F(PROMISED), 0, HA_DO_WAIT,
+	"this member has promised not to lead"},
+	{"not-listed", F(NOT_LISTED), 0, HA_DO_WAIT,
+	"the failsafe key names other members only: a leader without the store would not ask this one"},
 	{"retake-lease", F(PRIMARY), 0, HA_DO_ACQUIRE,
 	"this member is a primary and the leader lease is free"},
 	{"promotion-denied", F(PROMOTING) | F(SYNC_DENIES), F(PAUSED), HA_DO_DEMOTE,
@@ -280,6 +288,8 @@ const HaRule ha_outage_rules[] = {
 	"the store does not answer; the cluster is paused, so nothing changes"},
 	{"outage-standby", 0, F(PRIMARY), HA_DO_WAIT,
 	"the store does not answer; going on as a standby"},
+	{"outage-failsafe", F(PRIMARY) | F(FAILSAFE), F(LEASE_OVER), HA_DO_WAIT,
+	"the store does not answer; all members agree that this one goes on leading"},
 	{"outage-lease-runs", F(PRIMARY), F(LEASE_OVER), HA_DO_WAIT,
 	"the store does not answer; the lease still runs"},
 	{"outage-fenced", F(PRIMARY) | F(LEASE_OVER), F(GRACE_OVER), HA_DO_WAIT,

@@ -22,6 +22,7 @@ ha_node_save(const HaNode *node)
 	json_t	   *saved;
 	const HaSync *sync = &node->sync;
 	json_t	   *sync_state;
+	json_t	   *failsafe_state;
 	char	   *text;
 
 	saved = json_pack("{s:i, s:b, s:I, s:I, s:I, s:i, s:I, s:s, s:s, s:s, s:b, s:I, s:b, s:I,"
@@ -83,6 +84,13 @@ ha_node_save(const HaNode *node)
 						   "raced_version", (json_int_t) sync->raced_version,
 						   "is_forced", sync->is_forced,
 						   "must_touch", sync->must_touch);
+	failsafe_state = ha_failsafe_save(node);
+	if (saved != NULL && (failsafe_state == NULL || json_object_set_new(saved, "failsafe", failsafe_state) != 0))
+	{
+		json_decref(saved);
+		json_decref(sync_state);
+		return NULL;
+	}
 	if (saved == NULL || sync_state == NULL || json_object_set_new(saved, "sync", sync_state) != 0)
 	{
 		if (saved == NULL)
@@ -216,6 +224,7 @@ ha_node_load(HaNode *node, const char *saved_text, int64_t now_ms)
 	node->member_text = NULL;
 	ha_clear_goal(node);
 	load_sync(node, json_object_get(saved, "sync"), now_ms);
+	ha_failsafe_load(node, json_object_get(saved, "failsafe"), now_ms);
 	node->decision.rule = "taking-over";
 	if (!json_is_object(saved))
 	{

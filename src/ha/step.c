@@ -332,6 +332,9 @@ take_reply(HaNode *node, const HaInput *input)
 		case FOR_SYNC:
 			ha_sync_replied(node, outcome);
 			break;
+		case FOR_FAILSAFE:
+			ha_failsafe_replied(node, outcome, input->reply.version);
+			break;
 		case FOR_HISTORY:
 		case FOR_CONFIG:
 		case FOR_TIMELINE:
@@ -369,13 +372,22 @@ take_input(HaNode *node, const HaInput *input)
 			take_postgres(node, input->postgres);
 			break;
 		case HA_INPUT_PEER:
-			ha_peer_answered(node, input->peer);
+			if (input->peer->is_vote)
+				ha_failsafe_voted(node, input->peer);
+			else
+				ha_peer_answered(node, input->peer);
 			break;
 		case HA_INPUT_TASK:
 			ha_task_ended(node, input);
 			break;
 		case HA_INPUT_COMMAND:
 			ha_command(node, input->command);
+			break;
+		case HA_INPUT_PROMISE:
+			ha_failsafe_remember(node, input->promise.until_ms, input->promise.page_made_ms);
+			break;
+		case HA_INPUT_ASK_MEMBERS:
+			ha_failsafe_wanted(node);
 			break;
 		case HA_INPUT_FENCE_LOST:
 			break;
@@ -608,6 +620,12 @@ note_decision(HaNode *node, const HaRule *rule, HaFacts facts)
 	else if (strcmp(rule->name, "wait-for-data") == 0 && node->postgres.problem[0] != '\0')
 		snprintf(because, sizeof(because), "the data directory cannot be used: %.190s",
 				 node->postgres.problem);
+	else if (ha_failsafe_refusal(node)[0] != '\0' && (strcmp(rule->name, "outage-fenced") == 0 ||
+													 strcmp(rule->name, "demote-offline") == 0))
+		snprintf(because, sizeof(because), "%.90s; %.150s", rule->because, ha_failsafe_refusal(node));
+	else if (strcmp(rule->name, "promised") == 0 && ha_failsafe_promised_to(node)[0] != '\0')
+		snprintf(because, sizeof(because), "this member has promised not to lead while \"%.100s\" goes on without the store",
+				 ha_failsafe_promised_to(node));
 	else if (strcmp(rule->name, "task-running") == 0)
 		snprintf(because, sizeof(because), "%s is under way", ha_task_name(node->task));
 	else if (strcmp(rule->name, "task-pause") == 0)
@@ -656,6 +674,7 @@ ha_step(HaNode *node, int64_t now_ms, const HaInput *input, HaActions *actions)
 	node->wake_ms = node->now_ms + node->settings.loop_wait_ms;
 	look_for_claim(node);
 	ha_member_requests_look(node);
+	ha_failsafe_look(node);
 	ha_sync_look(node);
 	ha_keep_lease(node);
 

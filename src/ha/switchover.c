@@ -66,7 +66,8 @@ candidate_problem(const HaNode *node, const char *name, char text[HA_REASON_MAX]
 	else if (peer->watchdog_failed)
 		snprintf(text, HA_REASON_MAX, "the watchdog of \"%.100s\" does not work", name);
 	else if (!peer->can_lead)
-		snprintf(text, HA_REASON_MAX, "\"%.100s\" cannot reach the store", name);
+		snprintf(text, HA_REASON_MAX,
+				 "\"%.100s\" cannot reach the store or is bound by a promise of failsafe mode", name);
 	else if (ha_sync_is_active(node) && !ha_sync_names_member(node, name) &&
 			 (node->view.failover.leader[0] != '\0' || node->view.failover.candidate[0] == '\0'))
 		snprintf(text, HA_REASON_MAX, "\"%.100s\" is not a synchronous standby", name);

@@ -398,7 +398,7 @@ ha_sync_look(HaNode *node)
 		sync->promoted_ms = 0;
 	}
 	/* unless a home that died has left it open, and the lease is being confirmed */
-	if (!node->has_lease && node->now_ms >= node->left_fence_ms)
+	if (!node->has_lease && node->now_ms >= node->left_fence_ms && !ha_failsafe_holds(node))
 		sync->is_open = false;
 	settle_key(node);
 	settle_names(node);

@@ -94,7 +94,7 @@ acquire(HaNode *node, const HaRule *rule)
 {
 	HaAction   *action;
 
-	if (node->is_giving_away || !ha_is_ready(node, FOR_ACQUIRE))
+	if (node->is_giving_away || ha_failsafe_bound_ms(node) != 0 || !ha_is_ready(node, FOR_ACQUIRE))
 		return;
 	ha_sync_race_won(node, rule->name);
 	action = ha_request(node, FOR_ACQUIRE, HA_ACQUIRE, rule->name, rule->because);
@@ -102,6 +102,7 @@ acquire(HaNode *node, const HaRule *rule)
 	/* it may be carried out late: only while nobody else was promoted since what we decide by */
 	action->version = node->view.promotions_seen;
 	action->history_version = node->view.history_seen;
+	action->failsafe_version = node->view.failsafe_seen;
 	action->timeout_ms = (int) node->settings.retry_timeout_ms;
 }
 

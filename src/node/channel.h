@@ -8,6 +8,7 @@
  *    hello   {protocol, version, pid, generation, has_baton}   first message
  *    state   {postgres: {...}}       what the worker sees; on change, at most every 10 ms
  *    answer  {id, postgres: {...}}   reply to ask
+ *    failsafe answer {id, ok, text, sqlstate, lsn}
  *    baton   {generation, saved}     gives the baton back (the page says SUPERVISOR already)
  *    callback {name, role}           please run a callback script
  *    command {id, kind, arguments}   a SQL command that the supervisor must do (unused so far)
@@ -18,6 +19,7 @@
  *    give    {reason, goal_command}  please give the baton back; goal_command: HaCommand to
  *                                    apply first, e.g. shutdown
  *    ask     {id}                    what does the server look like right now?
+ *    failsafe {id, name, member, ttl_ms}   POST /failsafe: HA_COMMAND_FAILSAFE
  *
  * Unknown types and fields are ignored, so that neighbouring releases can talk.
  * The socket's file is 0600 and the peer's uid is checked with SO_PEERCRED.
@@ -26,12 +28,17 @@
 #ifndef PATRONI_NODE_CHANNEL_H
 #define PATRONI_NODE_CHANNEL_H
 
+#include <stdint.h>
+
 #include <jansson.h>
 
 #include "base/error.h"
 
 #define CHANNEL_PROTOCOL    1
 #define CHANNEL_MESSAGE_MAX (1024 * 1024)
+
+/* In the id of a command of the supervisor's: the answer goes back there. */
+#define CHANNEL_CALL_BIT (UINT64_C(1) << 62)
 
 typedef struct Channel Channel;
 

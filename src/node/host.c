@@ -108,6 +108,8 @@ input_size(HostInputKind kind)
 		case HOST_VIEW:
 		case HOST_POSTGRES:
 		case HOST_TICK:
+		case HOST_PROMISE:
+		case HOST_ASK_MEMBERS:
 			break;
 	}
 	return sizeof(input->kind);
@@ -481,6 +483,7 @@ host_drive(Host *host, uint32_t generation, const char *saved, Error *error)
 
 	/* What waited before comes after what the engine has to know first. */
 	queue_clear(host);
+	queue_push(host, HOST_PROMISE);
 	queue_push(host, HOST_SETTINGS);
 	if (has_fresh_postgres)
 		queue_push_once(host, HOST_POSTGRES, &host->postgres_is_queued);
@@ -582,6 +585,7 @@ settings_to_ha(Host *host)
 	ha->retry_timeout_ms = settings->retry_timeout_ms;
 	ha->peer_timeout_ms = HOST_PEER_TIMEOUT;
 	ha->is_paused = settings->is_paused;
+	ha->failsafe_mode = settings->failsafe_mode;
 	ha->maximum_lag_on_failover = settings->maximum_lag_on_failover;
 	ha->check_timeline = settings->check_timeline;
 	ha->primary_start_timeout_ms = settings->primary_start_timeout_ms;
@@ -991,6 +995,7 @@ submit_request(Host *host, const HaAction *action, DcsOperation operation, const
 	request.value = value;
 	request.version = action->version;
 	request.history_version = action->history_version;
+	request.failsafe_version = action->failsafe_version;
 	request.timeout_ms = action->timeout_ms;
 	if (!dcs_submit(host->dcs, &request, &error))
 	{
@@ -1034,6 +1039,33 @@ act_on_store(Host *host, const HaAction *action)
 		default:
 			break;
 	}
+}
+
+/* Ask a member whether we may go on leading without the store. */
+static void
+ask_consent(Host *host, const HaAction *action)
+{
+	HostInput *input;
+
+	if (peers_ask_consent(host->peers, action->member, action->url, action->text, action->round,
+	                      action->timeout_ms))
+		return;
+	input = queue_push(host, HOST_PEER);
+	if (input == NULL)
+		return;
+	host_copy_text(input->peer.name, sizeof(input->peer.name), action->member);
+	input->peer.round = action->round;
+	input->peer.is_vote = true;
+}
+
+/* A promise is kept before it is answered: lose_baton() ends the step. */
+static void
+keep_promise(Host *host, const HaAction *action)
+{
+	if (action->ok)
+		atomic_store(&host->page->made_ms, 0);
+	else if (!lease_page_promise(host->page, host->generation, action->deadline_ms))
+		lose_baton(host);
 }
 
 static void
@@ -1203,6 +1235,12 @@ carry_out(Host *host, const HaAction *action)
 		case HA_ASK_PEER:
 			ask_peer(host, action);
 			break;
+		case HA_ASK_CONSENT:
+			ask_consent(host, action);
+			break;
+		case HA_PROMISE:
+			keep_promise(host, action);
+			break;
 		case HA_FENCE:
 			set_fence(host, action);
 			break;
@@ -1247,6 +1285,11 @@ host_step(Host *host, HaInput *input)
 		if (!holds_baton(host) || host->generation != generation)
 			break;
 		carry_out(host, &host->actions.items[i]);
+	}
+	if (host->is_driving && host->generation == generation)
+	{
+		atomic_store(&host->page->failsafe_until_ms, ha_failsafe_until_ms(host->node));
+		atomic_store(&host->page->bound_until_ms, ha_failsafe_bound_ms(host->node));
 	}
 }
 
@@ -1356,6 +1399,14 @@ handle_simple(Host *host, const HostInput *waiting)
 			input.kind = HA_INPUT_PEER;
 			input.peer = &waiting->peer;
 			break;
+		case HOST_PROMISE:
+			input.kind = HA_INPUT_PROMISE;
+			input.promise.until_ms = atomic_load(&host->page->promised_until_ms);
+			input.promise.page_made_ms = atomic_load(&host->page->made_ms);
+			break;
+		case HOST_ASK_MEMBERS:
+			input.kind = HA_INPUT_ASK_MEMBERS;
+			break;
 		default:
 			host->tick_is_queued = false;
 			host->wake_at_ms = INT64_MAX;
@@ -1390,6 +1441,8 @@ handle_input(Host *host, const HostInput *waiting)
 		case HOST_POSTGRES:
 		case HOST_PEER:
 		case HOST_TICK:
+		case HOST_PROMISE:
+		case HOST_ASK_MEMBERS:
 			handle_simple(host, waiting);
 			break;
 	}
@@ -1658,13 +1711,17 @@ host_ask_store(Host *host)
 	request.timeout_ms = HOST_ASK_TIMEOUT;
 	if (dcs_submit(host->dcs, &request, &error))
 		host->ask_id = request.id;
+	if (host->is_driving && host->settings.failsafe_mode)
+		queue_push(host, HOST_ASK_MEMBERS);
 }
 
-/* When the newest request was sent that the store has answered; 0 = none. */
+/* When the newest request was sent that the store, or all members, have answered; 0 = none. */
 int64_t
 host_store_answered_ms(const Host *host)
 {
-	return host->answered_ms;
+	int64_t agreed_ms = host->is_driving ? ha_failsafe_agreed_ms(host->node) : 0;
+
+	return agreed_ms > host->answered_ms ? agreed_ms : host->answered_ms;
 }
 
 /* Show in patroni.event what the home has done by itself. */

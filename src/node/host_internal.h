@@ -36,6 +36,8 @@ typedef enum HostInputKind
 	HOST_TASK,
 	HOST_COMMAND,
 	HOST_TICK,
+	HOST_PROMISE, /* as the page has it then */
+	HOST_ASK_MEMBERS,
 } HostInputKind;
 
 typedef struct HostInput

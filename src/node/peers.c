@@ -7,7 +7,8 @@
  * is an answer too, with is_reachable false.  As Patroni does, the HTTP status
  * is not looked at, only the JSON, and the peer's certificate is not verified:
  * an answer is no proof of anything, it only makes a race more orderly.  The
- * store decides who leads.
+ * store decides who leads.  But for POST /failsafe (src/ha/failsafe.c): there
+ * the answer is a promise, and status and text both have to be right.
  *-------------------------------------------------------------------------
  */
 #include "node/peers.h"
@@ -18,6 +19,7 @@
 
 #include "dcs/http.h"
 
+#define ACCEPTED          "Accepted"
 #define PEER_BODY_MAX     (256 * 1024)
 #define PEER_REQUESTS_MAX (2 * CLUSTER_MEMBERS_MAX)
 
@@ -27,6 +29,7 @@ typedef struct PeerRequest
 	HttpRequest *http; /* NULL: this slot is free */
 	char name[CLUSTER_NAME_MAX];
 	uint64_t round;
+	bool is_consent; /* POST /failsafe */
 } PeerRequest;
 
 struct Peers
@@ -193,21 +196,43 @@ peer_answered(void *context, const HttpAnswer *answer)
 	request->peers->answer(request->peers->context, &peer);
 }
 
-/*
- * Ask one member.  An older question to the same member, which nobody waits
- * for any more, is given up.  False: there will be no answer.
- */
-bool
-peers_ask(Peers *peers, const char *name, const char *url, uint64_t round, int timeout_ms)
+/* Accepted is only what says so in exactly this word (rest-api.md 6.9). */
+static void
+consent_answered(void *context, const HttpAnswer *answer)
 {
-	HttpOptions options;
+	PeerRequest *request = context;
+	HaPeer peer;
+
+	memset(&peer, 0, sizeof(peer));
+	snprintf(peer.name, sizeof(peer.name), "%s", request->name);
+	peer.round = request->round;
+	peer.is_vote = true;
+	if (answer->outcome == HTTP_ANSWERED)
+	{
+		const char *body = answer->body == NULL ? "" : answer->body;
+
+		peer.has_accepted = answer->status == 200 && answer->length == strlen(ACCEPTED) &&
+		                    memcmp(body, ACCEPTED, strlen(ACCEPTED)) == 0;
+		if (!peer.has_accepted)
+			snprintf(peer.refusal, sizeof(peer.refusal), "HTTP status %d%s%.*s", (int) answer->status,
+			         body[0] == '\0' || body[0] == '<' ? "" : ", ",
+			         body[0] == '<' ? 0 : (int) strcspn(body, "\r\n"), body);
+	}
+	request->http = NULL;
+	request->peers->answer(request->peers->context, &peer);
+}
+
+static PeerRequest *
+find_slot(Peers *peers, const char *name, bool is_consent)
+{
 	PeerRequest *request = NULL;
 
 	for (int i = 0; i < PEER_REQUESTS_MAX; i++)
 	{
 		PeerRequest *candidate = &peers->requests[i];
 
-		if (candidate->http != NULL && strcmp(candidate->name, name) == 0)
+		if (candidate->http != NULL && candidate->is_consent == is_consent &&
+		    strcmp(candidate->name, name) == 0)
 		{
 			http_cancel(candidate->http);
 			candidate->http = NULL;
@@ -215,29 +240,84 @@ peers_ask(Peers *peers, const char *name, const char *url, uint64_t round, int t
 		if (candidate->http == NULL && request == NULL)
 			request = candidate;
 	}
-	if (request == NULL || url[0] == '\0')
-		return false;
+	return request;
+}
 
-	memset(&options, 0, sizeof(options));
-	options.method = "GET";
-	options.url = url;
-	options.username = peers->username[0] != '\0' ? peers->username : NULL;
-	options.password = peers->username[0] != '\0' ? peers->password : NULL;
-	options.cert = peers->cert;
-	options.key = peers->key;
-	options.key_password = peers->key_password;
-	options.insecure = true;
-	options.connect_timeout_ms = timeout_ms;
-	options.timeout_ms = timeout_ms;
-	options.body_max = PEER_BODY_MAX;
-	options.done = peer_answered;
-	options.context = request;
+static bool
+start(Peers *peers, PeerRequest *request, HttpOptions *options, const char *name, uint64_t round,
+      int timeout_ms)
+{
+	options->username = peers->username[0] != '\0' ? peers->username : NULL;
+	options->password = peers->username[0] != '\0' ? peers->password : NULL;
+	options->cert = peers->cert;
+	options->key = peers->key;
+	options->key_password = peers->key_password;
+	options->insecure = true;
+	options->connect_timeout_ms = timeout_ms;
+	options->timeout_ms = timeout_ms;
+	options->body_max = PEER_BODY_MAX;
+	options->context = request;
 
 	request->peers = peers;
 	request->round = round;
 	snprintf(request->name, sizeof(request->name), "%s", name);
-	request->http = http_start(peers->http, &options);
+	request->http = http_start(peers->http, options);
 	return request->http != NULL;
+}
+
+/*
+ * Ask one member.  An older question to the same member, which nobody waits
+ * for any more, is given up.  False: there will be no answer.
+ */
+bool
+peers_ask(Peers *peers, const char *name, const char *url, uint64_t round, int timeout_ms)
+{
+	PeerRequest *request = find_slot(peers, name, false);
+	HttpOptions options;
+
+	if (request == NULL || url[0] == '\0')
+		return false;
+	memset(&options, 0, sizeof(options));
+	options.method = "GET";
+	options.url = url;
+	options.done = peer_answered;
+	request->is_consent = false;
+	return start(peers, request, &options, name, round, timeout_ms);
+}
+
+/* POST /failsafe; of the member's api_url only scheme, host and port count (rest-api.md 7). */
+bool
+peers_ask_consent(Peers *peers, const char *name, const char *url, const char *body,
+                  uint64_t round, int timeout_ms)
+{
+	PeerRequest *request = find_slot(peers, name, true);
+	const char *host = strstr(url, "://");
+	char address[CLUSTER_URL_MAX + 16];
+	HttpOptions options;
+
+	if (request == NULL || host == NULL || body == NULL)
+		return false;
+	host += 3;
+	snprintf(address, sizeof(address), "%.*s/failsafe", (int) (host - url + (int) strcspn(host, "/?#")), url);
+	memset(&options, 0, sizeof(options));
+	options.method = "POST";
+	options.url = address;
+	options.body = body;
+	options.done = consent_answered;
+	request->is_consent = true;
+	return start(peers, request, &options, name, round, timeout_ms);
+}
+
+/* The body of POST /failsafe as a command; Patroni's has neither "member" nor "ttl_ms". */
+void
+peer_failsafe_command(HaCommand *command, const json_t *body)
+{
+	memset(command, 0, sizeof(*command));
+	command->kind = HA_COMMAND_FAILSAFE;
+	copy_setting(command->leader, sizeof(command->leader), body, "name");
+	copy_setting(command->member, sizeof(command->member), body, "member");
+	if (json_integer_value(json_object_get(body, "ttl_ms")) > 0)
+		command->timeout_ms = json_integer_value(json_object_get(body, "ttl_ms"));
 }
 
 /* Give up all questions; no answers will come. */

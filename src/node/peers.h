@@ -7,6 +7,8 @@
 #ifndef PATRONI_NODE_PEERS_H
 #define PATRONI_NODE_PEERS_H
 
+#include <jansson.h>
+
 #include "base/error.h"
 #include "config/settings.h"
 #include "ha/ha.h"
@@ -25,7 +27,16 @@ extern void peers_process(Peers *peers, int64_t now_ms);
 /* False: could not be asked, there will be no answer. */
 extern bool peers_ask(Peers *peers, const char *name, const char *url, uint64_t round,
                       int timeout_ms) MUST_CHECK;
+/*
+ * POST /failsafe: may this node go on leading without the store?  The answer
+ * comes as a vote.  Kept apart from questions of peers_ask() to the same member.
+ */
+extern bool peers_ask_consent(Peers *peers, const char *name, const char *url, const char *body,
+                              uint64_t round, int timeout_ms) MUST_CHECK;
 extern void peers_forget_all(Peers *peers);
+
+/* The body of POST /failsafe as a command for the engine, without id. */
+extern void peer_failsafe_command(HaCommand *command, const json_t *body);
 
 /* Read a status document (rest-api.md 4); name and round are kept. */
 extern void peer_from_status(HaPeer *peer, const char *body, size_t length);

@@ -156,6 +156,7 @@ static const Field settings_fields[] = {
 	FIELD(HaSettings, FIELD_INT64, retry_timeout_ms),
 	FIELD(HaSettings, FIELD_INT64, peer_timeout_ms),
 	FIELD(HaSettings, FIELD_BOOL, is_paused),
+	FIELD(HaSettings, FIELD_BOOL, failsafe_mode),
 	FIELD(HaSettings, FIELD_INT64, maximum_lag_on_failover),
 	FIELD(HaSettings, FIELD_BOOL, check_timeline),
 	FIELD(HaSettings, FIELD_INT64, primary_start_timeout_ms),
@@ -198,6 +199,9 @@ static const Field peer_fields[] = {
 	FIELD(HaPeer, FIELD_INT, timeline),
 	FIELD(HaPeer, FIELD_INT64, position),
 	FIELD(HaPeer, FIELD_INT, state),
+	FIELD(HaPeer, FIELD_BOOL, is_vote),
+	FIELD(HaPeer, FIELD_BOOL, has_accepted),
+	FIELD(HaPeer, FIELD_TEXT, refusal),
 };
 
 static const Field command_fields[] = {
@@ -233,6 +237,11 @@ static const Field task_fields[] = {
 	PART(task, FIELD_INT64, lsn),
 };
 
+static const Field promise_fields[] = {
+	PART(promise, FIELD_INT64, until_ms),
+	PART(promise, FIELD_INT64, page_made_ms),
+};
+
 static const Field reachable_fields[] = {
 	PART(reachable, FIELD_BOOL, is_reachable),
 };
@@ -243,6 +252,7 @@ static const Field action_fields[] = {
 	FIELD(HaAction, FIELD_INT64, request_id),
 	FIELD(HaAction, FIELD_INT64, version),
 	FIELD(HaAction, FIELD_INT64, history_version),
+	FIELD(HaAction, FIELD_INT64, failsafe_version),
 	FIELD(HaAction, FIELD_INT64, command_id),
 	FIELD(HaAction, FIELD_INT64, round),
 	FIELD(HaAction, FIELD_INT64, task_id),
@@ -279,6 +289,8 @@ static const char *const input_names[] = {
 	[HA_INPUT_TASK] = "task",
 	[HA_INPUT_COMMAND] = "command",
 	[HA_INPUT_FENCE_LOST] = "fence lost",
+	[HA_INPUT_PROMISE] = "promise",
+	[HA_INPUT_ASK_MEMBERS] = "ask members",
 };
 
 static const char *const action_names[] = {
@@ -291,6 +303,8 @@ static const char *const action_names[] = {
 	[HA_PUT_KEY] = "put key",
 	[HA_DELETE_KEY] = "delete key",
 	[HA_ASK_PEER] = "ask peer",
+	[HA_ASK_CONSENT] = "ask consent",
+	[HA_PROMISE] = "promise",
 	[HA_FENCE] = "fence",
 	[HA_YIELD] = "yield",
 	[HA_PROMOTE] = "promote",
@@ -523,6 +537,8 @@ trace_input_to_json(const HaInput *input)
 			json = fields_to_json(input, reachable_fields, COUNT(reachable_fields), true);
 			add_text(json, "text", input->reachable.reason);
 			return json;
+		case HA_INPUT_PROMISE:
+			return fields_to_json(input, promise_fields, COUNT(promise_fields), true);
 		case HA_INPUT_REPLY:
 			json = fields_to_json(input, reply_fields, COUNT(reply_fields), true);
 			add_text(json, "text", input->reply.error);
@@ -575,6 +591,9 @@ trace_input_from_json(TraceInput *result, const char *name, const json_t *docume
 		case HA_INPUT_REACHABLE:
 			fields_from_json(input, reachable_fields, COUNT(reachable_fields), document);
 			input->reachable.reason = text;
+			break;
+		case HA_INPUT_PROMISE:
+			fields_from_json(input, promise_fields, COUNT(promise_fields), document);
 			break;
 		case HA_INPUT_REPLY:
 			fields_from_json(input, reply_fields, COUNT(reply_fields), document);

@@ -59,6 +59,19 @@ is_equal(const char *given, const char *wanted)
 	return difference == 0;
 }
 
+/* Is there a user name and a password to ask for? */
+bool
+access_is_configured(const Settings *settings)
+{
+	bool is_configured;
+	char *wanted = wanted_credentials(settings, &is_configured);
+
+	if (wanted != NULL)
+		explicit_bzero(wanted, strlen(wanted));
+	free(wanted);
+	return is_configured;
+}
+
 /*
  * May a call with this Authorization header ("" unreadable, NULL none) change
  * something?  Returns 0, or the status and the text to refuse it with.

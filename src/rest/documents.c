@@ -191,6 +191,8 @@ status_document(const RestFacts *facts)
 		set(json, "pause", json_true());
 	if (facts->view == NULL || !facts->view->has_leader)
 		set(json, "cluster_unlocked", json_true());
+	if (status->is_failsafe_active)
+		set(json, "failsafe_mode_is_active", json_true());
 	set(json, "dcs_last_seen", json_integer(status->store_last_seen_ms / 1000));
 	add_system_identifier(json, facts);
 	add_pending_restart(json, status->postgres);

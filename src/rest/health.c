@@ -228,9 +228,11 @@ readiness_code(const RestFacts *facts, const RestQuery *query)
 
 	if (facts->is_leader)
 		return 200;
-	if (settings == NULL || facts->state != MEMBER_RUNNING || facts->view == NULL ||
+	if (settings == NULL || facts->state != MEMBER_RUNNING ||
 	    strcmp(facts->replication_state, "streaming") != 0)
 		return 503;
+	if (facts->view == NULL)
+		return facts->status->is_failsafe_active ? 200 : 503;
 	if (!size_parameter(query, "lag", &allowed_bytes))
 		allowed_bytes = settings->maximum_lag_on_failover;
 	position = mode != NULL && strcmp(mode, "write") == 0 ? facts->status->postgres->received_lsn

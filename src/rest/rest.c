@@ -14,7 +14,8 @@
  *      callback frees.
  *  (2) rest_stop() may come while statuses and results are awaited; those
  *      that come later are ignored.
- *  (3) No call reaches the supervisor that access_code() did not allow.
+ *  (3) No call reaches the supervisor that access_code() did not allow; but
+ *      POST /failsafe where no restapi.authentication is set, as for Patroni.
  *-------------------------------------------------------------------------
  */
 #include "rest/rest.h"
@@ -57,6 +58,7 @@ static const struct
 	{ "POST", "/switchover", REST_SWITCHOVER, true },
 	{ "POST", "/failover", REST_FAILOVER, true },
 	{ "DELETE", "/switchover", REST_DELETE_SWITCHOVER, false },
+	{ "POST", "/failsafe", REST_FAILSAFE, true },
 };
 
 struct Rest
@@ -189,7 +191,10 @@ route_get(const Rest *rest, Connection *connection, const ServerRequest *request
 		                : history_to_text(facts->view->history, facts->view->n_history));
 	else if (is_route(path, "/config") && facts->view != NULL && facts->view->config_json != NULL)
 		answer_json(connection, status, 200, strdup(facts->view->config_json));
-	else if (is_route(path, "/config"))
+	else if (is_route(path, "/failsafe") && status->view != NULL && status->view->failsafe_json != NULL)
+		/* the last one known: it is asked for when the store does not answer */
+		answer_json(connection, status, 200, strdup(status->view->failsafe_json));
+	else if (is_route(path, "/config") || is_route(path, "/failsafe"))
 		connection_error_page(connection, 502, NULL);
 	else if (is_route(path, "/liveness"))
 		answer_status_line(connection, liveness_code(facts, rest->started_ms));
@@ -296,11 +301,15 @@ call_done(void *arg, const RestResult *result)
 
 	if (rest != NULL && pending->connection != NULL)
 	{
+		char header[64] = "";
+
+		if (result->lsn != 0)
+			snprintf(header, sizeof(header), "lsn: %llu\r\n", (unsigned long long) result->lsn);
 		if (result->text == NULL)
 			connection_error_page(pending->connection, result->status, NULL);
 		else
 			answer_text(pending->connection, rest->ops.settings(rest->ops.context), result->status,
-			            result->is_json ? "application/json" : "text/html", "", result->text);
+			            result->is_json ? "application/json" : "text/html", header, result->text);
 	}
 	pending_free(pending);
 }
@@ -350,7 +359,10 @@ handle_call(Rest *rest, Connection *connection, const ServerRequest *request, si
 	Pending *pending;
 	int code;
 
-	code = access_code(settings, request->has_authorization ? request->authorization : NULL, &text);
+	if (calls[index].call == REST_FAILSAFE && settings != NULL && !access_is_configured(settings))
+		code = 0;
+	else
+		code = access_code(settings, request->has_authorization ? request->authorization : NULL, &text);
 	if (code != 0)
 	{
 		answer_text(connection, settings, code, "text/html",

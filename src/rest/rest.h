@@ -6,7 +6,8 @@
  * Patroni's paths, status codes and JSON (rest-api.md).  Besides GET, HEAD and
  * OPTIONS there are the calls that change something (RestCall); all else is
  * refused with 501.  Such a call is allowed only with the user name and the
- * password of restapi.authentication, and to nobody where that is not set.
+ * password of restapi.authentication, and to nobody where that is not set; but
+ * POST /failsafe, which members send to each other, then to everybody.
  *
  * Whether this node may call itself primary is read from the lease page at
  * the moment the answer is written: a node whose fence is closed is no
@@ -42,10 +43,11 @@ typedef struct RestStatus
 	MemberState state;
 	bool has_lease; /* the engine's view; the page decides */
 	bool is_paused;
-	bool can_lead; /* false: cannot reach the store */
+	bool can_lead; /* false: cannot reach the store, or has promised not to */
 	int missing_slots; /* logical slots that could not be used here after a failover */
 	bool store_is_reachable;
 	int64_t store_last_seen_ms; /* wall clock; 0 never */
+	bool is_failsafe_active;
 	int64_t last_step_ms;       /* CLOCK_BOOTTIME of the driving home's last turn; 0 never */
 } RestStatus;
 
@@ -60,6 +62,7 @@ typedef enum RestCall
 	REST_SWITCHOVER,
 	REST_FAILOVER,
 	REST_DELETE_SWITCHOVER,
+	REST_FAILSAFE,
 } RestCall;
 
 /* What became of a call. */
@@ -68,6 +71,7 @@ typedef struct RestResult
 	int status;
 	bool is_json;
 	const char *text; /* the body, borrowed; NULL = an error page */
+	Lsn lsn;          /* REST_FAILSAFE: for the header; 0 = none */
 } RestResult;
 
 typedef void (*RestCallDone)(void *arg, const RestResult *result);

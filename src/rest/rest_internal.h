@@ -54,6 +54,7 @@ extern void query_parse(RestQuery *query, const char *text);
 extern const char *query_get(const RestQuery *query, const char *name); /* NULL = absent */
 
 /* access.c: 0 = allowed; else the status, and the reason in *text */
+extern bool access_is_configured(const Settings *settings);
 extern int access_code(const Settings *settings, const char *authorization, const char **text);
 
 /* facts.c */

@@ -223,7 +223,10 @@ carry_out(SimHome *home, const HaAction *action)
 			  action->member[0] != '\0' ? " member " : "", action->member);
 	if (action->kind == HA_ANSWER)
 	{
-		sim_check_command(node, action->command_id, true);
+		if ((action->command_id & CHANNEL_CALL_BIT) != 0)
+			consent_answered(home, action);
+		else
+			sim_check_command(node, action->command_id, true);
 		return;
 	}
 	/* the worker tells of what it did also when it has lost the baton since */

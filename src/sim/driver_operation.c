@@ -475,6 +475,7 @@ operation_write(DcsPending *pending)
 	write->version = request->operation == DCS_RELEASE_LEADER ? driver->dcs->revision : request->version;
 	write->promotions_version = request->version;
 	write->history_version = request->history_version;
+	write->failsafe_version = request->failsafe_version;
 	operation_call(pending, write, false, write_done);
 }
 

@@ -306,6 +306,9 @@ draw_duration(void)
 {
 	int64_t		ttl_us = SIM_MS(sim.profile.ttl_ms);
 
+	/* what failsafe mode is for: longer than a ttl */
+	if (sim.profile.failsafe_mode && sim_chance(500))
+		return sim_between(ttl_us, 5 * ttl_us);
 	return sim_chance(400) ? sim_between(ttl_us / 20, ttl_us / 2) : sim_between(ttl_us / 2, 3 * ttl_us);
 }
 
@@ -536,6 +539,25 @@ strike(SimFault fault, int node)
 	return true;
 }
 
+/*
+ * Failsafe mode is tried by a leader that the store is out of reach for, now
+ * and then together with some of the others.
+ */
+static int
+aim_at_leader(SimFault fault, int node)
+{
+	int			leader = sim_store_leader();
+
+	if (!sim.profile.failsafe_mode || leader < 0 || !sim.node[leader].is_member ||
+		(fault != SIM_FAULT_CUT_STORE && fault != SIM_FAULT_PAUSE_HOST && fault != SIM_FAULT_CUT_ONE_WAY) ||
+		!sim_chance(fault == SIM_FAULT_CUT_STORE ? 700 : 300))
+		return node;
+	for (int n = 0; n < sim.n_nodes && fault == SIM_FAULT_CUT_STORE; n++)
+		if (n != leader && sim.node[n].is_member && sim_chance(350))
+			(void) strike(fault, n);
+	return leader;
+}
+
 /* One fault, now.  other: the other end of SIM_FAULT_CUT_LINK, -1 by chance. */
 void
 sim_faults_strike(SimFault fault, int node, int other)
@@ -574,6 +596,7 @@ fault_is_due(int unused, int64_t number, void *owned)
 	node = sim_some_node();
 	if (fault == SIM_FAULT_COUNT || node < 0)
 		return;
+	node = aim_at_leader(fault, node);
 	sim_faults_strike(fault, node, -1);
 }
 

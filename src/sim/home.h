@@ -11,12 +11,14 @@
 #define PATRONI_SIM_HOME_H
 
 #include "node/isolation_watch.h"
+#include "node/channel.h"
 #include "node/peers.h"
 #include "sim/sim.h"
 
 #define HOME_INBOX_MAX		512
 #define HOME_RECORDS_MAX	512
 #define HOME_ASKS_MAX		64
+#define HOME_CONSENTS_MAX	16		/* as CALLS_MAX in src/supervisor/calls.c */
 
 /* As in src/worker/worker.h and src/supervisor/supervisor_internal.h. */
 #define WORKER_ROUNDS_MAX	16
@@ -46,10 +48,12 @@ typedef enum SimMessageKind
 	MESSAGE_STATE,
 	MESSAGE_ANSWER,
 	MESSAGE_RELOAD,
+	MESSAGE_FAILSAFE_ANSWER,
 	/* to the worker */
 	MESSAGE_CONFIG,
 	MESSAGE_GIVE,
 	MESSAGE_ASK,
+	MESSAGE_FAILSAFE,
 	/* both ways */
 	MESSAGE_BATON,
 	MESSAGE_CLOSED,				/* by the kernel */
@@ -65,6 +69,9 @@ typedef struct SimMessage
 	uint64_t	id;
 	char	   *saved;			/* owned */
 	HaPostgres *postgres;		/* owned */
+	char		leader[32];		/* POST /failsafe: who asks */
+	int64_t		ttl_ms;			/* for how long */
+	bool		is_ok;			/* and what was answered */
 } SimMessage;
 
 /* Who asks over REST, and what answers have to find. */
@@ -76,7 +83,18 @@ typedef struct SimQuestion
 	int			slot;
 	uint32_t	incarnation;	/* of the asking process */
 	uint64_t	number;
+	bool		is_consent;		/* POST /failsafe */
+	char		leader[32];
+	int64_t		ttl_ms;
 } SimQuestion;
+
+/* A question for consent that the engine has not answered yet. */
+typedef struct SimConsent
+{
+	uint64_t	id;				/* 0 = free */
+	int64_t		deadline_ms;
+	SimQuestion question;
+} SimConsent;
 
 typedef struct SimAsk
 {
@@ -157,6 +175,8 @@ typedef struct SimHome
 	uint64_t	cached_version;
 	SimAsk		asks[HOME_ASKS_MAX];
 	uint64_t	next_ask_id;
+	SimConsent	consents[HOME_CONSENTS_MAX];
+	uint64_t	next_consent_id;
 } SimHome;
 
 typedef struct SimContext
@@ -234,6 +254,12 @@ extern SyncWalsender sim_sync_state(int node, int k);
 /* peers.c */
 extern void peers_status_of(SimHome *supervisor, bool is_fresh, HaPeer *peer);
 extern void peers_reply(const SimQuestion *question, const HaPeer *peer);
+
+/* consent.c */
+extern void consent_asked(SimHome *supervisor, const SimQuestion *question);
+extern void consent_in_worker(SimHome *worker, const SimMessage *message);
+extern void consent_answered(SimHome *home, const HaAction *answer);
+extern void consent_worker_answered(SimHome *supervisor, const SimMessage *message);
 extern bool sim_patroni_status(int node, HaPeer *peer);
 
 #endif							/* PATRONI_SIM_HOME_H */

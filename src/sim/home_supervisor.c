@@ -403,6 +403,9 @@ read_channel(SimHome *supervisor)
 					worker_state(supervisor, message->postgres);
 					answer_asks(supervisor, message->id);
 					break;
+				case MESSAGE_FAILSAFE_ANSWER:
+					consent_worker_answered(supervisor, message);
+					break;
 				case MESSAGE_BATON:
 					got_baton(supervisor, message);
 					break;

@@ -449,6 +449,9 @@ read_channel(SimHome *worker)
 				(void) worker_look(worker);
 				send_state(worker, MESSAGE_ANSWER, message->id);
 				break;
+			case MESSAGE_FAILSAFE:
+				consent_in_worker(worker, message);
+				break;
 			case MESSAGE_CLOSED:
 				sim_trace(worker->node, "worker: the supervisor closed the connection");
 				worker->link = 0;

@@ -96,6 +96,7 @@ make_page(SimNode *self)
 	self->page->version = LEASE_PAGE_VERSION;
 	atomic_store_explicit(&self->page->lease, UINT64_C(1) << LEASE_DEADLINE_BITS,
 						  memory_order_release);
+	self->page->made_ms = sim_clock_us(self->index) / 1000;
 	self->page->magic = LEASE_PAGE_MAGIC;
 }
 
@@ -482,6 +483,9 @@ make_configuration(const SimNode *self)
 		json_object_set_new(dcs, "maximum_lag_on_syncnode",
 							json_integer(profile->maximum_lag_on_syncnode));
 	}
+	if (profile->failsafe_mode)
+		json_object_set_new(json_object_get(json_object_get(json, "bootstrap"), "dcs"),
+							"failsafe_mode", json_true());
 	text = json_dumps(json, JSON_COMPACT);
 	json_decref(json);
 	return text;

@@ -163,6 +163,13 @@ change_config(int node)
 	int64_t		ttl_s;
 	int64_t		loop_wait_s;
 
+	if (sim.profile.failsafe_mode && sim_chance(500))
+	{
+		snprintf(patch, sizeof(patch), "{\"failsafe_mode\": %s}", sim_chance(650) ? "true" : "false");
+		sim_trace(node, "OPERATOR changes the configuration: %s", patch);
+		sim_edit_config(node, patch);
+		return;
+	}
 	switch (sim_pick(4))
 	{
 		case 0:

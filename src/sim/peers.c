@@ -123,6 +123,7 @@ peers_process(Peers *peers, int64_t now_ms)
 		request->is_used = false;
 		sim_trace(peers->node, "%s: %s %s", home_name((HaHome) peers->home), peer.name,
 				  !request->is_answered ? "is silent" :
+				  peer.is_vote ? peer.has_accepted ? "accepts" : "refuses" :
 				  peer.is_reachable ? "answers" : "says nothing of its WAL or refuses");
 		peers->answer(peers->context, &peer);
 	}
@@ -168,6 +169,7 @@ answer_read(int node, int64_t number, void *owned)
 
 		memcpy(peer.name, request->peer.name, sizeof(peer.name));
 		peer.round = request->peer.round;
+		peer.is_vote = request->peer.is_vote;
 		request->peer = peer;
 	}
 	sim_host_wake(node, (HaHome) number);
@@ -225,7 +227,10 @@ question_read(int node, int64_t number, void *owned)
 	(void) number;
 	if (sim.node[node].kind == SIM_PATRONI)
 	{
-		if (!sim_patroni_status(node, &peer))
+		/* failsafe_mode of a Patroni member is not modelled: it refuses */
+		if (question->is_consent)
+			nobody(&peer);
+		else if (!sim_patroni_status(node, &peer))
 			return;
 		peers_reply(question, &peer);
 		return;
@@ -238,7 +243,10 @@ question_read(int node, int64_t number, void *owned)
 		return;
 	}
 	before = home_enter(supervisor);
-	supervisor_asked(supervisor, question);
+	if (question->is_consent)
+		consent_asked(supervisor, question);
+	else
+		supervisor_asked(supervisor, question);
 	home_leave(supervisor, before);
 }
 
@@ -261,29 +269,27 @@ question_arrives(int node, int64_t number, void *owned)
 				 copy_question(question));
 }
 
-/*
- * Ask one member; an older question to it is given up.  False: there will be
- * no answer.
- */
-bool
-peers_ask(Peers *peers, const char *name, const char *url, uint64_t round, int timeout_ms)
+/* The answer's place, and the question if there is a way for it. */
+static SimQuestion *
+begin_question(Peers *peers, const char *name, uint64_t round, int timeout_ms, bool is_consent,
+			   PeerRequest **result)
 {
 	PeerRequest *request = NULL;
 	SimQuestion *question;
-	int64_t		delay_us;
-	int			target = sim_node_of(name);
 
 	for (int i = 0; i < PEER_REQUESTS_MAX; i++)
 	{
 		PeerRequest *candidate = &peers->requests[i];
 
-		if (candidate->is_used && strcmp(candidate->peer.name, name) == 0)
+		if (candidate->is_used && candidate->peer.is_vote == is_consent &&
+			strcmp(candidate->peer.name, name) == 0)
 			candidate->is_used = false;
 		if (!candidate->is_used && request == NULL)
 			request = candidate;
 	}
-	if (request == NULL || url[0] == '\0')
-		return false;
+	*result = request;
+	if (request == NULL)
+		return NULL;
 	memset(request, 0, sizeof(*request));
 	request->is_used = true;
 	request->number = ++peers->next_number;
@@ -291,27 +297,74 @@ peers_ask(Peers *peers, const char *name, const char *url, uint64_t round, int t
 	nobody(&request->peer);
 	strncpy(request->peer.name, name, sizeof(request->peer.name) - 1);
 	request->peer.round = round;
-	if (target < 0)
-		return true;			/* silence */
-	delay_us = sim_send_delay(peers->node, target);
-	if (delay_us < 0)
-	{
-		if (sim.link[peers->node][target].is_cut && sim.link[peers->node][target].is_refusing)
-			request->is_answered = true;
-		return true;
-	}
-	question = malloc(sizeof(SimQuestion));
+	request->peer.is_vote = is_consent;
+	question = calloc(1, sizeof(SimQuestion));
 	if (question == NULL)
 		abort();
 	question->asker = peers->node;
 	question->home = peers->home;
-	question->target = target;
+	question->target = sim_node_of(name);
 	question->slot = (int) (request - peers->requests);
 	question->number = request->number;
+	question->is_consent = is_consent;
 	question->incarnation =
 		sim.node[peers->node].process[sim_home_process((HaHome) peers->home)].incarnation;
-	sim_later(delay_us, question_arrives, target, 0, question);
+	return question;
+}
+
+/* On its way; takes the question over. */
+static void
+send_question(Peers *peers, PeerRequest *request, SimQuestion *question)
+{
+	int			target = question->target;
+	int64_t		delay_us = target < 0 ? -1 : sim_send_delay(peers->node, target);
+
+	if (delay_us >= 0)
+	{
+		sim_later(delay_us, question_arrives, target, 0, question);
+		return;
+	}
+	free(question);				/* silence */
+	if (target >= 0 && sim.link[peers->node][target].is_cut && sim.link[peers->node][target].is_refusing)
+		request->is_answered = true;
+}
+
+/*
+ * Ask one member; an older question to it is given up.  False: there will be
+ * no answer.
+ */
+bool
+peers_ask(Peers *peers, const char *name, const char *url, uint64_t round, int timeout_ms)
+{
+	PeerRequest *request;
+	SimQuestion *question = url[0] == '\0' ? NULL :
+		begin_question(peers, name, round, timeout_ms, false, &request);
+
+	if (question == NULL)
+		return false;
+	send_question(peers, request, question);
 	return true;
+}
+
+/* POST /failsafe: of the body only what the engine of the other one is told. */
+bool
+peers_ask_consent(Peers *peers, const char *name, const char *url, const char *body,
+				  uint64_t round, int timeout_ms)
+{
+	json_t	   *json = json_loads(body, 0, NULL);
+	PeerRequest *request;
+	SimQuestion *question = url[0] == '\0' ? NULL :
+		begin_question(peers, name, round, timeout_ms, true, &request);
+
+	if (question != NULL)
+	{
+		strncpy(question->leader, json_string_value(json_object_get(json, "name")),
+				sizeof(question->leader) - 1);
+		question->ttl_ms = json_integer_value(json_object_get(json, "ttl_ms"));
+		send_question(peers, request, question);
+	}
+	json_decref(json);
+	return question != NULL;
 }
 
 /* Give up all questions; no answers will come. */
@@ -378,7 +431,8 @@ peers_status_of(SimHome *supervisor, bool is_fresh, HaPeer *peer)
 	member_tags_from_json(&tags, settings == NULL ? NULL : settings->tags_json);
 	peer->nofailover = tags.nofailover;
 	peer->failover_priority = tags.failover_priority;
-	peer->can_lead = host_store_is_reachable(supervisor->host);
+	peer->can_lead = host_store_is_reachable(supervisor->host) &&
+		sim.node[supervisor->node].page->bound_until_ms <= clock_now_ms();
 	if (!is_running)
 	{
 		if ((role == ROLE_PRIMARY || role == ROLE_PROMOTED) && !is_fence_open)

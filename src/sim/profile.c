@@ -67,6 +67,20 @@ static const Weight isolation_faults[] = {
 	W(STORE_FROZEN, 5), W(PAUSE_SERVER, 3), W(PAUSE_HOST, 3), W(PAUSE_WORKER, 2), W(LOSSY, 4),
 	{SIM_FAULT_COUNT, 0}
 };
+/* Outages of the store for some, or for all, while members come, go and are cut off. */
+static const Weight outage_faults[] = {
+	W(STORE_DOWN, 12), W(STORE_FROZEN, 10), W(CUT_STORE, 8), W(STORE_LATE, 3),
+	W(STORE_LOSES_REPLIES, 2), W(CUT_NODE, 3), W(WATCH_LAG, 2), {SIM_FAULT_COUNT, 0}
+};
+static const Weight member_faults[] = {
+	W(SUPERVISOR_KILL, 6), W(WORKER_KILL, 3), W(WORKER_LEAVE, 3), W(HOST_CRASH, 6),
+	W(SERVER_KILL, 4), W(PAUSE_WORKER, 4), W(PAUSE_SUPERVISOR, 4), W(PAUSE_HOST, 6),
+	W(SUPERVISOR_STOP, 3), {SIM_FAULT_COUNT, 0}
+};
+static const Weight failsafe_faults[] = {
+	W(CONFIG_CHANGE, 10), W(SWITCHOVER, 5), W(FAILOVER, 4), W(PAUSE_CLUSTER, 3), W(ADD_NODE, 6),
+	W(REMOVE_NODE, 3), W(RESTART, 4), W(REINITIALIZE, 3), W(KEY_DELETED, 3), {SIM_FAULT_COUNT, 0}
+};
 
 static const Weight quiet_faults[] = {{SIM_FAULT_COUNT, 0}};
 
@@ -94,6 +108,7 @@ static const Kind kinds[] = {
 	{"sync", {process_faults, freeze_faults, network_faults, store_faults, operator_faults}, {6, 2, 5, 2, 4}},
 	{"quorum", {process_faults, freeze_faults, network_faults, store_faults, operator_faults}, {6, 2, 5, 2, 4}},
 	{"isolation", {isolation_faults, network_faults, process_faults, operator_faults}, {6, 3, 1, 1}},
+	{"failsafe", {outage_faults, member_faults, network_faults, failsafe_faults}, {8, 4, 3, 4}},
 	{"single", {process_faults, freeze_faults, store_faults, disk_faults, operator_faults}, {5, 3, 4, 2, 2}},
 };
 
@@ -257,6 +272,12 @@ sim_profile_draw(const char *name, int n_nodes)
 		profile->sync_mode = SIM_SYNC_PRIORITY;
 	else if (is_named("quorum"))
 		profile->sync_mode = SIM_SYNC_QUORUM;
+	profile->failsafe_mode = is_named("failsafe");
+	if (profile->failsafe_mode)
+	{
+		profile->n_faults += 3;
+		profile->duration_us += 2 * SIM_MS(profile->ttl_ms);
+	}
 	profile->engine_keeps_sync = profile->sync_mode != SIM_ASYNC;
 	/* from the seed, so that all other draws are what they were */
 	profile->sync_is_strict = sim.seed / 3 % 4 == 0;

@@ -423,6 +423,7 @@ typedef struct SimProfile
 	int64_t		commit_wait_timeout_us;	/* patroni.commit_wait_timeout; 0 = off */
 	int			isolation_hold_after_ms;	/* patroni.isolation_hold_after; -1 = off */
 	bool		is_mixed_release;	/* saved states cross a release boundary */
+	bool		failsafe_mode;
 	bool		engine_keeps_sync;	/* the cluster is in synchronous mode, S2 is checked */
 } SimProfile;
 

@@ -544,7 +544,8 @@ static bool
 is_known(const SimRequest *request)
 {
 	return has_version("promotions", request->promotions_version) &&
-		has_version("history", request->history_version);
+		has_version("history", request->history_version) &&
+		has_version("failsafe", request->failsafe_version);
 }
 
 static bool

@@ -25,7 +25,7 @@ typedef enum SimRequestKind
 	SIM_PUT,
 	SIM_PUT_VERSION,
 	SIM_CREATE,
-	SIM_ACQUIRE,				/* create, if "promotions" and "history" have these versions still */
+	SIM_ACQUIRE,				/* create, if "promotions", "history", "failsafe" have these versions still */
 	SIM_CONFIRM,				/* put if the value is ours */
 	SIM_DELETE,
 	SIM_DELETE_VERSION,
@@ -42,6 +42,7 @@ typedef struct SimRequest
 	SimRequestKind kind;
 	uint64_t	promotions_version;	/* SIM_ACQUIRE; 0 = absent */
 	uint64_t	history_version;
+	uint64_t	failsafe_version;
 	bool		is_serializable;
 	uint64_t	version;
 	int64_t		ttl_us;

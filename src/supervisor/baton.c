@@ -286,6 +286,8 @@ got_message(Link *link, const json_t *message)
 		observe_worker_state(supervisor, json_object_get(message, "postgres"));
 		status_answer(supervisor, (uint64_t) json_integer_value(json_object_get(message, "id")));
 	}
+	else if (strcmp(type, "failsafe answer") == 0)
+		calls_worker_answered(supervisor, message);
 	else if (strcmp(type, "baton") == 0)
 		got_baton(link, message);
 	else if (strcmp(type, "callback") == 0)

@@ -4,8 +4,9 @@
  *      What REST is asked to change: the dynamic configuration, the leader,
  *      our own configuration.
  *
- * None of it needs the baton: what belongs to the cluster is written to the
- * store, and who leads acts on it.  So this works as well while the worker
+ * Little of it needs the baton: what belongs to the cluster is written to the
+ * store, and who leads acts on it.  But for POST /failsafe, which the engine
+ * answers, in whichever home it is: the worker gets the question as a message.  So this works as well while the worker
  * drives, and on the old leader through a whole switchover, of which this
  * program is the part that stays.
  *
@@ -20,12 +21,14 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "node/peers.h"
 #include "rest/switchover.h"
 #include "supervisor/log.h"
 #include "supervisor/supervisor_internal.h"
 
-#define CALL_BIT  (UINT64_C(1) << 62)
+#define CALL_BIT  CHANNEL_CALL_BIT
 #define CALLS_MAX 16
+#define FAILSAFE_MS 2000 /* as long as Patroni's leader waits */
 
 typedef enum CallState
 {
@@ -129,6 +132,48 @@ failover_answered(Supervisor *supervisor, Call *call, const HaAction *answer)
 		call_end_text(call, is_raced ? 409 : 503, NULL);
 }
 
+/* The engine has promised, or not (rest-api.md 6.9). */
+static void
+failsafe_answered(Call *call, bool ok, const char *sqlstate, const char *text, Lsn lsn)
+{
+	RestResult result = { .status = 200, .text = text, .lsn = lsn };
+
+	if (sqlstate == NULL)
+		sqlstate = "";
+	if (!ok)
+	{
+		result.lsn = 0;
+		result.status = strcmp(sqlstate, "55000") == 0	 ? 500
+						: strcmp(sqlstate, "0A000") == 0 ? 502
+						: strcmp(sqlstate, "57P03") == 0 ? 503
+														 : 409;
+	}
+	if (result.status == 502)
+		result.text = NULL;
+	call_end(call, &result);
+}
+
+/* The worker's answer to POST /failsafe. */
+void
+calls_worker_answered(Supervisor *supervisor, const json_t *message)
+{
+	uint64_t id = (uint64_t) json_integer_value(json_object_get(message, "id"));
+	const char *text = json_string_value(json_object_get(message, "text"));
+
+	for (int i = 0; supervisor->calls != NULL && i < CALLS_MAX; i++)
+	{
+		Call *call = &supervisor->calls->items[i];
+
+		if (call->state != CALL_WRITING || call->id != id || call->kind != REST_FAILSAFE)
+			continue;
+		failsafe_answered(call, json_is_true(json_object_get(message, "ok")),
+						  json_string_value(json_object_get(message, "sqlstate")),
+						  text == NULL ? "" : text,
+						  (Lsn) json_integer_value(json_object_get(message, "lsn")));
+		break;
+	}
+}
+
 /* HA_ANSWER: is it ours?  False: it belongs to somebody else. */
 bool
 calls_answer(Supervisor *supervisor, const HaAction *answer)
@@ -143,6 +188,9 @@ calls_answer(Supervisor *supervisor, const HaAction *answer)
 			continue;
 		if (call->kind == REST_PATCH_CONFIG || call->kind == REST_PUT_CONFIG)
 			config_answered(call, answer);
+		else if (call->kind == REST_FAILSAFE)
+			failsafe_answered(call, answer->ok, answer->sqlstate,
+							  answer->text != NULL ? answer->text : answer->because, answer->lsn);
 		else
 			failover_answered(supervisor, call, answer);
 		break;
@@ -228,6 +276,27 @@ start_move(Supervisor *supervisor, Call *call, const json_t *body)
 }
 
 static void
+start_failsafe(Supervisor *supervisor, Call *call, const json_t *body)
+{
+	HaCommand command;
+
+	peer_failsafe_command(&command, body);
+	command.id = call->id;
+	call->deadline_ms = clock_now_ms() + FAILSAFE_MS;
+	if (command.leader[0] == '\0')
+		call_end_text(call, 400, NULL);
+	else if (host_is_driving(supervisor->host))
+	{
+		if (!host_command(supervisor->host, &command))
+			call_end_text(call, 503, "too many commands are under way");
+	}
+	else if (!baton_send(supervisor, json_pack("{s:s, s:I, s:s, s:s, s:I}", "type", "failsafe", "id",
+											   (json_int_t) call->id, "name", command.leader, "member",
+											   command.member, "ttl_ms", (json_int_t) command.timeout_ms)))
+		call_end_text(call, 503, "nobody controls this member at the moment");
+}
+
+static void
 start_delete(Supervisor *supervisor, Call *call)
 {
 	const ClusterView *view = host_view(supervisor->host);
@@ -297,6 +366,8 @@ calls_request(void *context, RestCall kind, const json_t *body, RestCallDone don
 		start_config(supervisor, call, body);
 	else if (kind == REST_DELETE_SWITCHOVER)
 		start_delete(supervisor, call);
+	else if (kind == REST_FAILSAFE)
+		start_failsafe(supervisor, call, body);
 	else
 		start_move(supervisor, call, body);
 }

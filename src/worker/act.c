@@ -249,7 +249,7 @@ act_run(Worker *worker, void *argument)
 										  "role", member_role_name(action->role)));
 			break;
 		case HA_ANSWER:
-			commands_answer(action->command_id, action);
+			commands_answer(worker, action->command_id, action);
 			break;
 		default:
 			ereport(WARNING,

@@ -49,15 +49,26 @@ answer_text(uint64_t id, bool ok, const char *message, const char *detail,
 	free(text);
 }
 
-/* The engine's answer to the command with this id; 0 = nobody waits. */
+/*
+ * The engine's answer to the command with this id; 0 = nobody waits.  What the
+ * supervisor was asked over REST goes back there.
+ */
 void
-commands_answer(uint64_t id, const HaAction *answer)
+commands_answer(Worker *worker, uint64_t id, const HaAction *answer)
 {
 	const char *text = answer->text != NULL ? answer->text : answer->because;
 	json_t	   *result = NULL;
 
 	if (id == 0)
 		return;
+	if ((id & CHANNEL_CALL_BIT) != 0)
+	{
+		worker_send(worker, json_pack("{s:s,s:I,s:b,s:s,s:s,s:I}", "type", "failsafe answer",
+									  "id", (json_int_t) id, "ok", answer->ok, "text", text,
+									  "sqlstate", answer->sqlstate != NULL ? answer->sqlstate : "",
+									  "lsn", (json_int_t) answer->lsn));
+		return;
+	}
 	if (answer->ok && answer->text != NULL &&
 		(answer->text[0] == '{' || answer->text[0] == '['))
 		result = json_loads(answer->text, 0, NULL);

@@ -46,6 +46,7 @@
 
 #include "base/clock.h"
 #include "base/version.h"
+#include "node/peers.h"
 #include "postgres/postgres_dir.h"
 #include "worker/compat.h"
 
@@ -484,6 +485,19 @@ got_ask(Worker *worker, const json_t *message)
 								  "id", id, "postgres", postgres));
 }
 
+/* POST /failsafe came to the supervisor: the engine decides, here if it is here. */
+static void
+got_failsafe(Worker *worker, const json_t *message)
+{
+	HaCommand	command;
+
+	peer_failsafe_command(&command, message);
+	command.id = (uint64_t) json_integer_value(json_object_get(message, "id"));
+	/* a silence is an answer, too */
+	if ((command.id & CHANNEL_CALL_BIT) != 0)
+		(void) host_command(worker->host, &command);
+}
+
 static void
 got_message(Worker *worker, void *argument)
 {
@@ -500,6 +514,8 @@ got_message(Worker *worker, void *argument)
 		got_give(worker, message);
 	else if (strcmp(type, "ask") == 0)
 		got_ask(worker, message);
+	else if (strcmp(type, "failsafe") == 0)
+		got_failsafe(worker, message);
 	else
 		ereport(DEBUG1,
 				(errmsg_internal("message \"%.30s\" of the supervisor is ignored", type)));

@@ -267,7 +267,8 @@ static DcsOutcome
 acquire_by(Node *node, const char *name, uint64_t promotions, uint64_t history)
 {
 	DcsRequest	wanted = {.operation = DCS_ACQUIRE_LEADER,.value = name,
-	.version = promotions,.history_version = history};
+	.version = promotions,.history_version = history,
+	.failsafe_version = view_of(node) == NULL ? 0 : view_of(node)->failsafe_seen};
 
 	return send_request(node, &wanted);
 }

@@ -29,10 +29,11 @@ bodies(void **state)
 	body_is(etcd3_body_create(LEADER, "node1", LEASE),
 			"{\"compare\":[{\"target\":\"CREATE\",\"create_revision\":\"0\",\"key\":" K "}],"
 			"\"success\":[{\"request_put\":{\"key\":" K ",\"value\":\"bm9kZTE=\",\"lease\":\"" LEASE "\"}}]}");
-	body_is(etcd3_body_acquire(LEADER, "node1", LEASE, LEADER, 0, LEADER, 42),
+	body_is(etcd3_body_acquire(LEADER, "node1", LEASE, LEADER, 0, LEADER, 42, LEADER, 7),
 			"{\"compare\":[{\"target\":\"CREATE\",\"create_revision\":\"0\",\"key\":" K "},"
 			"{\"target\":\"MOD\",\"mod_revision\":\"0\",\"key\":" K "},"
-			"{\"target\":\"MOD\",\"mod_revision\":\"42\",\"key\":" K "}],"
+			"{\"target\":\"MOD\",\"mod_revision\":\"42\",\"key\":" K "},"
+			"{\"target\":\"MOD\",\"mod_revision\":\"7\",\"key\":" K "}],"
 			"\"success\":[{\"request_put\":{\"key\":" K ",\"value\":\"bm9kZTE=\",\"lease\":\"" LEASE "\"}}]}");
 	/* an absent key is not made anew: there is no "failure" */
 	body_is(etcd3_body_confirm(LEADER, "node1", LEASE),

@@ -3175,6 +3175,132 @@ following(void)
 	assert_non_null(strstr(ha_decision(node)->because, "node2"));
 }
 
+/* --- one case a rule: failsafe mode --- */
+
+/* All of the three, as the leader writes it. */
+static void
+set_failsafe_key(void)
+{
+	set_key("failsafe", "{\"node1\":\"http://10.0.0.1:8008/patroni\","
+			"\"node2\":\"http://10.0.0.2:8008/patroni\",\"node3\":\"http://10.0.0.3:8008/patroni\"}");
+}
+
+/* node2 asks for our promise. */
+static void
+give_promise(void)
+{
+	settings.failsafe_mode = true;
+	tell_settings();
+	give((HaCommand) {.id = 9, .kind = HA_COMMAND_FAILSAFE, .leader = "node2", .member = "node1",
+		.timeout_ms = settings.ttl_ms});
+	assert_true(last(HA_ANSWER)->ok);
+	assert_string_equal(last(HA_ANSWER)->text, "Accepted");
+	assert_true(last(HA_PROMISE)->deadline_ms == now + 31500);
+	assert_true(position_of(HA_PROMISE) < position_of(HA_ANSWER));
+}
+
+static void
+promised(void)
+{
+	start_follower(HA_HOME_WORKER);
+	give_promise();
+	set_key("leader", NULL);
+	request_failover("{\"member\":\"node1\"}");	/* not even then */
+	expect_rule("promised");
+	assert_int_equal(count(HA_ACQUIRE), 0);
+	tick(31499);
+	assert_int_equal(count(HA_ACQUIRE), 0);
+	tick(1);
+	expect_rule("named");
+	set_key("failover", NULL);
+	create(HA_HOME_WORKER);
+	start_follower(HA_HOME_WORKER);
+	give_promise();
+	set_key("leader", NULL);
+	tell_view();
+}
+
+static void
+not_listed(void)
+{
+	start_follower(HA_HOME_WORKER);
+	set_key("failsafe", "{\"node2\":\"http://10.0.0.2:8008/patroni\"}");
+	set_key("leader", NULL);
+	tell_view();			/* failsafe_mode is off, as far as this member knows */
+	assert_int_equal(count(HA_ASK_PEER) + count(HA_ACQUIRE), 0);
+}
+
+/* A request for the lease was carried out after the promise. */
+static void
+promise_binds(void)
+{
+	start_follower(HA_HOME_WORKER);
+	give_promise();
+	set_key("leader", "node1");
+	tell_view();
+	assert_string_equal(last(HA_RELEASE)->value, "node1");
+	assert_int_equal(count(HA_PROMOTE), 0);
+}
+
+static void
+promise_binds_stopped(void)
+{
+	create(HA_HOME_SUPERVISOR);
+	be_stopped(HA_CONTROL_SHUTDOWNED);
+	settings.failsafe_mode = true;
+	set_key("leader", "node2");
+	tell_all();
+	give_promise();
+	set_key("leader", "node1");
+	node->task = HA_TASK_NONE;
+	tell_view();
+	confirm_lease();
+	assert_string_equal(last(HA_RELEASE)->value, "node1");
+}
+
+static void
+vote(const char *name, bool has_accepted, const char *refusal)
+{
+	HaInput		input = {.kind = HA_INPUT_PEER};
+	HaPeer		peer;
+
+	memset(&peer, 0, sizeof(peer));
+	snprintf(peer.name, sizeof(peer.name), "%s", name);
+	peer.is_vote = true;
+	peer.round = last(HA_ASK_CONSENT)->round;
+	peer.has_accepted = has_accepted;
+	snprintf(peer.refusal, sizeof(peer.refusal), "%s", refusal);
+	input.peer = &peer;
+	step(&input);
+}
+
+/* A leader whose key names all three, written under its lease. */
+static void
+start_failsafe_leader(void)
+{
+	start_leader(HA_HOME_WORKER);
+	settings.failsafe_mode = true;
+	tell_settings();
+	set_failsafe_key();
+	reply_to(last_key(HA_CREATE_KEY, "failsafe"), HA_OUTCOME_DONE, false, now, revision);
+	tell_view();
+	tell_reachable(false);
+	tick(10001);
+	assert_int_equal(count(HA_ASK_CONSENT), 2);
+}
+
+static void
+outage_failsafe(void)
+{
+	start_failsafe_leader();
+	vote("node2", true, "");
+	expect_rule("outage-lease-runs");
+	vote("node3", true, "");
+	assert_true(last(HA_FENCE)->deadline_ms == now + 28500);
+	tick(10000);
+	assert_int_equal(count(HA_ASK_CONSENT), 4);
+}
+
 /* --- one case a rule: outage --- */
 
 static void
@@ -3266,6 +3392,7 @@ static const struct
 	{"claim-bootstrap", claim_bootstrap},
 	{"wait-for-leader", wait_for_leader},
 	{"start-bootstrapped", start_bootstrapped},
+	{"promise-binds-stopped", promise_binds_stopped},
 	{"handover-confirm", handover_confirm},
 	{"hand-over", hand_over},
 	{"handover-failed", handover_failed},
@@ -3299,6 +3426,7 @@ static const struct
 	{"diverged-leaderless", diverged_leaderless},
 	{"start-standby", start_standby},
 	{"nothing-to-do", nothing_to_do},
+	{"promise-binds", promise_binds},
 	{"confirming-lease", confirming_lease},
 	{"foreign-leader-running", foreign_leader_running},
 	{"outdated-leader", outdated_leader},
@@ -3317,6 +3445,8 @@ static const struct
 	{"foreign-running", foreign_running},
 	{"demote-outdated", demote_outdated},
 	{"outdated-paused", outdated_paused},
+	{"promised", promised},
+	{"not-listed", not_listed},
 	{"retake-lease", retake_lease},
 	{"promoting-without-lease", promoting_without_lease},
 	{"unseen", unseen},
@@ -3347,6 +3477,7 @@ static const struct
 	{"repair", repair},
 	{"following", following},
 	{"outage-paused", outage_paused},
+	{"outage-failsafe", outage_failsafe},
 	{"outage-standby", outage_standby},
 	{"outage-lease-runs", outage_lease_runs},
 	{"outage-fenced", outage_fenced},
