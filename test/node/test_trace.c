@@ -108,6 +108,7 @@ test_peer(void **state)
 	(void) state;
 	fill(&peer);
 	end_text(peer.name);
+	end_text(peer.refusal);
 	clear_padding(&peer);
 	result = round_trip(&input);
 	assert_memory_equal(&result->peer, &peer, sizeof(peer));
@@ -207,6 +208,17 @@ test_small_inputs(void **state)
 	assert_string_equal(result->input.reachable.reason, "why");
 	drop(result);
 
+	simple.kind = HA_INPUT_PROMISE;
+	simple.promise.until_ms = INT64_MAX;
+	simple.promise.page_made_ms = 5;
+	result = round_trip(&simple);
+	assert_true(result->input.promise.until_ms == INT64_MAX);
+	assert_int_equal(result->input.promise.page_made_ms, 5);
+	drop(result);
+
+	simple.kind = HA_INPUT_ASK_MEMBERS;
+	drop(round_trip(&simple));
+	simple.kind = HA_INPUT_FENCE_LOST;
 	drop(round_trip(&simple));
 	simple.kind = HA_INPUT_TICK;
 	drop(round_trip(&simple));
