@@ -46,6 +46,9 @@
 /* utils/builtins.h declares SQL functions that have the names of jansson's. */
 extern bool parse_bool(const char *value, bool *result);
 
+#define RECONNECT_MS		5000	/* so long a standby hurries to stream from a new leader */
+#define RECONNECT_EVERY_MS	100
+
 /* The application name of a walsender, remembered while its process lives. */
 typedef struct SenderName
 {
@@ -70,6 +73,10 @@ struct Observer
 	bool		files_failed;	/* and it was said */
 	bool		settings_are_stale;
 	uint32_t	files_timeline; /* of the history that is kept */
+
+	char		streamed_from[CLUSTER_NAME_MAX];	/* the leader at that time */
+	int64_t		cut_off_ms;		/* since when there is another one; 0: it streams */
+	int64_t		woken_ms;
 
 	int64_t		promoting_until_ms;		/* 0: no promotion is expected */
 	int64_t		checkpoint_until_ms;	/* 0: no checkpoint is expected */
@@ -392,6 +399,45 @@ look_at_standby(HaPostgres *now)
 		now->timeline = replayed_timeline;
 }
 
+/* Does a standby look for the stream of a leader that has just become one? */
+static bool
+is_reconnecting(const Observer *observer, int64_t now_ms)
+{
+	return observer->cut_off_ms != 0 && now_ms - observer->cut_off_ms < RECONNECT_MS;
+}
+
+/*
+ * A new leader may refuse the stream at first: it makes its slots, or is being
+ * promoted.  The startup process tries again each wal_retrieve_retry_interval,
+ * and commits may wait for it: wake it more often.
+ */
+static void
+hurry_stream(Worker *worker, int64_t now_ms)
+{
+	Observer   *observer = worker->observer;
+	const HaPostgres *now = &observer->now;
+	const ClusterView *view = host_view(worker->host);
+
+	if (!now->is_in_recovery || now->server != HA_SERVER_RUNNING || view == NULL ||
+		!view->has_leader)
+		observer->cut_off_ms = 0;
+	else if (now->is_streaming)
+	{
+		observer->cut_off_ms = 0;
+		strlcpy(observer->streamed_from, view->leader, sizeof(observer->streamed_from));
+	}
+	else if (strcmp(view->leader, observer->streamed_from) != 0)
+	{
+		if (observer->cut_off_ms == 0)
+			observer->cut_off_ms = observer->woken_ms = now_ms;
+		if (is_reconnecting(observer, now_ms) && now_ms - observer->woken_ms >= RECONNECT_EVERY_MS)
+		{
+			observer->woken_ms = now_ms;
+			WakeupRecovery();
+		}
+	}
+}
+
 /* The application names of these processes; those not found stay "". */
 static void
 find_application_names(SenderName *const *wanted, int n_wanted)
@@ -567,6 +613,7 @@ observer_look(Worker *worker, int64_t now_ms)
 		look_at_standby(now);
 	else
 		look_at_primary(now);
+	hurry_stream(worker, now_ms);
 	slot_keeper_look(worker, now);
 	if (observer->settings_are_stale)
 		look_at_settings(worker, now);
@@ -673,6 +720,8 @@ look_interval_ms(const Worker *worker, int64_t now_ms)
 		return OBSERVE_HURRY_MS;
 	if (observer->now.server != HA_SERVER_RUNNING)
 		return OBSERVE_STARTING_MS;
+	if (is_reconnecting(observer, now_ms))
+		return OBSERVE_SYNC_MS;
 	if (settings != NULL && settings->synchronous_mode != SYNC_MODE_OFF &&
 		!observer->now.is_in_recovery)
 		return OBSERVE_SYNC_MS;
