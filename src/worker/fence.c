@@ -221,7 +221,6 @@ withhold_cut_off(void)
 	if (is_withheld)
 		return;
 	is_withheld = is_cut_off = true;
-	exposure_note_cut_off();
 	atomic_fetch_add_explicit(&patroni_lease_page()->withheld_acks, 1, memory_order_relaxed);
 	wrap_session();
 	if (base_methods != NULL)
@@ -458,6 +457,9 @@ acknowledge(bool is_replicated)
 {
 	if (patroni_lease_page() == NULL)
 		return;
+	/* whether or not the lease is over: the next start may show it */
+	if (!is_replicated && !AmAutoVacuumWorkerProcess())
+		exposure_note_cut_off();
 	if (fence_is_closed())
 	{
 		if (!AmAutoVacuumWorkerProcess())
