@@ -14,6 +14,7 @@
 #define FOLLOW_US			SIM_MS(60000)	/* L1: rewind or clone included */
 #define RETRY_MAX_US	SIM_MS(30000)	/* L1: between two starts that fail: HA_TASK_RETRY_MAX_MS */
 #define EXCUSE_MAX_US		SIM_MS(120000)	/* L1: no wait for recovery is longer */
+#define WAIT_US				SIM_MS(2000)	/* L1: a commit, for standbys */
 #define ANSWER_US			SIM_MS(60000)	/* L2: after peace, or after it was given */
 
 typedef struct Command
@@ -253,7 +254,7 @@ pause_outlives(const SimNode *node)
 
 /*
  * Is there a writable primary that owns the leader key, lets clients in and
- * holds no commits, and does every other member stream from it?  In peace also: is every command answered, and has
+ * lets commits go, and does every other member stream from it?  In peace also: is every command answered, and has
  * the fence of every primary a deadline?
  *
  * A cluster where nobody may lead (the one member that might has lost its data
@@ -267,7 +268,8 @@ sim_check_is_healthy(void)
 
 	if (primary < 0)
 		return peace.has_peace && peace.hopeless_us >= EXCUSE_MAX_US;
-	if (sim.node[primary].server.is_exposed || sim.node[primary].server.is_isolated)
+	if (sim.node[primary].server.is_exposed || sim.node[primary].server.is_isolated ||
+		sim_client_waits_us(primary) > WAIT_US)
 		return false;
 	for (int n = 0; n < sim.n_nodes; n++)
 		if (n != primary && sim.node[n].is_member && !follows(n, primary) &&
@@ -473,6 +475,8 @@ sim_check_peace(void)
 			sim_fail("L1 %s still turns its clients away", check_name(primary));
 		if (primary >= 0 && sim.node[primary].server.is_isolated)
 			sim_fail("L1 %s still holds commits", check_name(primary));
+		if (primary >= 0 && sim_client_waits_us(primary) > WAIT_US)
+			sim_fail("L1 a commit on %s waits for standbys", check_name(primary));
 		for (int n = 0; n < sim.n_nodes; n++)
 			if (pause_outlives(&sim.node[n]))
 				sim_fail("S1 the fence of %s has no deadline, and the cluster is not paused", check_name(n));

@@ -39,6 +39,7 @@ typedef struct Session
 	bool		is_waiting;		/* for synchronous standbys */
 	bool		had_names;		/* standbys were named when its commit began */
 	bool		waits_again;	/* they were named later: after the first wait, which was cut off */
+	int64_t		waits_since_us;
 	uint32_t	incarnation;	/* of the server it is connected to */
 	int			write;
 } Session;
@@ -128,6 +129,13 @@ waits(int node)
 		session->incarnation == sim.node[node].process[SIM_SERVER].incarnation;
 }
 
+/* For how long has a commit waited for standbys?  0: there is none that waits. */
+int64_t
+sim_client_waits_us(int node)
+{
+	return waits(node) ? sim.now_us - sessions[node].waits_since_us : 0;
+}
+
 /* A standby has reported to its walsender here. */
 void
 sim_client_progress(int node, int reporter)
@@ -213,6 +221,7 @@ flush(int node, int64_t number, void *owned)
 		return;
 	}
 	session->is_waiting = true;
+	session->waits_since_us = sim.now_us;
 	session->waits_again = false;
 	if (patience_us > 0)
 	{

@@ -286,6 +286,7 @@ extern void sim_check_page_lost(int node);			/* S2: a host forgets whose wait it
 
 extern void sim_clients_start(void);
 extern void sim_clients_stop(void);
+extern int64_t sim_client_waits_us(int node);	/* a commit, for standbys; 0 = none does */
 
 /* ------------------------------------------------------------------------
  * Tasks of the supervisor: tasks.c
