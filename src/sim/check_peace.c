@@ -7,6 +7,7 @@
  *-------------------------------------------------------------------------
  */
 #include "sim/check_internal.h"
+#include "sim/postgres_model.h"
 
 #include <string.h>
 
@@ -253,6 +254,26 @@ pause_outlives(const SimNode *node)
 }
 
 /*
+ * Does a primary keep clients waiting?  NULL: no.  In strict mode it does so
+ * for as long as there are too few standbys.
+ */
+static const char *
+what_clients_wait_for(int primary)
+{
+	const SimServer *server = &sim.node[primary].server;
+	bool		needs_standbys = sim.profile.sync_is_strict &&
+		sim_sync_missing(primary, &server->sync_names) > 0;
+
+	if (server->is_isolated)
+		return "holds commits";
+	if (server->is_exposed && !needs_standbys)
+		return "turns clients away";
+	if (sim_client_waits_us(primary) > WAIT_US && !needs_standbys)
+		return "lets commits wait for standbys";
+	return NULL;
+}
+
+/*
  * Is there a writable primary that owns the leader key, lets clients in and
  * lets commits go, and does every other member stream from it?  In peace also: is every command answered, and has
  * the fence of every primary a deadline?
@@ -268,8 +289,7 @@ sim_check_is_healthy(void)
 
 	if (primary < 0)
 		return peace.has_peace && peace.hopeless_us >= EXCUSE_MAX_US;
-	if (sim.node[primary].server.is_exposed || sim.node[primary].server.is_isolated ||
-		sim_client_waits_us(primary) > WAIT_US)
+	if (what_clients_wait_for(primary) != NULL)
 		return false;
 	for (int n = 0; n < sim.n_nodes; n++)
 		if (n != primary && sim.node[n].is_member && !follows(n, primary) &&
@@ -471,12 +491,8 @@ sim_check_peace(void)
 			if (n != primary && sim.node[n].is_member && !follows(n, primary) &&
 				!waits_for_person(&sim.node[n], primary))
 				sim_fail("L1 %s does not follow %s", check_name(n), check_name(primary));
-		if (primary >= 0 && sim.node[primary].server.is_exposed)
-			sim_fail("L1 %s still turns its clients away", check_name(primary));
-		if (primary >= 0 && sim.node[primary].server.is_isolated)
-			sim_fail("L1 %s still holds commits", check_name(primary));
-		if (primary >= 0 && sim_client_waits_us(primary) > WAIT_US)
-			sim_fail("L1 a commit on %s waits for standbys", check_name(primary));
+		if (primary >= 0 && what_clients_wait_for(primary) != NULL)
+			sim_fail("L1 %s %s", check_name(primary), what_clients_wait_for(primary));
 		for (int n = 0; n < sim.n_nodes; n++)
 			if (pause_outlives(&sim.node[n]))
 				sim_fail("S1 the fence of %s has no deadline, and the cluster is not paused", check_name(n));

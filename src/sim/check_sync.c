@@ -6,8 +6,10 @@
  *
  * Readers are as strict as can be: they look at each primary whenever
  * something becomes visible there, also at one that is cut off from
- * everybody.  What they see on standbys is not promised to stay, nor is a
- * commit whose wait was cancelled: PostgreSQL makes it visible.
+ * everybody.  Not promised to stay is what they see on standbys, a commit
+ * whose wait was cancelled (PostgreSQL makes it visible), and what a primary
+ * shows when its lease is over: nothing refuses readers there, and a standby
+ * that has voted for another member may still confirm a commit to it.
  *
  *-------------------------------------------------------------------------
  */
@@ -59,6 +61,14 @@ check_sync_promotion(int number, SimPosition fork)
 	}
 }
 
+/* Is what readers see there promised to stay? */
+static bool
+is_trusted(const SimNode *node, int branch)
+{
+	return sim_check_sync_promise() != SIM_ASYNC && !check.is_late[branch] &&
+		(check_has_open_fence(node) || check_has_endless_fence(node));
+}
+
 /* Readers see a commit, which the server has just made visible. */
 void
 sim_check_shown(int number)
@@ -67,7 +77,7 @@ sim_check_shown(int number)
 	int			node = write->node;
 
 	if (write->is_shown || write->is_cut_off || write->is_left ||
-		check.is_late[write->commit.branch] || sim_check_sync_promise() == SIM_ASYNC)
+		!is_trusted(&sim.node[node], write->commit.branch))
 		return;
 	if (check_is_excused(&sim.node[node], write->commit.branch) && node != sim_store_leader())
 		write->is_left = true;
@@ -82,9 +92,8 @@ sim_check_shows(int number)
 	const SimNode *node = &sim.node[number];
 	SimPosition seen = {node->data.end.branch, node->server.visible_lsn};
 
-	if (sim_check_sync_promise() == SIM_ASYNC || node->server.is_exposed ||
-		check.is_late[node->server.insert.branch] ||
-		node->server.is_in_recovery || node->server.state != HA_SERVER_RUNNING ||
+	if (node->server.is_exposed || node->server.is_in_recovery ||
+		node->server.state != HA_SERVER_RUNNING || !is_trusted(node, node->server.insert.branch) ||
 		(check_is_excused(node, node->server.insert.branch) && number != sim_store_leader()))
 		return;
 	for (int i = 0; i < sim.n_writes; i++)
