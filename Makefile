@@ -186,7 +186,9 @@ WORKER_OBJS = \
 	src/worker/observe.o \
 	src/worker/shared_worker.o \
 	src/worker/slot_copier.o \
+	src/worker/slot_copy.o \
 	src/worker/slot_keeper.o \
+	src/worker/slot_leader.o \
 	src/worker/slot_maker.o \
 	src/worker/sync_watch.o
 
