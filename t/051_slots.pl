@@ -17,6 +17,7 @@ my $cluster = PatroniCluster->new('slots',
 	dcs => {
 		slots => {
 			feed => { type => 'logical', database => 'postgres', plugin => 'test_decoding' },
+			sub => { type => 'logical', database => 'postgres', plugin => 'pgoutput' },
 			archive => { type => 'physical' },
 		},
 	});
@@ -31,15 +32,16 @@ sub slot
 	return $node->sql("SELECT $column FROM patroni.slot WHERE name = '$name'");
 }
 
-# On every standby its copy can be used.
+# On every standby the copies can be used.
 sub wait_until_safe
 {
 	# a clone begins with the WAL of its backup: let the slot go on to there
 	$cluster->wait_for_leader->sql('CHECKPOINT');
-	$cluster->wait_for('the logical slot can be used on every standby', sub {
+	$cluster->wait_for('the logical slots can be used on every standby', sub {
 		my @standbys = $cluster->standbys;
 
-		return @standbys == 2 && !grep { slot($_, 'feed', 'is_safe AND "exists"') ne 't' } @standbys;
+		return @standbys == 2
+		  && !grep { $_->sql(q{SELECT count(*) FROM patroni.slot WHERE type = 'logical' AND is_safe}) ne '2' } @standbys;
 	}, every_ms => 100);
 }
 
@@ -89,9 +91,18 @@ sub wait_for_consumer
 	}, every_ms => 100);
 }
 
-my $writer = $cluster->writer;
+# --- a subscription, on a server of its own ---
 
-$cluster->wait_for('the leader makes the logical slot', sub { slot($cluster->leader, 'feed', '"exists"') eq 't' });
+$cluster->wait_for('the leader makes the logical slots',
+	sub { $cluster->leader->sql(q{SELECT count(*) FROM patroni.slot WHERE type = 'logical' AND "exists"}) eq '2' });
+my $subscriber = PatroniCluster->new('subscriber', members => 1);
+$subscriber->start;
+$subscriber->create_writes_table;
+$cluster->leader->sql('CREATE PUBLICATION pub FOR TABLE writes');
+$subscriber->leader->sql("CREATE SUBSCRIPTION sub CONNECTION '$conninfo' PUBLICATION pub"
+	  . " WITH (create_slot = false, slot_name = 'sub', copy_data = false)");
+
+my $writer = $cluster->writer;
 wait_for_consumer($writer);
 wait_until_safe();
 pass('a logical slot is made on the leader, and copied by the standbys without a restart');
@@ -161,6 +172,12 @@ my %there = map { $_ => 1 } @there;
 my @missing = grep { !$got{$_} } @there;
 is(scalar @missing, 0, 'the consumer has got every change') or diag("missing: @missing[0 .. ($#missing < 9 ? $#missing : 9)]");
 
+my $content = 'SELECT count(*), sum(id) FROM writes';
+my $wanted = $leader->sql($content);
+$cluster->wait_for('the subscriber has everything', sub { $subscriber->leader->sql($content) eq $wanted }, timeout => 15, or_undef => 1);
+is($subscriber->leader->sql($content), $wanted, 'the subscriber has got every change, once');
+$subscriber->leader->sql($_) for 'ALTER SUBSCRIPTION sub DISABLE', 'ALTER SUBSCRIPTION sub SET (slot_name = NONE)', 'DROP SUBSCRIPTION sub';
+
 # Each connection goes on where what was confirmed ended, and repeats nothing but what came after.
 my ($before, $n_repeated, $is_in_order, $is_seamless) = (0, 0, 1, 1);
 for my $list (grep { @$_ } @lists)
@@ -186,7 +203,7 @@ my $goes_slot = $goes->{name};
 sub edit_config { $leader->sql(q{SELECT patroni.edit_config('} . JSON::PP::encode_json($_[0]) . q{')}); }
 sub slots_of { return $_[0]->sql('SELECT slot_name FROM pg_replication_slots ORDER BY 1'); }
 
-is(slots_of($_), join("\n", sort 'archive', 'feed', grep { $_ ne $standby->{name} } map { $_->{name} } $cluster->nodes),
+is(slots_of($_), join("\n", sort 'archive', 'feed', 'sub', grep { $_ ne $standby->{name} } map { $_->{name} } $cluster->nodes),
 	'a standby has all slots, but its own') for $standby;
 my $offset = $leader->log_size;
 edit_config({ ignore_slots => [ { name => 'mine', type => 'physical' } ],
