@@ -105,6 +105,7 @@ typedef struct HaSeenSlot
 	int64_t		seen_ms;		/* last wanted, or used, or first seen here */
 	bool		is_member;		/* it was a member's */
 	bool		was_here;		/* on this server, since this member leads */
+	bool		has_problem;	/* which has been said, on the leader */
 	int64_t		asked_ms;		/* when a logical one was last asked for; 0 = never */
 } HaSeenSlot;
 

@@ -221,6 +221,13 @@ keep(HaNode *node, const WantedSlot *wanted, bool is_primary)
 		if (slot != NULL && !slot->is_copying && is_primary && node->has_lease)
 			entry->was_here = true;
 	}
+	if (entry != NULL && slot != NULL && is_primary && slot->is_logical &&
+		entry->has_problem != (slot->problem[0] != '\0'))
+	{
+		entry->has_problem = !entry->has_problem;
+		if (entry->has_problem)
+			ha_log(node, 2, "slots", "logical slot \"%s\": %s", slot->name, slot->problem);
+	}
 	if (slot == NULL)
 		create(node, wanted);
 	else if (slot->is_active || slot->is_native || slot->is_copying)

@@ -78,8 +78,7 @@ look_up(XLogRecPtr *lsn)
 		WalSnd	   *sender = &WalSndCtl->walsnds[candidates[i].index];
 
 		SpinLockAcquire(&sender->mutex);
-		if (sender->pid == candidates[i].pid &&
-			(sender->state == WALSNDSTATE_STREAMING || sender->state == WALSNDSTATE_STOPPING))
+		if (sender->pid == candidates[i].pid)
 		{
 			is_there = true;
 			best = Max(best, sender->flush);

@@ -20,6 +20,7 @@
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
 #include "replication/slot.h"
+#include "replication/walsender_private.h"
 #include "storage/lwlock.h"
 #include "storage/spin.h"
 
@@ -62,6 +63,24 @@ add_reports(HaPostgres *now)
 		}
 	}
 	LWLockRelease(patroni_shared_memory()->lock);
+}
+
+/*
+ * A consumer can have confirmed more than there is, if it was ahead of this
+ * server when that was promoted.  What has been written since in that place is
+ * not sent.
+ */
+static void
+find_consumers_ahead(HaPostgres *now)
+{
+	XLogRecPtr	end = COMPAT_FLUSH_LSN();
+
+	for (int i = 0; i < now->n_slots; i++)
+	{
+		if (now->slots[i].is_logical && now->slots[i].confirmed_lsn > end)
+			strlcpy(now->slots[i].problem, "its consumer was ahead of this server and misses changes",
+					sizeof(now->slots[i].problem));
+	}
 }
 
 /* Fill in the slots of this server. */
@@ -111,6 +130,8 @@ slot_keeper_look(const Worker *worker, HaPostgres *now)
 	LWLockRelease(ReplicationSlotControlLock);
 	if (has_logical && worker->has_shared)
 		add_reports(now);
+	if (has_logical && !now->is_in_recovery)
+		find_consumers_ahead(now);
 }
 
 /* Could this standby become primary? */
@@ -137,6 +158,7 @@ void
 slot_keeper_candidates(const Worker *worker, const HaPostgres *now, const WatchedSender *senders)
 {
 	const ClusterView *view = host_view(worker->host);
+	const Settings *settings = host_settings(worker->host);
 	PatroniShared *shared = patroni_shared_memory();
 	SlotCandidate candidates[SLOT_CANDIDATES_MAX];
 	bool		has_logical = false;
@@ -149,7 +171,14 @@ slot_keeper_candidates(const Worker *worker, const HaPostgres *now, const Watche
 	memset(candidates, 0, sizeof(candidates));
 	for (int i = 0; has_logical && !now->is_in_recovery && view != NULL && i < now->n_senders; i++)
 	{
-		if (n < SLOT_CANDIDATES_MAX && may_be_promoted(view, now->senders[i].application_name))
+		/* one that catches up may be promoted when it is near enough */
+		bool		is_near = senders[i].state == WALSNDSTATE_STREAMING ||
+			senders[i].state == WALSNDSTATE_STOPPING ||
+			(senders[i].state == WALSNDSTATE_CATCHUP && settings != NULL &&
+			 now->senders[i].flush_lsn != InvalidXLogRecPtr &&
+			 (int64) (now->flush_lsn - now->senders[i].flush_lsn) <= settings->maximum_lag_on_failover);
+
+		if (n < SLOT_CANDIDATES_MAX && is_near && may_be_promoted(view, now->senders[i].application_name))
 			candidates[n++] = (SlotCandidate) {senders[i].pid, senders[i].index};
 	}
 	/* nobody else writes it */

@@ -2324,6 +2324,8 @@ makes_no_logical_slot_with_a_gap(void **state)
 static void
 publishes_positions_of_slots(void **state)
 {
+	int			n_said = 0;
+
 	(void) state;
 	start_leader(HA_HOME_WORKER);
 	use_slots(FEED, "");
@@ -2347,6 +2349,18 @@ publishes_positions_of_slots(void **state)
 	assert_string_equal(status_written(),
 						"{\"optime\":99000000,\"slots\":{\"feed\":1200,\"node1\":99000000,\"node2\":1000,"
 						"\"node3\":500},\"retain_slots\":[\"node2\",\"node3\"]}");
+
+	/* a consumer that is ahead is said, once */
+	strcpy(postgres.slots[3].problem, "ahead");
+	forget();
+	for (int i = 0; i < 3; i++)
+	{
+		tell_postgres();
+		tick(1000);
+	}
+	for (int i = 0; i < n_seen; i++)
+		n_said += seen[i].kind == HA_LOG && strstr(seen[i].because, "\"feed\": ahead") != NULL;
+	assert_int_equal(n_said, 1);
 }
 
 /* With as much WAL, the standby leads whose logical slots can be used. */
