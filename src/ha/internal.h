@@ -106,7 +106,8 @@ typedef struct HaSeenSlot
 	bool		is_member;		/* it was a member's */
 	bool		was_here;		/* on this server, since this member leads */
 	bool		has_problem;	/* which has been said, on the leader */
-	int64_t		asked_ms;		/* when a logical one was last asked for; 0 = never */
+	int64_t		asked_ms;		/* when it was last asked for; 0 = never */
+	int			n_asked;		/* so often a physical one was, in vain */
 } HaSeenSlot;
 
 /* Replication slots: changed in slots.c only. */

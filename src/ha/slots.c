@@ -145,6 +145,26 @@ is_gone(HaNode *node, const WantedSlot *wanted)
 		slot_status_position(&node->view.status, wanted->name, &lsn);
 }
 
+/* A slot that does not come (there is room for so many only) is asked for less and less often. */
+static bool
+may_ask(HaNode *node, HaSeenSlot *entry)
+{
+	int64_t		pause_ms = HA_SLOTS_PAUSE_MS;
+
+	if (entry == NULL)
+		return true;
+	for (int i = 1; i < entry->n_asked && pause_ms < node->settings.loop_wait_ms; i++)
+		pause_ms *= 2;
+	if (entry->n_asked > 0 && node->now_ms < entry->asked_ms + pause_ms)
+	{
+		ha_wake(node, entry->asked_ms + pause_ms);
+		return false;
+	}
+	entry->asked_ms = node->now_ms;
+	entry->n_asked++;
+	return true;
+}
+
 static void
 create(HaNode *node, const WantedSlot *wanted)
 {
@@ -153,6 +173,8 @@ create(HaNode *node, const WantedSlot *wanted)
 
 	if (!wanted->is_logical)
 	{
+		if (!may_ask(node, entry))
+			return;
 		action = wanted->reason == SLOT_FOR_MEMBER ?
 			ha_add(node, HA_CREATE_SLOT, "slots", "for member \"%s\"", wanted->member) :
 			ha_add(node, HA_CREATE_SLOT, "slots", "%s", wanted->reason == SLOT_PERMANENT ?
@@ -218,6 +240,8 @@ keep(HaNode *node, const WantedSlot *wanted, bool is_primary)
 	{
 		entry->seen_ms = node->now_ms;
 		entry->is_member = wanted->reason != SLOT_PERMANENT;
+		if (slot != NULL)
+			entry->n_asked = 0;
 		if (slot != NULL && !slot->is_copying && is_primary && node->has_lease)
 			entry->was_here = true;
 	}

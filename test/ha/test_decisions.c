@@ -2232,6 +2232,32 @@ moves_slots_on_a_standby(void **state)
 
 #define FEED "{\"feed\":{\"type\":\"logical\",\"database\":\"app\",\"plugin\":\"pgoutput\"}}"
 
+/* A slot that does not come is asked for less and less often. */
+static void
+asks_less_often_for_a_slot(void **state)
+{
+	int			n;
+
+	(void) state;
+	start_leader(HA_HOME_WORKER);
+	use_slots("", "");
+	forget();
+	for (int i = 0; i < 40; i++)
+		tick(500);
+	n = count(HA_CREATE_SLOT);
+	assert_in_range(n, 8, 12);	/* two members */
+	add_slot("node2");
+	add_slot("node3");
+	tell_postgres();
+	tick(1000);
+	postgres.n_slots = 1;
+	memset(&postgres.slots[1], 0, sizeof(HaSlot));
+	tell_postgres();
+	forget();
+	tick(1000);
+	assert_int_equal(count(HA_CREATE_SLOT), 1);
+}
+
 /* A logical slot is made on the leader, and copied elsewhere. */
 static void
 makes_and_copies_logical_slots(void **state)
@@ -5283,6 +5309,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(drops_slots_of_members_gone),
 		TEST(moves_slots_on_a_standby),
+		TEST(asks_less_often_for_a_slot),
 		TEST(makes_and_copies_logical_slots),
 		TEST(makes_no_logical_slot_with_a_gap),
 		TEST(publishes_positions_of_slots),
