@@ -212,19 +212,23 @@ drop(HaNode *node, const char *name, const char *because)
 	ask(node, ha_add(node, HA_DROP_SLOT, "slots", "%s", because), name);
 }
 
-/* A physical slot that nobody moves here: to where the leader's stands. */
+/*
+ * A physical slot that nobody moves here: to where the leader's stands, or
+ * the member that streams from another one.
+ */
 static void
-advance(HaNode *node, const WantedSlot *wanted, const HaSlot *slot)
+advance(HaNode *node, const WantedSlot *wanted, const HaSlot *slot, bool is_primary)
 {
 	const HaPostgres *postgres = &node->postgres;
-	Lsn			to = wanted->lsn != 0 ? wanted->lsn : postgres->checkpoint_redo;
+	Lsn			end = is_primary ? postgres->flush_lsn : postgres->replayed_lsn;
+	Lsn			to = wanted->lsn != 0 || is_primary ? wanted->lsn : postgres->checkpoint_redo;
 	HaAction   *action;
 
-	if (to > postgres->replayed_lsn)
-		to = postgres->replayed_lsn;
+	if (to > end)
+		to = end;
 	if (slot->restart_lsn == 0 || to <= slot->restart_lsn)
 		return;
-	action = ha_add(node, HA_ADVANCE_SLOT, "slots", "to where the leader's stands");
+	action = ha_add(node, HA_ADVANCE_SLOT, "slots", "to where its user is");
 	ask(node, action, wanted->name);
 	action->lsn = to;
 }
@@ -266,12 +270,12 @@ keep(HaNode *node, const WantedSlot *wanted, bool is_primary)
 		if (!slot->is_logical || !is_primary)
 			drop(node, slot->name, "it has lost what it needs; it is made anew");
 	}
-	else if (!slot->is_logical && !is_primary && !wanted->is_used_here)
+	else if (!slot->is_logical && !wanted->is_used_here)
 	{
 		if (slot->has_xmin)
 			drop(node, slot->name, "it holds back vacuum for nobody; it is made anew");
 		else
-			advance(node, wanted, slot);
+			advance(node, wanted, slot, is_primary);
 	}
 }
 

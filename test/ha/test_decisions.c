@@ -2230,6 +2230,25 @@ moves_slots_on_a_standby(void **state)
 	assert_string_equal(last(HA_DROP_SLOT)->slot, "node3");
 }
 
+/* Nor does anybody move one on the leader whose member streams from another one. */
+static void
+moves_slots_of_cascades(void **state)
+{
+	(void) state;
+	start_leader(HA_HOME_WORKER);
+	use_slots("", "");
+	set_member("node3", ",\"tags\":{\"replicatefrom\":\"node2\"}");
+	tell_view();
+	add_slot("node2");
+	add_slot("node3");
+	forget();
+	tell_postgres();
+	tick(1000);
+	assert_int_equal(count(HA_ADVANCE_SLOT), 1);
+	assert_string_equal(last(HA_ADVANCE_SLOT)->slot, "node3");
+	assert_true(last(HA_ADVANCE_SLOT)->lsn > 1000 && last(HA_ADVANCE_SLOT)->lsn <= postgres.flush_lsn);
+}
+
 #define FEED "{\"feed\":{\"type\":\"logical\",\"database\":\"app\",\"plugin\":\"pgoutput\"}}"
 
 /* A slot that does not come is asked for less and less often. */
@@ -5309,6 +5328,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(drops_slots_of_members_gone),
 		TEST(moves_slots_on_a_standby),
+		TEST(moves_slots_of_cascades),
 		TEST(asks_less_often_for_a_slot),
 		TEST(makes_and_copies_logical_slots),
 		TEST(makes_no_logical_slot_with_a_gap),
