@@ -237,4 +237,24 @@ $cluster->wait_for('after member_slots_ttl it is dropped', sub { slots_of($leade
 $cluster->wait_for('on the other standby, too', sub { slots_of($standby) !~ /^$goes_slot$/m });
 pass('the slots of a member that is gone are dropped after member_slots_ttl');
 
+# --- a copy that is not safe ---
+
+# without feedback nothing keeps the rows that it needs
+$standby->sql($_) for 'ALTER SYSTEM SET hot_standby_feedback = off', 'SELECT pg_reload_conf()';
+edit_config({ slots => { late => { type => 'logical', database => 'postgres', plugin => 'test_decoding' } } });
+$cluster->wait_for('the leader makes the slot and tells of it', sub { ($cluster->key_json('status') // {})->{slots}{late} });
+$leader->sql('CHECKPOINT');
+$cluster->wait_for('the standby copies it', sub { slots_of($standby) =~ /late/ });
+usleep(2_500_000);
+is(slot($standby, 'late', 'is_safe'), 'f', 'a copy for which vacuum is not held back is not safe');
+like(slot($standby, 'late', 'reason'), qr/does not hold back vacuum/, 'patroni.slot says why');
+$offset = $standby->log_size;
+$leader->try_sql("SELECT patroni.switchover('$standby->{name}')");
+ok($cluster->wait_for_leader(is => $standby), 'the member with that copy becomes the leader');
+ok($standby->wait_for_log(qr/logical slot "late" was not copied here .*it is not made anew/, $offset),
+	'the log says that consumers of the slot have to be looked after');
+is(slots_of($standby) =~ /late/ ? 1 : 0, 0, 'nobody can use it, and it is not made anew with a gap');
+$standby->sql(q{SELECT pg_create_logical_replication_slot('late', 'test_decoding')});
+$cluster->wait_for('made by a person it is kept', sub { slot($standby, 'late', 'is_safe') eq 't' });
+
 done_testing();
