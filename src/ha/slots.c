@@ -545,7 +545,7 @@ ha_slots_status(HaNode *node, ClusterStatus *status)
 			continue;
 		if (slot != NULL && !slot->is_copying && slot->is_logical == wanted->is_logical)
 			put_position(status, wanted->name, wanted->is_logical ? slot->confirmed_lsn : slot->restart_lsn);
-		else if (slot == NULL && is_gone(node, wanted))
+		else if ((slot == NULL || slot->is_copying) && is_gone(node, wanted))
 			put_position(status, wanted->name, wanted->lsn);
 	}
 	/* of members that are gone */

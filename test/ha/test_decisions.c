@@ -2337,10 +2337,16 @@ makes_no_logical_slot_with_a_gap(void **state)
 	tick(12000);
 	for (int i = 0; i < n_seen; i++)
 		assert_false(seen[i].kind == HA_CREATE_SLOT && strcmp(seen[i].slot, "feed") == 0);
-	/* the next leader shall know it, too */
+	/* the next leader shall know it, too; also while a copy that cannot be used is not yet gone */
+	strcpy(add_slot("feed")->plugin, "pgoutput");
+	postgres.slots[0].is_logical = postgres.slots[0].is_copying = true;
 	postgres.flush_lsn += 1000;
 	tell_postgres();
 	tick(11000);
+	assert_non_null(strstr(status_written(), "\"feed\":5000"));
+	memset(&postgres.slots[--postgres.n_slots], 0, sizeof(HaSlot));
+	tell_postgres();
+	confirm_lease();
 	assert_non_null(strstr(status_written(), "\"feed\":5000"));
 	forget();
 
