@@ -1,6 +1,6 @@
-# After a crash of a primary with synchronous standbys no client sees a commit
-# that a failover could lose: clients are turned away until the standbys have
-# what was recovered.
+# After a crash of a primary in synchronous mode no client sees a commit that a
+# failover could lose: clients are turned away until the standbys have what was
+# recovered, or until the sync key lets nobody else lead.
 
 use strict;
 use warnings;
@@ -10,9 +10,11 @@ use IPC::Run;
 use Test::More;
 use Time::HiRes qw(usleep);
 
-my $cluster = PatroniCluster->new('exposure', dcs => { ttl => 5, loop_wait => 1, retry_timeout => 1 },
-	parameters => { synchronous_standby_names => 'ANY 1 (*)', max_connections => 50 });
+my $cluster = PatroniCluster->new('exposure', parameters => { max_connections => 50 },
+	dcs => { ttl => 5, loop_wait => 1, retry_timeout => 1, synchronous_mode => JSON::PP::true,
+		synchronous_mode_strict => JSON::PP::true });
 $cluster->start;
+$cluster->wait_until_synchronous;
 $cluster->create_writes_table;
 $cluster->wait_for_leader->sql('CREATE ROLE reader LOGIN; GRANT SELECT, INSERT ON writes TO reader');
 
@@ -34,6 +36,7 @@ sub crash_while_waiting
 	my ($out, $err) = ('', '');
 
 	$cluster->wait_until_streaming;
+	$cluster->wait_until_synchronous;
 	$_->freeze('all') for $cluster->standbys_of($leader);
 	my $psql = IPC::Run::start([ 'psql', '-XAtq', '-d',
 			"host=$cluster->{sockets} port=$leader->{port} user=reader dbname=postgres application_name=waits",
@@ -128,24 +131,94 @@ for my $part ('backend', 'postmaster')
 	is($leader->sql('SELECT count(*) FROM writes WHERE id = 3'), '0', 'also its former primary has dropped it');
 }
 
-# --- names are no longer wanted ---
+# --- standbys are given up: nobody else may lead ---
 
 {
 	my $leader = $cluster->wait_for_leader;
 	my $offset = crash_while_waiting($leader, 'given up', 4);
+	my @others = $cluster->standbys_of($leader);
 
 	$leader->wait_for_log(qr/database system is ready to accept connections/, $offset);
 	$cluster->wait_for('a client is turned away', sub { (try_read($leader))[2] =~ $turned_away });
-	$leader->sql("ALTER SYSTEM SET synchronous_standby_names = ''");
-	$leader->sql('SELECT pg_reload_conf()');
-	$cluster->wait_for('clients get in', sub { (try_read($leader))[0] == 0 }, timeout => 10);
+	$cluster->set_sync_mode('on');
+	my $answer;
+	$cluster->wait_for('clients get in', sub {
+		(my $status, $answer) = try_read($leader, sql => 'SELECT count(*) FROM writes WHERE id = 4');
+		return $status == 0;
+	}, timeout => 10);
+	is($answer, '1', 'given up: without strict mode clients get in, and see the commit');
+	is_deeply($cluster->key_json('sync'), { leader => $leader->{name}, quorum => 0, sync_standby => undef },
+		'given up: but nobody else may lead now');
 	like($leader->log_text($offset), qr/clients need not wait for the synchronous standbys any longer.*No synchronous standbys are named any more/s,
-		'without synchronous standbys there is nothing to wait for');
-	$leader->sql('ALTER SYSTEM RESET synchronous_standby_names');
-	$leader->sql('SELECT pg_reload_conf()');
-	$_->thaw for $cluster->standbys_of($leader);
+		'given up: the log says that it is over');
+	$leader->kill9;
+	my %offset = map { $_->{name} => $_->log_size } @others;
+	$_->thaw for @others;
+	$_->wait_for_log(qr/the sync key does not name this member/, $offset{ $_->{name} }) for @others;
+	$leader->start;
+	is($cluster->wait_for_leader, $leader, 'given up: the others wait for the leader that has it');
+	is($leader->sql('SELECT count(*) FROM writes WHERE id = 4'), '1', 'given up: so what clients saw is still there');
+	$cluster->wait_until_streaming;
+	$cluster->set_sync_mode('on-strict');
+	$cluster->wait_until_synchronous;
+}
+
+# --- quorum mode ---
+
+{
+	$cluster->set_sync_mode('quorum-strict');
+	my $leader = $cluster->wait_for_leader;
+	my $offset = crash_while_waiting($leader, 'quorum', 6);
+	my @seen;
+
+	$leader->wait_for_log(qr/database system is ready to accept connections/, $offset);
+	$cluster->wait_for('a client is turned away', sub {
+		my ($status, undef, $err) = try_read($leader);
+		push @seen, $status if $status == 0;
+		return $err =~ $turned_away;
+	});
+	my @others = $cluster->standbys_of($leader);
+	$leader->kill9;
+	$_->kill9 for @others;
+	$_->start for @others;
+	my $new = $cluster->wait_for_leader(not => $leader);
+	is($new->sql('SELECT count(*) FROM writes WHERE id = 6'), '0', 'quorum: a failover loses the commit that no standby had');
+	is(join(' ', @seen), '', 'quorum: and no client has ever seen it');
+	$leader->start;
 	$cluster->wait_until_streaming;
 }
+
+# --- a cancelled commit ---
+
+for my $how ('pg_cancel_backend', 'pg_terminate_backend')
+{
+	my $leader = $cluster->wait_for_leader;
+	my $id = $how eq 'pg_cancel_backend' ? 7 : 8;
+	my ($out, $err) = ('', '');
+
+	$cluster->set_sync_mode($how eq 'pg_cancel_backend' ? 'on-strict' : 'quorum-strict');
+	$cluster->wait_until_streaming;
+	$cluster->wait_until_synchronous;
+	my @others = $cluster->standbys_of($leader);
+	$_->freeze('all') for @others;
+	my $psql = IPC::Run::start([ 'psql', '-XAtq', '-d',
+			"host=$cluster->{sockets} port=$leader->{port} user=reader dbname=postgres application_name=waits",
+			'-c', "INSERT INTO writes VALUES ($id, $id) RETURNING 'committed'" ], '>', \$out, '2>', \$err);
+	$leader->wait_for_sql("SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = 'waits' AND wait_event = 'SyncRep'");
+	$leader->sql("SELECT $how(pid) FROM pg_stat_activity WHERE application_name = 'waits'");
+	$psql->finish;
+	is($out, '', "$how: a client whose wait is cut off is not told that it is committed");
+	like($err, qr/the outcome of the transaction is not known/, "$how: it hears that this is not known");
+	$leader->kill9;
+	$_->kill9 for @others;
+	$_->start for @others;
+	my $new = $cluster->wait_for_leader(not => $leader);
+	is($new->sql("SELECT count(*) FROM writes WHERE id = $id"), '0', "$how: the failover has lost it");
+	$leader->start;
+	$cluster->wait_until_streaming;
+}
+$cluster->set_sync_mode('on-strict');
+$cluster->wait_until_synchronous;
 
 # --- no crash ---
 
@@ -168,6 +241,7 @@ for my $part ('backend', 'postmaster')
 	my ($out, $err) = ('', '');
 
 	$cluster->wait_until_streaming;
+	$cluster->wait_until_synchronous;
 	$_->kill9 for @others;
 	my $psql = IPC::Run::start([ 'psql', '-XAtq', '-d',
 			"host=$cluster->{sockets} port=$leader->{port} user=reader dbname=postgres application_name=waits",
