@@ -59,6 +59,22 @@ $candidate->wait_for_sql("SELECT patroni.config() ->> 'pause' = 'true'");
 like($out, qr/Success: cluster management is resumed/, 'patronictl resume') or diag("$out\n$err");
 $candidate->wait_for_sql("SELECT coalesce(patroni.config() ->> 'pause', 'false') = 'false'");
 
+# --- synchronous replication ---
+
+# releases before 4.0 know one word for both modes
+my ($release) = (PatroniCluster::run_command([ 'patronictl', 'version' ]))[1] =~ /(\d+)/;
+for my $mode ('on', 'quorum', 'off')
+{
+	my $word = $mode eq 'quorum' && $release >= 4 ? 'Quorum Standby' : 'Sync Standby';
+
+	$cluster->set_sync_mode($mode);
+	my %is_named = map { $_->{name} => 1 } @{ $cluster->wait_until_synchronous };
+	my $now = list();
+	is($now->{ $candidate->{name} }{Role}, 'Leader', "synchronous_mode $mode: the leader");
+	is($now->{ $_->{name} }{Role}, $is_named{ $_->{name} } ? $word : 'Replica', "synchronous_mode $mode: $_->{name}")
+	  for $cluster->standbys;
+}
+
 # --- configuration and history ---
 
 ($status, $out, $err) = $cluster->patronictl('edit-config', $scope, '--force', '-p', 'work_mem=6MB');

@@ -50,6 +50,48 @@ sub edit_config
 
 sub names { return $_[0]->sql('SHOW synchronous_standby_names'); }
 
+# Health checks and roles, as each member tells of itself and of the others.
+sub check_rest
+{
+	my ($mode) = @_;
+	my $leader = $cluster->leader;
+	my %is_named = map { $_ => 1 } split /,/, $cluster->key_json('sync')->{sync_standby};
+	my ($what, $other) = $mode eq 'quorum' ? ('quorum', 'sync') : ('sync', 'quorum');
+	my %role = map { $_->{name} => $_ == $leader ? 'leader' : $is_named{ $_->{name} } ? "${what}_standby" : 'replica' }
+	  $cluster->nodes;
+
+	for my $node ($cluster->nodes)
+	{
+		my $is_named = $is_named{ $node->{name} };
+		my $is_leader = $node == $leader;
+		my %wanted = (
+			"/$what" => $is_named,
+			"/read-only-$what" => $is_leader || $is_named,
+			"/$other" => 0,
+			"/read-only-$other" => $is_leader,
+			'/async' => !$is_leader && !$is_named,
+			'/asynchronous' => !$is_leader && !$is_named,
+			'/replica' => !$is_leader,
+			'/read-only' => 1,
+			'/primary' => $is_leader,
+		);
+		$wanted{'/synchronous'} = $wanted{'/sync'};
+		$wanted{'/read-only-synchronous'} = $wanted{'/read-only-sync'};
+		my $codes = sub { join ' ', map { "$_=" . $node->rest($_)->{status} } sort keys %wanted };
+		my $expected = join ' ', map { "$_=" . ($wanted{$_} ? 200 : 503) } sort keys %wanted;
+		$cluster->wait_for("$mode: the health checks of $node->{name}", sub { $codes->() eq $expected },
+			timeout => 5, or_undef => 1);
+		is($codes->(), $expected, "$mode: the health checks of $node->{name}, a $role{ $node->{name} }");
+		my $self = $node->rest('/patroni')->{json};
+		is(join(' ', grep { $self->{$_} } qw(sync_standby quorum_standby)), $is_named ? "${what}_standby" : '',
+			"$mode: what /patroni tells of $node->{name}");
+		is(join(' ', map { "$_->{name}=$_->{role}" } sort { $a->{name} cmp $b->{name} } @{ $node->rest('/cluster')->{json}{members} }),
+			join(' ', map { "$_=$role{$_}" } sort keys %role), "$mode: the roles in /cluster of $node->{name}");
+		is($node->sql("SELECT string_agg(name || '=' || role, ' ' ORDER BY name) FROM patroni.member"),
+			join(' ', map { "$_=$role{$_}" } sort keys %role), "$mode: the roles in patroni.member of $node->{name}");
+	}
+}
+
 # The longest time without an acknowledgement since then, in ms.
 sub gap_since
 {
@@ -80,9 +122,7 @@ like($list, qr/\| $sync_name +\|[^|]*\| Sync Standby \|/, 'patronictl shows a Sy
 is(scalar(() = $list =~ /Sync Standby/g), 1, 'one of them');
 my $sync = $cluster->node($sync_name);
 my ($async) = grep { $_ != $sync } $cluster->standbys;
-is($sync->rest('/synchronous')->{status}, 200, 'REST: /synchronous on the one');
-is($async->rest('/synchronous')->{status}, 503, 'not on the other');
-is($async->rest('/asynchronous')->{status}, 200, 'which is /asynchronous');
+check_rest('on');
 
 $cluster->create_writes_table;
 $writer = $cluster->writer;
@@ -146,7 +186,7 @@ for my $mode (qw(on quorum strict))
 		# releases before 4.0 have one word for both
 		like(($cluster->patronictl('list'))[1], qr/(Quorum|Sync) Standby.*\1 Standby/s,
 			'patronictl shows two standbys of the quorum');
-		is($_->rest('/quorum')->{status}, 200, "REST: /quorum on $_->{name}") for $cluster->standbys;
+		check_rest('quorum');
 	}
 
 	# planned

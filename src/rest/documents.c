@@ -216,7 +216,9 @@ status_document(const RestFacts *facts)
 static const char *
 shown_member_role(const ClusterView *view, const RestFacts *facts, const Member *member)
 {
-	const char *list = view->sync.exists ? view->sync.sync_standby : NULL;
+	const Settings *settings = facts->status->settings;
+	SyncMode mode = settings == NULL ? SYNC_MODE_OFF : settings->synchronous_mode;
+	const char *list = view->sync.exists && mode != SYNC_MODE_OFF ? view->sync.sync_standby : NULL;
 	size_t length = strlen(member->name);
 
 	if (cluster_is_leader(view, member->name))
@@ -226,8 +228,7 @@ shown_member_role(const ClusterView *view, const RestFacts *facts, const Member 
 		size_t item = strcspn(list, ",");
 
 		if (item == length && strncasecmp(list, member->name, length) == 0)
-			return facts->status->settings->synchronous_mode == SYNC_MODE_QUORUM ? "quorum_standby"
-			                                                                     : "sync_standby";
+			return mode == SYNC_MODE_QUORUM ? "quorum_standby" : "sync_standby";
 		list += item;
 		list += strspn(list, ", ");
 	}
