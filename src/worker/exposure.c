@@ -26,8 +26,11 @@
  * A clean shutdown has sent everything to the standbys that are connected; it
  * counts like a crash only when it has cut off the wait of a commit, or some
  * wait was cut off before, and the standbys do not have that commit yet.  The
- * lease page remembers this.  A promoted standby is the only member that may
- * lead until it has standbys of its own; its clients are not held.
+ * lease page remembers this.
+ *
+ * Clients of a promoted standby are not held.  It alone may lead until it has
+ * standbys of its own; in quorum mode whoever lacks what it shows lacks a vote,
+ * at least while commits wait for one of the standbys (durability.md).
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
