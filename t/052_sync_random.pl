@@ -197,9 +197,11 @@ my %faults = (
 	'leader stopped' => sub {
 		my ($leader, @others) = @_;
 
-		return unless @others;
+		return unless @others && $leader->supervisor_is_alive;
+		# cut off from its standbys it waits for them, for up to a minute
 		did("$leader->{name} is told to stop");
-		$leader->stop;
+		kill 'TERM', $leader->{supervisor_pid};
+		$leader->{is_started} = 0;
 		push @stopped, $leader;
 	},
 	'leader frozen' => sub { did("SIGSTOP to all of $_[0]{name}"); $_[0]->freeze('all'); },
@@ -305,6 +307,7 @@ sub heal
 	{
 		my ($node) = splice @back, int rand @back, 1;
 
+		$node->wait_for_exit unless $node->is_started;
 		$node->start unless $node->supervisor_is_alive;
 		sleep_ms(rand 700) if chance(0.3);
 	}
