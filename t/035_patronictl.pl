@@ -43,7 +43,7 @@ is($members->{ $leader->{name} }{TL}, 1, 'the timeline');
 # --- switchover ---
 
 my ($candidate) = $cluster->standbys;
-my ($status, $out, $err) = $cluster->patronictl('switchover', $scope, '--master', $leader->{name},
+my ($status, $out, $err) = $cluster->patronictl('switchover', $scope, '--leader', $leader->{name},
 	'--candidate', $candidate->{name}, '--force');
 like($out, qr{Successfully switched over to "$candidate->{name}"}, 'patronictl switchover') or diag("$out\n$err");
 is($cluster->wait_for_leader(is => $candidate), $candidate, 'changes the leader') or diag("$out\n$err");
