@@ -328,6 +328,7 @@ struct HaNode
 
 	/* what was published */
 	char	   *member_text;	/* owned */
+	uint64_t	member_version;	/* revision of the store with it; 0 = the other home wrote it */
 	int64_t		member_put_ms;
 	char	   *member_sent;	/* owned: under way */
 	Lsn			status_lsn;

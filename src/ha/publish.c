@@ -74,6 +74,24 @@ differs_in_wal_only(const HaNode *node, const Member *now)
 						now->tags_json ? now->tags_json : "{}");
 }
 
+/*
+ * The member key is written without a comparison: nothing that must not be lost
+ * hangs on it.  Taken timeline ids, the sync key, position and history have keys
+ * that are compared; votes and places in the race are asked for over HTTP; that
+ * a leader's timeline may be from before is known where it matters.  But what a
+ * home that was frozen, or a slow store, writes late would stay, and others wait
+ * for a leader that does not seem to be promoted: then it is written again.
+ */
+static bool
+is_overwritten(const HaNode *node, const Member *now)
+{
+	const Member *then = cluster_find_member(&node->view, node->settings.name);
+
+	return then != NULL && node->view.revision >= node->member_version &&
+		node->now_ms >= node->member_put_ms + node->settings.loop_wait_ms &&
+		(then->xlog_location != now->xlog_location || !differs_in_wal_only(node, now));
+}
+
 /* Write the member key when it is missing, differs, or is due. */
 void
 ha_publish(HaNode *node)
@@ -99,9 +117,11 @@ ha_publish(HaNode *node)
 		node->out->is_incomplete = true;
 		return;
 	}
-	if (!is_missing && node->member_text != NULL && strcmp(text, node->member_text) == 0)
+	if (!is_missing && node->member_text != NULL && strcmp(text, node->member_text) == 0 &&
+		!is_overwritten(node, &self))
 	{
-		node->member_put_ms = node->now_ms;
+		if (differs_in_wal_only(node, &self))
+			node->member_put_ms = node->now_ms;
 		ha_wake(node, node->now_ms + node->settings.loop_wait_ms);
 		free(text);
 		return;

@@ -222,6 +222,7 @@ ha_node_load(HaNode *node, const char *saved_text, int64_t now_ms)
 	node->is_wal_end_known = false;
 	free(node->member_text);
 	node->member_text = NULL;
+	node->member_version = 0;
 	ha_clear_goal(node);
 	load_sync(node, json_object_get(saved, "sync"), now_ms);
 	ha_failsafe_load(node, json_object_get(saved, "failsafe"), now_ms);

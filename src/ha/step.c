@@ -301,6 +301,7 @@ take_reply(HaNode *node, const HaInput *input)
 				free(node->member_text);
 				node->member_text = node->member_sent;
 				node->member_sent = NULL;
+				node->member_version = input->reply.version;
 			}
 			break;
 		case FOR_STATUS:

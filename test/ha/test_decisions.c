@@ -2415,6 +2415,38 @@ publishes_positions_of_slots(void **state)
 	assert_int_equal(n_said, 1);
 }
 
+/* What an old request, or a home that was frozen, put in the place of the member's key does not stay. */
+static void
+member_key_is_written_again(void **state)
+{
+	const HaAction *put;
+	char	   *text;
+
+	(void) state;
+	create(HA_HOME_WORKER);
+	be_primary();
+	set_key("leader", "node1");
+	tell_all();
+	confirm_lease();
+	reply(HA_PUT_MEMBER, HA_OUTCOME_DONE);
+	tick(11000);
+	reply(HA_RENEW, HA_OUTCOME_DONE);
+	put = last(HA_PUT_MEMBER);
+	text = strdup(put->text);
+	set_key("members/node1", text);
+	reply_to(put, HA_OUTCOME_DONE, false, now, revision);
+	tell_view();
+	forget();
+	tick(11000);
+	reply(HA_RENEW, HA_OUTCOME_DONE);
+	assert_int_equal(count(HA_PUT_MEMBER), 0);
+	set_member("node1", ",\"role\":\"replica\"");
+	tell_view();
+	tick(11000);
+	assert_string_equal(last(HA_PUT_MEMBER)->text, text);
+	free(text);
+}
+
 /* With as much WAL, the standby leads whose logical slots can be used. */
 static void
 prefers_who_has_logical_slots(void **state)
@@ -5340,6 +5372,7 @@ main(void)
 		TEST(makes_and_copies_logical_slots),
 		TEST(makes_no_logical_slot_with_a_gap),
 		TEST(publishes_positions_of_slots),
+		TEST(member_key_is_written_again),
 		TEST(prefers_who_has_logical_slots),
 		TEST(makes_slots_in_spite_of_nofailover),
 		TEST(compares_again_after_a_pause),
