@@ -2,7 +2,8 @@
 # failovers and misses nothing; permanent slots are kept on every member, those of
 # members that are gone are not, and what ignore_slots names is left alone.
 #
-# PATRONI_TEST_LONG=1 makes 10 switchovers and 5 failovers instead of 2 and 2.
+# PATRONI_TEST_LONG=1 makes 10 switchovers and 5 failovers instead of 2 and 2,
+# PATRONI_TEST_SYNC=1 makes them with synchronous_mode.
 
 use strict;
 use warnings;
@@ -15,6 +16,7 @@ my ($n_switchovers, $n_failovers) = $ENV{PATRONI_TEST_LONG} ? (10, 5) : (2, 2);
 my $cluster = PatroniCluster->new('slots',
 	parameters => { wal_level => 'logical', wal_receiver_status_interval => '1s' },
 	dcs => {
+		synchronous_mode => $ENV{PATRONI_TEST_SYNC} ? JSON::PP::true : JSON::PP::false,
 		slots => {
 			feed => { type => 'logical', database => 'postgres', plugin => 'test_decoding' },
 			sub => { type => 'logical', database => 'postgres', plugin => 'pgoutput' },
@@ -118,7 +120,7 @@ sub gets_unreplicated
 	my $has = sub { grep { PatroniCluster::slurp($_) =~ /^table public\.held: INSERT: id\[integer\]:$id$/m } glob "$feed/*" };
 
 	kill 'STOP', @senders;
-	$leader->sql("INSERT INTO held VALUES ($id)");
+	$leader->sql("SET synchronous_commit = local; INSERT INTO held VALUES ($id)");
 	usleep(1_000_000);
 	my $got = $has->() ? 1 : 0;
 	kill 'CONT', @senders;
