@@ -4,11 +4,11 @@
 use strict;
 use warnings;
 
-use FindBin;
 use IO::Socket::UNIX;
 use IPC::Run;
 use Time::HiRes qw(usleep);
 
+use LeasePage;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -17,43 +17,8 @@ use Test::More;
 # before it: the client has to be scheduled, on a busy machine.
 use constant SLACK_US => 100_000;
 
-my $root = "$FindBin::RealBin/..";
-my $tools = PostgreSQL::Test::Utils::tempdir;
-my $page = "/patroni.test.$$";
 my $over = qr/cannot \w.*: this node's leader lease is over/;
 my $lost = qr/server closed the connection unexpectedly|connection to server was lost/;
-
-# --- the tools ---
-
-chomp(my $libpq_include = `pg_config --includedir`);
-chomp(my $libpq_lib = `pg_config --libdir`);
-my @cc = ($ENV{CC} // 'cc', '-std=gnu11', '-D_GNU_SOURCE', '-O2', "-I$root/src");
-my @page_sources = ("$root/src/base/error.c", "$root/src/base/lease_page.c");
-system(@cc, '-o', "$tools/lease_tool", "$root/test/tools/lease_tool.c", @page_sources) == 0
-  or BAIL_OUT('could not build lease_tool');
-system(@cc, "-I$libpq_include", '-o', "$tools/commit_burst",
-	"$root/test/tools/commit_burst.c", "-L$libpq_lib", '-lpq') == 0
-  or BAIL_OUT('could not build commit_burst');
-
-sub lease
-{
-	my $command = join ' ', "$tools/lease_tool", $page, @_;
-	my $output = `$command`;
-
-	die "$command failed" if $? != 0;
-	chomp $output;
-	return $output;
-}
-
-sub lease_counter
-{
-	my ($name) = @_;
-	my ($value) = lease('show') =~ /^\Q$name\E=(\d+)$/m;
-
-	return $value;
-}
-
-END { system("$tools/lease_tool", $page, 'remove') if defined $tools && -x "$tools/lease_tool"; }
 
 # --- the servers ---
 
@@ -61,14 +26,14 @@ my $node = PostgreSQL::Test::Cluster->new('fenced');
 $node->init(allows_streaming => 1);
 $node->append_conf('postgresql.conf', qq{
 shared_preload_libraries = 'patroni_bgw'
-patroni.lease_page = '$page'
+patroni.lease_page = '$lease_page'
 max_prepared_transactions = 10
 autovacuum = off
 log_statement = none
 });
 
 is($node->start(fail_ok => 1), 0, 'a server that cannot be fenced does not start');
-like(slurp_file($node->logfile), qr/FATAL:  could not open lease page "\Q$page\E"/, 'and says so');
+like(slurp_file($node->logfile), qr/FATAL:  could not open lease page "\Q$lease_page\E"/, 'and says so');
 
 lease('create');
 lease('never');
@@ -101,7 +66,7 @@ END $$;
 is($node->safe_psql('postgres', 'SELECT is_managed, is_open, deadline IS NULL FROM patroni.lease'),
 	't|t|t', 'a deadline of never leaves the fence open');
 
-my $close = "$tools/lease_tool $page close";
+my $close = "$lease_tool $lease_page close";
 
 sub rows
 {
@@ -288,7 +253,7 @@ sub burst
 	{
 		$outputs[$i] = '';
 		push @clients, IPC::Run::start(
-			[ "$tools/commit_burst", $node->connstr('postgres') . ' application_name=burst',
+			[ $commit_burst, $node->connstr('postgres') . ' application_name=burst',
 				'burst', $i, $mode, 60 ], '>', \$outputs[$i]);
 	}
 	$node->poll_query_until('postgres', 'SELECT count(DISTINCT client) = 4 FROM burst') or die 'no burst';

@@ -4,41 +4,15 @@
 use strict;
 use warnings;
 
-use FindBin;
 use IPC::Run;
 use Time::HiRes qw(usleep);
 
+use LeasePage;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $root = "$FindBin::RealBin/..";
-my $tools = PostgreSQL::Test::Utils::tempdir;
-my $page = "/patroni.test.$$";
 my $unknown = qr/FATAL:  (08007: )?the wait for a synchronous standby was cut off, the outcome of the transaction is not known/;
-
-chomp(my $libpq_include = `pg_config --includedir`);
-chomp(my $libpq_lib = `pg_config --libdir`);
-my @cc = ($ENV{CC} // 'cc', '-std=gnu11', '-D_GNU_SOURCE', '-O2', "-I$root/src");
-system(@cc, '-o', "$tools/lease_tool", "$root/test/tools/lease_tool.c",
-	"$root/src/base/error.c", "$root/src/base/lease_page.c") == 0
-  or BAIL_OUT('could not build lease_tool');
-system(@cc, "-I$libpq_include", '-o', "$tools/commit_burst",
-	"$root/test/tools/commit_burst.c", "-L$libpq_lib", '-lpq') == 0
-  or BAIL_OUT('could not build commit_burst');
-
-sub lease
-{
-	my $command = join ' ', "$tools/lease_tool", $page, @_;
-	my $output = `$command`;
-
-	die "$command failed" if $? != 0;
-	return $output;
-}
-
-sub withheld { my ($n) = lease('show') =~ /^withheld_acks=(\d+)$/m; return $n; }
-
-END { system("$tools/lease_tool", $page, 'remove') if defined $tools && -x "$tools/lease_tool"; }
 
 lease('create');
 lease('never');
@@ -47,7 +21,7 @@ my $node = PostgreSQL::Test::Cluster->new('primary');
 $node->init(allows_streaming => 1);
 $node->append_conf('postgresql.conf', qq{
 shared_preload_libraries = 'patroni_bgw'
-patroni.lease_page = '$page'
+patroni.lease_page = '$lease_page'
 max_prepared_transactions = 20
 autovacuum = off
 log_statement = none
@@ -108,7 +82,7 @@ sub waiting_client
 sub is_not_acknowledged
 {
 	my ($name, $sql, $how) = @_;
-	my $before = withheld();
+	my $before = lease_counter('withheld_acks');
 	my $log_offset = -s $node->logfile;
 	my $client = waiting_client($sql);
 
@@ -120,7 +94,7 @@ sub is_not_acknowledged
 	like($client->{err}, qr/FATAL:  08007:.*DETAIL:  The transaction is committed on this server.*HINT:  Connect again/s,
 		"$name: with SQLSTATE, detail and hint");
 	like($client->{err}, qr/connection/, "$name: the session ends");
-	is(withheld(), $before + 1, "$name: it is counted");
+	is(lease_counter('withheld_acks'), $before + 1, "$name: it is counted");
 	$node->wait_for_log(qr/LOG:  withheld the acknowledgement of a commit: its wait for a synchronous standby was cut off/,
 		$log_offset);
 	unlike(slurp_file($node->logfile, $log_offset), qr/PANIC|backend>/, "$name: nothing else happens");
@@ -151,7 +125,7 @@ for my $how ('pg_cancel_backend', 'pg_terminate_backend')
 # the extended protocol, whose "INSERT 0 1" is on its way before the commit
 {
 	my $out = '';
-	my $burst = IPC::Run::start([ "$tools/commit_burst", $node->connstr('postgres') . ' application_name=waits',
+	my $burst = IPC::Run::start([ $commit_burst, $node->connstr('postgres') . ' application_name=waits',
 			'burst', 1, 'extended', 30 ], '>', \$out, '2>', \my $err);
 
 	$node->poll_query_until('postgres',
@@ -163,7 +137,7 @@ for my $how ('pg_cancel_backend', 'pg_terminate_backend')
 
 # a subscriber: its worker ends, and begins again behind the change that is here
 {
-	my $before = withheld();
+	my $before = lease_counter('withheld_acks');
 	my $apply = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'logical replication worker' AND wait_event = 'SyncRep'";
 
 	set_option('synchronous_standby_names', '');
@@ -178,7 +152,7 @@ for my $how ('pg_cancel_backend', 'pg_terminate_backend')
 	$node->safe_psql('postgres', "SELECT pg_cancel_backend(pid) FROM ($apply) w");
 	$node->wait_for_log(qr/LOG:  withheld the acknowledgement of a commit: its wait for a synchronous standby was cut off/, $log_offset);
 	ok(1, 'the worker of a subscription whose wait was cut off ends');
-	is(withheld(), $before + 1, 'and is counted');
+	is(lease_counter('withheld_acks'), $before + 1, 'and is counted');
 	set_option('synchronous_standby_names', '');
 	$publisher->safe_psql('postgres', 'INSERT INTO r VALUES (2)');
 	ok($node->poll_query_until('postgres', "SELECT array_agg(i ORDER BY i) = '{1,2}' FROM r"), 'it goes on, with each change once');
@@ -200,12 +174,12 @@ for my $how ('pg_cancel_backend', 'pg_terminate_backend')
 sub is_acknowledged
 {
 	my ($name, @sql) = @_;
-	my $before = withheld();
+	my $before = lease_counter('withheld_acks');
 	my ($status, $out, $err) = $node->psql('postgres', undef, timeout => 20,
 		extra_params => [ map { ('-c', $_) } @sql, 'SELECT 1' ]);
 
 	is($status, 0, "$name is acknowledged");
-	is(withheld(), $before, "$name is not counted");
+	is(lease_counter('withheld_acks'), $before, "$name is not counted");
 }
 
 is_acknowledged('a temporary table', 'SET synchronous_commit = off', 'CREATE TEMP TABLE x (i int)',
@@ -221,25 +195,25 @@ is_acknowledged('a transaction with synchronous_commit = off',
 	"BEGIN; SET LOCAL synchronous_commit = off; INSERT INTO t VALUES ('off')", 'COMMIT');
 
 {
-	my $before = withheld();
+	my $before = lease_counter('withheld_acks');
 	my $client = waiting_client("INSERT INTO t VALUES ('waited') RETURNING 'told'");
 
 	set_option('synchronous_standby_names', '');
 	$client->{psql}->finish;
 	is($client->{out}, "told\n", 'a commit whose standbys are no longer wanted is acknowledged');
-	is(withheld(), $before, 'and not counted');
+	is(lease_counter('withheld_acks'), $before, 'and not counted');
 }
 
 # --- a standby that is there ---
 
 set_option('synchronous_standby_names', 'standby');
 {
-	my $before = withheld();
+	my $before = lease_counter('withheld_acks');
 	my (@clients, @out);
 
 	for my $i (0 .. 2)
 	{
-		push @clients, IPC::Run::start([ "$tools/commit_burst", $node->connstr('postgres'), 'burst', 10 + $i,
+		push @clients, IPC::Run::start([ $commit_burst, $node->connstr('postgres'), 'burst', 10 + $i,
 				qw(simple extended explicit)[$i], 3 ], '>', \$out[$i]);
 	}
 	for my $i (1 .. 40)
@@ -249,7 +223,7 @@ set_option('synchronous_standby_names', 'standby');
 	}
 	$_->finish for @clients;
 	like($out[$_], qr/end=time/, "client $_ is told of every commit") for 0 .. 2;
-	is(withheld(), $before, 'nothing is withheld while the standby answers');
+	is(lease_counter('withheld_acks'), $before, 'nothing is withheld while the standby answers');
 	is(rows('busy'), 20, 'all prepared transactions came to their end');
 }
 
@@ -259,7 +233,7 @@ set_option('patroni.defer_cancel', 'on');
 set_option('synchronous_standby_names', 'nobody');
 for my $how ('pg_cancel_backend', 'pg_terminate_backend')
 {
-	my $before = withheld();
+	my $before = lease_counter('withheld_acks');
 	my $client = waiting_client([ "INSERT INTO t VALUES ('deferred $how') RETURNING 'told'", 'SELECT 2' ]);
 
 	$node->safe_psql('postgres', "SELECT $how($client->{pid})") for 1 .. 3;
@@ -272,7 +246,7 @@ for my $how ('pg_cancel_backend', 'pg_terminate_backend')
 	like($client->{err}, qr/FATAL:  57P01/, "deferred $how: and the session ends then") if $how =~ /terminate/;
 	is($client->{out}, "told\n2\n", "deferred $how: the session goes on, its statement had come to its end")
 	  if $how =~ /cancel/;
-	is(withheld(), $before, "deferred $how: nothing is withheld");
+	is(lease_counter('withheld_acks'), $before, "deferred $how: nothing is withheld");
 	set_option('synchronous_standby_names', 'nobody');
 }
 
