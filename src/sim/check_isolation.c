@@ -136,6 +136,11 @@ sim_check_watched(int number)
 		!node->server.is_in_recovery && has_rival(number, true);
 	if (deadline_us > at->deadline_us)
 		at->unanswered_us = 0;	/* by all members, or by the store */
+	/* a standby had everything before it was seen that it may lead */
+	for (int n = 0; n < sim.n_nodes; n++)
+		if ((node->server.receivers >> n & 1) != 0 && may_lead(number, n, false) &&
+			node->server.receiver_flush[n] >= node->data.end.lsn)
+			at->unanswered_us = 0;
 	at->deadline_us = deadline_us;
 	at->looked_us = sim.now_us;
 }
