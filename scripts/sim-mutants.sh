@@ -58,9 +58,12 @@ for patch in test/sim/mutants/*.patch; do
 	elif "$dir/patroni_sim" $profile --seeds "$seeds" --jobs "$jobs" --first --quiet > "$dir/out" 2>> "$dir/log"; then
 		echo "$name: NOT FOUND in $seeds seeds"
 		failed=$((failed + 1))
-	else
+	elif grep -q '^seed ' "$dir/out"; then
 		sed -n "1s/^/$name: /p" "$dir/out"
 		passed=$((passed + 1))
+	else
+		echo "$name: the simulator did not run"
+		failed=$((failed + 1))
 	fi
 	rm -rf "$dir/src"
 	# back to the names of the objects
