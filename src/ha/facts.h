@@ -44,6 +44,7 @@ __extension__ typedef unsigned __int128 HaFacts;
 	X(PROMOTING,		"the server is being promoted") \
 	X(TIMELINE_CLAIMED,	"the id of the next timeline is recorded in the store") \
 	X(TIMELINES_UNMARKED,	"the server would choose a timeline id that another promotion took") \
+	X(CANNOT_MARK,		"this member tried in vain to mark timeline ids as taken") \
 	X(TIMELINE_OLD,		"the cluster is on a newer timeline") \
 	X(TASK,				"a task is running") \
 	X(TASK_PAUSE,		"the last task failed a moment ago") \

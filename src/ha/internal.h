@@ -303,6 +303,7 @@ struct HaNode
 	uint32_t	claimed_timeline;
 	uint32_t	mark_first;			/* of the ids that were last to be marked as taken */
 	int64_t		mark_next_ms;		/* not again before, unless some have been seen */
+	int64_t		mark_since_ms;		/* this one since then; 0 = none has been tried */
 	int64_t		upstream_set_ms;	/* when we last re-pointed the server */
 
 	char		checked_with[CLUSTER_NAME_MAX];	/* the leader that what follows is about; "" = unknown */
@@ -463,6 +464,7 @@ extern void ha_task_ended(HaNode *node, const HaInput *input);
 extern void ha_record_timeline(HaNode *node);
 extern void ha_claim_timeline(HaNode *node, const HaRule *rule);
 extern void ha_mark_timelines(HaNode *node, const HaRule *rule);
+extern bool ha_cannot_mark(const HaNode *node);
 extern void ha_promote(HaNode *node, const HaRule *rule);
 
 /* publish.c */

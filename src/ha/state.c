@@ -338,6 +338,8 @@ server_facts(HaNode *node)
 		if (node->claimed_timeline > postgres->newest_timeline + 1)
 			facts |= HA_FACT(TIMELINES_UNMARKED);
 	}
+	if (ha_cannot_mark(node))
+		facts |= HA_FACT(CANNOT_MARK);
 	if (follows_right(node))
 		facts |= HA_FACT(FOLLOWS);
 	if (stream_is_lost(node))

@@ -139,6 +139,22 @@ ha_claim_timeline(HaNode *node, const HaRule *rule)
 		node->claimed_timeline = 0;
 }
 
+/* Who cannot mark ids lets others go first for a ttl, then tries again. */
+static int64_t
+gives_way_until(const HaNode *node)
+{
+	return node->mark_since_ms + node->settings.retry_timeout_ms + node->settings.ttl_ms;
+}
+
+/* Has this member tried in vain, for retry_timeout and not too long ago? */
+bool
+ha_cannot_mark(const HaNode *node)
+{
+	return node->mark_since_ms != 0 && node->mark_first == node->postgres.newest_timeline + 1 &&
+		node->now_ms >= node->mark_since_ms + node->settings.retry_timeout_ms &&
+		node->now_ms < gives_way_until(node);
+}
+
 /*
  * A server that is promoted takes the first id after its own timeline that it
  * finds no history file of.  So each id up to the claimed one gets one.  That
@@ -170,6 +186,8 @@ ha_mark_timelines(HaNode *node, const HaRule *rule)
 			if (view->taken[i].timeline == id)
 				ha_name_copy(action->member, sizeof(action->member), view->taken[i].name);
 	}
+	if (first != node->mark_first || node->mark_since_ms == 0 || node->now_ms >= gives_way_until(node))
+		node->mark_since_ms = node->now_ms;
 	node->mark_first = first;
 	node->mark_next_ms = node->now_ms + HA_RETRY_MAX_MS;
 	ha_wake(node, node->mark_next_ms);

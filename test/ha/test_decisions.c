@@ -1829,6 +1829,30 @@ mark_timelines(void)
 }
 
 static void
+cannot_mark(void)
+{
+	mark_timelines();
+	for (int64_t waited = 0; waited < settings.retry_timeout_ms; waited += 500)
+	{
+		expect_rule("mark-timelines");
+		tick(500);
+	}
+	assert_int_equal(count(HA_PROMOTE), 0);
+	assert_int_equal(count(HA_RELEASE), 1);
+}
+
+/* Others may lead then; after a ttl it tries again, as it may be the only one. */
+static void
+gives_way(void)
+{
+	cannot_mark();
+	expect_rule("cannot-mark");
+	reply(HA_RELEASE, HA_OUTCOME_DONE);
+	set_key("leader", NULL);
+	tell_view();
+}
+
+static void
 promote(void)
 {
 	claim();
@@ -3538,6 +3562,8 @@ static const struct
 	{"claim-timeline", claim_timeline},
 	{"sync-key-changed", sync_key_changed},
 	{"sync-first", sync_first},
+	{"cannot-mark", cannot_mark},
+	{"gives-way", gives_way},
 	{"mark-timelines", mark_timelines},
 	{"promote", promote},
 	{"foreign-running", foreign_running},
@@ -4560,6 +4586,19 @@ claims_skip_taken_ids(void **state)
 	assert_int_equal(last(HA_PROMOTE)->timeline, 7);
 }
 
+/* Who gave way, because it could not write the files, is not out for good. */
+static void
+gives_way_for_a_ttl(void **state)
+{
+	(void) state;
+	gives_way();
+	expect_rule("gives-way");
+	assert_int_equal(count(HA_ACQUIRE), 1);
+	tick(settings.ttl_ms);
+	answers((Answer) {0});
+	assert_int_equal(count(HA_ACQUIRE), 2);
+}
+
 /* A promotion by hand takes an id too, and disturbs nobody who leads. */
 static void
 promotions_by_hand_are_recorded(void **state)
@@ -5418,6 +5457,7 @@ main(void)
 		TEST(each_request_is_checked_anew),
 		TEST(handover_needs_our_timeline),
 		TEST(claims_skip_taken_ids),
+		TEST(gives_way_for_a_ttl),
 		TEST(promotions_by_hand_are_recorded),
 		TEST(twin_does_not_lead),
 		TEST(shut_down_twin_has_diverged),
