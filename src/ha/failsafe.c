@@ -604,7 +604,8 @@ ha_failsafe_asked(HaNode *node, const HaCommand *command)
 		refuse(node, command->id, "57P03", "this member has not looked at its server yet");
 	else if (ha_is_primary(node))
 		refuse(node, command->id, "55000", "Running as a leader");
-	else if (node->has_lease || node->is_promoting || ha_is_pending(node, FOR_ACQUIRE))
+	else if (node->has_lease || node->is_promoting || ha_is_pending(node, FOR_ACQUIRE) ||
+			 ha_failsafe_holds(node))
 		refuse(node, command->id, "55000", "this member is about to lead");
 	else if (command->member[0] != '\0' && strcmp(command->member, node->settings.name) != 0)
 		refuse(node, command->id, "55006", "this is another member");

@@ -200,6 +200,7 @@ queue_clear(Host *host)
 	}
 	host->postgres_is_queued = false;
 	host->tick_is_queued = false;
+	host->ask_members_is_queued = false;
 }
 
 /* ------------------------------------------------------------------------
@@ -1405,6 +1406,7 @@ handle_simple(Host *host, const HostInput *waiting)
 			input.promise.page_made_ms = atomic_load(&host->page->made_ms);
 			break;
 		case HOST_ASK_MEMBERS:
+			host->ask_members_is_queued = false;
 			input.kind = HA_INPUT_ASK_MEMBERS;
 			break;
 		default:
@@ -1702,8 +1704,15 @@ host_ask_store(Host *host)
 	DcsRequest request;
 	Error error;
 
-	if (host->dcs == NULL || host->ask_id != 0)
+	if (host->dcs == NULL)
 		return;
+	if (host->ask_id != 0)
+	{
+		/* it has not answered since: members that agree are an answer, too */
+		if (host->is_driving && host->settings.failsafe_mode)
+			queue_push_once(host, HOST_ASK_MEMBERS, &host->ask_members_is_queued);
+		return;
+	}
 	memset(&request, 0, sizeof(request));
 	error_clear(&error);
 	request.id = HOST_REQUEST_BIT | host->next_request_id++;
@@ -1711,8 +1720,6 @@ host_ask_store(Host *host)
 	request.timeout_ms = HOST_ASK_TIMEOUT;
 	if (dcs_submit(host->dcs, &request, &error))
 		host->ask_id = request.id;
-	if (host->is_driving && host->settings.failsafe_mode)
-		queue_push(host, HOST_ASK_MEMBERS);
 }
 
 /* When the newest request was sent that the store, or all members, have answered; 0 = none. */

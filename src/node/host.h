@@ -126,8 +126,9 @@ extern bool host_store_is_reachable(const Host *host);
 extern int64_t host_store_last_seen_ms(const Host *host); /* wall clock; 0 never */
 /*
  * Ask the store for a sign of life, if no such question is under way: a
- * renewal of the session, so that a majority of the store has to answer.  With
- * failsafe_mode all members are asked too: their agreement is worth as much.
+ * renewal of the session, so that a majority of the store has to answer.  Asked
+ * again before it has answered, with failsafe_mode, all members are asked: their
+ * agreement is worth as much.
  * host_store_answered_ms() is when the newest request, of whatever kind, was
  * sent that the store has answered; CLOCK_BOOTTIME, 0 = none.
  */

@@ -147,6 +147,7 @@ struct Host
 	bool postgres_is_queued;
 	bool view_is_queued;
 	bool tick_is_queued;
+	bool ask_members_is_queued;
 
 	HostInput *queue; /* HOST_QUEUE of them, a ring */
 	int queue_first;

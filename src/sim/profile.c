@@ -278,6 +278,8 @@ sim_profile_draw(const char *name, int n_nodes)
 		profile->n_faults += 3;
 		profile->duration_us += 2 * SIM_MS(profile->ttl_ms);
 	}
+	if (profile->failsafe_mode && sim.seed % 4 == 0)
+		profile->sync_mode = sim.seed % 8 == 0 ? SIM_SYNC_PRIORITY : SIM_SYNC_QUORUM;
 	profile->engine_keeps_sync = profile->sync_mode != SIM_ASYNC;
 	/* from the seed, so that all other draws are what they were */
 	profile->sync_is_strict = sim.seed / 3 % 4 == 0;
