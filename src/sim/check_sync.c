@@ -119,8 +119,9 @@ sim_check_page_lost(int number)
 }
 
 /*
- * Have all whom the key "sync" lets lead been removed for good?  Then others
- * may lack acknowledged writes, and an operator has to name one of them.
+ * Have all whom the key "sync" lets lead been removed for good, or are they
+ * tagged nofailover?  Then others may lack acknowledged writes, and an
+ * operator has to name one of them.
  */
 bool
 check_sync_waits_for_operator(void)
@@ -138,7 +139,8 @@ check_sync_waits_for_operator(void)
 		const char *name = sim.node[n].name;
 		size_t		length = strlen(name);
 
-		if (!sim.node[n].is_member)
+		/* nofailover does not keep a primary from going on: that is looked at elsewhere */
+		if (!sim.node[n].is_member || sim.profile.nofailover == n)
 			continue;
 		is_anybody_there = strcmp(sync.leader, name) == 0;
 		for (const char *list = sync.sync_standby; list != NULL && *list != '\0' && !is_anybody_there;)
