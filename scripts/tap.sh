@@ -14,6 +14,7 @@ passed=0 failed=0 status=0
 for test in "$@"; do
 	runner=$here/as-user.sh
 	if grep -q '^# run as root$' "$test"; then runner=; fi
+	began=$(date +%s)
 	$runner sh -c '
 		cd "$1/src" && . ../env && export TESTDIR="$1/tmp" TESTDATADIR="$1/tmp/data" TESTLOGDIR="$1/tmp/log" &&
 		mkdir -p -m 777 "$TESTDATADIR" "$TESTLOGDIR" &&
@@ -31,7 +32,7 @@ for test in "$@"; do
 		tail -n 80 "$stage/output"
 	fi
 	grep -a '^# measured: ' "$stage/output"
-	echo "$test: $good passed, $bad failed"
+	echo "$test: $good passed, $bad failed ($(($(date +%s) - began)) s)"
 	passed=$((passed + good))
 	failed=$((failed + bad))
 done
