@@ -437,8 +437,8 @@ sim_check_promotion(int number, int branch)
 	else
 		check.n_optimes = 0;	/* what that person left behind is no measure for the next one */
 
-	/* frozen in its promotion while another one led: what counts is whether it gets to write */
-	if (sim_store_leader() >= 0 && sim_store_leader() != number)
+	/* frozen in its promotion while its lease ended: what counts is whether it gets to write */
+	if (sim_store_leader() != number && (sim_store_leader() >= 0 || !check_has_open_fence(node)))
 		check.is_late[branch] = true;
 	else
 		take_over(number, fork);

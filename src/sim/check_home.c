@@ -90,6 +90,8 @@ gives_away(const HaNode *node)
 {
 	static const char *const rules[] = {
 		"foreign-leader-running", "outdated-leader", "paused-not-primary", "hand-over",
+		"promise-binds",		/* perhaps one of before a reboot: failsafe.c */
+		"starting",				/* it has not seen yet that the server runs */
 	};
 
 	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++)

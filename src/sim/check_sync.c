@@ -100,9 +100,28 @@ sim_check_shows(int number)
 	{
 		SimWrite   *write = &sim.write[i];
 
-		if (!write->is_shown && !write->is_cut_off && !write->is_left &&
+		if (!write->is_shown && !write->is_lost && !write->is_cut_off && !write->is_left &&
 			write->commit.lsn <= seen.lsn && sim_wal_contains(seen, write->commit))
 			write->is_shown = true;
+	}
+}
+
+/*
+ * A primary goes on in place after a crash: commits that had not been written
+ * are gone, and other WAL comes where they were.
+ */
+void
+sim_check_wal_ends(int number)
+{
+	SimPosition end = sim.node[number].data.end;
+
+	for (int i = 0; i < sim.n_writes; i++)
+	{
+		SimWrite   *write = &sim.write[i];
+
+		if (write->node == number && write->acked_us < 0 && write->commit.branch == end.branch &&
+			write->commit.lsn > end.lsn)
+			write->is_lost = true;
 	}
 }
 
@@ -118,39 +137,65 @@ sim_check_page_lost(int number)
 			sim.write[i].is_cut_off = true;
 }
 
+/* Does the key name this member, as the leader or as a standby? */
+static bool
+is_named(const SyncState *sync, const char *name)
+{
+	size_t		length = strlen(name);
+
+	if (strcmp(sync->leader, name) == 0)
+		return true;
+	for (const char *list = sync->sync_standby; list != NULL && *list != '\0';)
+	{
+		size_t		size = strcspn(list, ",");
+
+		if (size == length && strncmp(list, name, size) == 0)
+			return true;
+		list += size + (list[size] == ',');
+	}
+	return false;
+}
+
+/* Could this member lead by the key, with the votes that can be had at all? */
+static bool
+can_have_votes(const SyncState *sync, int number)
+{
+	int			n_voters = 0;
+
+	for (int n = 0; n < sim.n_nodes; n++)
+	{
+		const SimNode *node = &sim.node[n];
+
+		n_voters += n != number && node->is_member && node->data.state == HA_DATA_PRESENT &&
+			!node->data.is_broken && !node->data.is_rewinding && is_named(sync, node->name);
+	}
+	return strcmp(sync->leader, sim.node[number].name) == 0 || n_voters >= sync->quorum;
+}
+
 /*
- * Have all whom the key "sync" lets lead been removed for good, or are they
- * tagged nofailover?  Then others may lack acknowledged writes, and an
- * operator has to name one of them.
+ * Have all whom the key "sync" lets lead been removed for good, are they
+ * tagged nofailover, or are the others gone whose votes they need?  Then who
+ * is left may lack acknowledged writes, and an operator has to name one.
  */
 bool
 check_sync_waits_for_operator(void)
 {
 	const SimKey *key = sim.profile.engine_keeps_sync ? sim_store_find("sync") : NULL;
 	SyncState	sync;
-	bool		is_anybody_there = false;
+	bool		can_anybody = false;
 
 	if (key == NULL || key->value == NULL)
 		return false;
 	memset(&sync, 0, sizeof(sync));
 	sync_from_text(&sync, key->value);
-	for (int n = 0; n < sim.n_nodes && !is_anybody_there; n++)
+	for (int n = 0; n < sim.n_nodes && !can_anybody; n++)
 	{
-		const char *name = sim.node[n].name;
-		size_t		length = strlen(name);
+		const SimNode *node = &sim.node[n];
 
 		/* nofailover does not keep a primary from going on: that is looked at elsewhere */
-		if (!sim.node[n].is_member || sim.profile.nofailover == n)
-			continue;
-		is_anybody_there = strcmp(sync.leader, name) == 0;
-		for (const char *list = sync.sync_standby; list != NULL && *list != '\0' && !is_anybody_there;)
-		{
-			size_t		size = strcspn(list, ",");
-
-			is_anybody_there = size == length && strncmp(list, name, size) == 0;
-			list += size + (list[size] == ',');
-		}
+		can_anybody = node->is_member && sim.profile.nofailover != n && !node->data.is_rewinding &&
+			is_named(&sync, node->name) && can_have_votes(&sync, n);
 	}
 	free(sync.sync_standby);
-	return !is_anybody_there;
+	return !can_anybody;
 }

@@ -256,6 +256,7 @@ begin_as_primary(int node)
 	if (!sim_wal_is_owner(node, data->end))
 		data->end.branch = sim_branch_make(data->end.branch, data->end.lsn,
 										   sim_timeline_of(data->end), node);
+	sim_check_wal_ends(node);
 	server->timeline = sim_timeline_of(data->end);
 	server->insert = data->end;
 	server->is_in_recovery = false;

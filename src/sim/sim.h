@@ -282,6 +282,7 @@ extern SimSyncMode sim_check_sync_promise(void);	/* what a write is promised tha
 extern void sim_check_sync_key(bool exists);		/* the key "sync" was written or deleted */
 extern void sim_check_shown(int write);				/* S2: a primary shows it to whoever looks */
 extern void sim_check_shows(int node);				/* S2: all that is visible there */
+extern void sim_check_wal_ends(int node);			/* S2: what was behind it never came to be */
 extern void sim_check_page_lost(int node);			/* S2: a host forgets whose wait it cut off */
 
 extern void sim_clients_start(void);
