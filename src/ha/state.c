@@ -472,7 +472,9 @@ race_facts(HaNode *node)
 			if (strcmp(request->candidate, settings->name) == 0)
 				facts |= HA_FACT(REQUEST_FOR_ME);
 			else if (request->candidate[0] != '\0' && peer != NULL && ha_peer_can_lead(peer) &&
-					 node->now_ms < patience_ms)
+					 node->now_ms < patience_ms &&
+					 (request->leader[0] == '\0' || !ha_sync_is_active(node) ||
+					  ha_sync_names_member(node, request->candidate)))
 				facts |= HA_FACT(REQUEST_FOR_OTHER);
 		}
 		else if (request->is_scheduled && !settings->is_paused)
