@@ -167,6 +167,7 @@ typedef struct HaSync
 	uint64_t	base_version;	/* of the key that it replaces; 0 = none */
 	char	   *text;			/* owned */
 	bool		must_touch;		/* a write of an earlier process may be under way */
+	bool		is_stale;		/* the key in our name may be of an earlier primary here */
 
 	/* a change of the names that the server does not show yet */
 	bool		is_setting;

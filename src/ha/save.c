@@ -70,7 +70,7 @@ ha_node_save(const HaNode *node)
 					  "is_overruled", node->is_overruled,
 					  "seen_timeline", (json_int_t) node->seen_timeline,
 					  "is_source_unsure", node->is_source_unsure);
-	sync_state = json_pack("{s:b, s:b, s:b, s:I, s:s?, s:b, s:I, s:I, s:I, s:b, s:I, s:b, s:b}",
+	sync_state = json_pack("{s:b, s:b, s:b, s:I, s:s?, s:b, s:I, s:I, s:I, s:b, s:I, s:b, s:b, s:b}",
 						   "is_open", sync->is_open,
 						   "is_writing", sync->is_writing,
 						   "is_deleting", sync->is_deleting,
@@ -83,7 +83,8 @@ ha_node_save(const HaNode *node)
 						   "may_lead", sync->may_lead,
 						   "raced_version", (json_int_t) sync->raced_version,
 						   "is_forced", sync->is_forced,
-						   "must_touch", sync->must_touch);
+						   "must_touch", sync->must_touch,
+						   "is_stale", sync->is_stale);
 	failsafe_state = ha_failsafe_save(node);
 	if (saved != NULL && (failsafe_state == NULL || json_object_set_new(saved, "failsafe", failsafe_state) != 0))
 	{
@@ -145,7 +146,7 @@ load_sync(HaNode *node, const json_t *saved, int64_t now_ms)
 	ha_sync_forget(node);
 	if (!json_is_object(saved))
 	{
-		sync->must_touch = true;
+		sync->must_touch = sync->is_stale = true;
 		return;
 	}
 	sync->is_open = get_bool(saved, "is_open");
@@ -167,6 +168,7 @@ load_sync(HaNode *node, const json_t *saved, int64_t now_ms)
 	sync->raced_version = (uint64_t) get_int(saved, "raced_version");
 	sync->is_forced = get_bool(saved, "is_forced");
 	sync->must_touch = sync->must_touch || get_bool(saved, "must_touch");
+	sync->is_stale = get_bool(saved, "is_stale");
 }
 
 /*

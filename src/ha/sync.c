@@ -140,6 +140,7 @@ ha_sync_race_won(HaNode *node, const char *rule)
 
 	sync->may_lead = true;
 	sync->raced_version = view->sync.version;
+	sync->is_stale = is_own_key(node);
 	sync->is_forced = is_failover_to_me(node) && ha_sync_is_active(node) &&
 		!ha_sync_lets_lead(node, NULL) && !ha_is_primary(node);
 	if (sync->is_forced)
@@ -368,6 +369,7 @@ make_plan(HaNode *node)
 
 	(void) sync_names_parse(&names, postgres->sync_names);
 	input.is_writable = ha_is_primary(node) && (sync->is_open || node->settings.is_paused);
+	input.is_stale = sync->is_stale && !ha_is_primary(node);
 	input.is_settling = sync->is_writing || sync->is_setting || !postgres->is_sync_settled ||
 		needs_touch(node);
 	input.names_lsn = input.is_settling ? 0 : postgres->sync_names_lsn;
@@ -395,6 +397,7 @@ ha_sync_look(HaNode *node)
 							   postgres->server == HA_SERVER_STARTING))
 	{
 		sync->is_open = sync->is_setting = false;
+		sync->is_stale = true;
 		sync->promoted_ms = 0;
 	}
 	/* unless a home that died has left it open, and the lease is being confirmed */
@@ -402,6 +405,8 @@ ha_sync_look(HaNode *node)
 		sync->is_open = false;
 	settle_key(node);
 	settle_names(node);
+	if (node->view.is_loaded && (!is_own_key(node) || node->view.sync.sync_standby == NULL))
+		sync->is_stale = false;
 	if (!node->has_lease)
 		return;
 	if (node->is_bootstrapping && ha_is_primary(node))

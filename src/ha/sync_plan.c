@@ -1000,7 +1000,7 @@ plan_before_writes(Plan *plan)
 		wanted.kind = SYNC_NAMES_ALL;
 		wanted.number = 1;
 	}
-	if (plan->leader == plan->own && !plan->is_full)
+	if (plan->leader == plan->own && !plan->is_full && !plan->input->is_stale)
 	{
 		/* commits must wait for as many as the key relies on */
 		wanted.kind = SYNC_NAMES_PRIORITY;
@@ -1014,7 +1014,8 @@ plan_before_writes(Plan *plan)
 			set_names(plan, &wanted, "names-before-writes");
 		return;
 	}
-	if (plan->input->mode == SYNC_PLAN_QUORUM && set_size(plan->key.voters) > 0 && !plan->is_full)
+	if (plan->input->mode == SYNC_PLAN_QUORUM && set_size(plan->key.voters) > 0 && !plan->is_full &&
+		!plan->input->is_stale)
 	{
 		/* ha-behaviour.md 14.4: the same nodes vote, the former leader among them */
 		key = plan->key;
@@ -1025,6 +1026,12 @@ plan_before_writes(Plan *plan)
 			wanted.kind = SYNC_NAMES_QUORUM;
 			wanted.set = key.voters;
 			wanted.number = set_size(key.voters) - key.quorum;
+
+			/*
+			 * Clients will see what perhaps only the former leader has, too:
+			 * nobody may lead without its vote until more have confirmed.
+			 */
+			key.quorum = set_size(key.voters) - 1;
 		}
 		else
 			memset(&key, 0, sizeof(key));
@@ -1119,7 +1126,8 @@ sync_plan_next(const SyncPlanInput *input, SyncStep *step)
 	step->names.kind = SYNC_NAMES_NONE;
 	step->names.number = 0;
 	step->names.n_names = 0;
-	step->is_safe = input->sync->exists ? key_is_safe(&plan) : input->mode == SYNC_PLAN_OFF;
+	step->is_safe = input->sync->exists ? key_is_safe(&plan) && !input->is_stale :
+		input->mode == SYNC_PLAN_OFF;
 	if (input->is_settling)
 	{
 		step->is_safe = step->is_safe && input->is_writable;

@@ -65,6 +65,8 @@ typedef struct SyncPlanInput
 	Lsn			own_lsn;			/* the primary's; for the lag of a lone standby */
 	bool		is_writable;		/* false: no commit can be acknowledged yet (in
 									 * recovery, or fenced since the server started) */
+	bool		is_stale;			/* in recovery, and the key is of an earlier time as the
+									 * leader: what has been shown since may be nowhere else */
 	bool		is_new_leader;		/* promoted a moment ago: standbys that are about to
 									 * reconnect are not taken for lost */
 	const SyncState *sync;			/* as last read or as just written by ourselves */

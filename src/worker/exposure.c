@@ -29,8 +29,8 @@
  * lease page remembers this.
  *
  * Clients of a promoted standby are not held.  It alone may lead until it has
- * standbys of its own; in quorum mode whoever lacks what it shows lacks a vote,
- * at least while commits wait for one of the standbys (durability.md).
+ * standbys of its own; in quorum mode nobody can without the vote of the former
+ * leader, which has what it shows (src/ha/sync_plan.c).
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"

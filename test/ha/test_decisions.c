@@ -2612,6 +2612,19 @@ candidate_first(void)
 	assert_int_equal(count(HA_ACQUIRE), 0);
 }
 
+/* Nobody waits for a candidate that the key "sync" does not let lead. */
+static void
+nobody_waits_for_an_asynchronous_candidate(void **state)
+{
+	(void) state;
+	candidate_first();
+	be_synchronous(SYNC_PLAN_ON, "{\"leader\":\"node1\",\"quorum\":0,\"sync_standby\":\"node2\"}");
+	tick(settings.loop_wait_ms);
+	answer_from("node2", (Answer) {.is_silent = true});
+	answer_from("node3", (Answer) {.position = END_OF_WAL - 100});
+	assert_int_equal(count(HA_ACQUIRE), 1);
+}
+
 static void
 race_for_lease(void)
 {
@@ -5458,6 +5471,7 @@ main(void)
 		TEST(handover_needs_our_timeline),
 		TEST(claims_skip_taken_ids),
 		TEST(gives_way_for_a_ttl),
+		TEST(nobody_waits_for_an_asynchronous_candidate),
 		TEST(promotions_by_hand_are_recorded),
 		TEST(twin_does_not_lead),
 		TEST(shut_down_twin_has_diverged),

@@ -1143,6 +1143,26 @@ test_mode_quorum(void **state)
 	expect_names(&input, "\"node-3\"");
 }
 
+/* Its clients may see what only it has; and those that the key names may be far behind. */
+static void
+test_former_leader_is_promoted(void **state)
+{
+	SyncPlanInput input = tell(SYNC_PLAN_ON, "node-1", "node-2", 0, "\"node-2\"");
+
+	(void) state;
+	input.is_writable = false;
+	expect_rule(&input, SYNC_STEP_NONE, "done");
+	assert_true(story_step.is_safe);
+	input.is_stale = true;
+	expect_names(&input, "");
+	assert_false(story_step.is_safe);
+	input = tell(SYNC_PLAN_QUORUM, "node-1", "node-2,node-3", 1, "");
+	input.is_writable = false;
+	input.is_stale = true;
+	expect_key(&input, "", 0);
+	assert_false(story_step.is_safe);
+}
+
 static void
 test_new_leader(void **state)
 {
@@ -1157,9 +1177,10 @@ test_new_leader(void **state)
 				 "ANY 2 (\"node-2\",\"node-3\",\"node-4\")");
 	input.is_writable = false;
 	input.n_candidates = 0;
-	expect_key(&input, "node-2,node-3,node-4", 1);
+	/* with the vote of the former leader only: who is promoted shows what it has */
+	expect_key(&input, "node-2,node-3,node-4", 2);
 	assert_false(story_step.is_safe);
-	input = tell(SYNC_PLAN_QUORUM, "node-1", "node-2,node-3,node-4", 1,
+	input = tell(SYNC_PLAN_QUORUM, "node-1", "node-2,node-3,node-4", 2,
 				 "ANY 2 (\"node-2\",\"node-3\",\"node-4\")");
 	input.is_writable = false;
 	input.n_candidates = 0;
@@ -1235,6 +1256,7 @@ main(void)
 		cmocka_unit_test(test_strict),
 		cmocka_unit_test(test_mode_quorum),
 		cmocka_unit_test(test_new_leader),
+		cmocka_unit_test(test_former_leader_is_promoted),
 		cmocka_unit_test(test_may_promote),
 	};
 	int			failed = cmocka_run_group_tests(tests, NULL, NULL);
