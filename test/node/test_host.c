@@ -26,7 +26,7 @@
 #include <cmocka.h>
 
 #define ETCD        "/usr/bin/etcd"
-#define PATIENCE_MS 10000
+#define PATIENCE_MS 60000 /* a busy machine: etcd has to elect itself first */
 
 typedef struct Answer
 {
