@@ -11,6 +11,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 static const char blanks[] = " \t\r\n\f\v";
 
@@ -150,4 +151,27 @@ char *
 sync_to_text(const SyncState *sync)
 {
 	return cluster_json_write(sync_to_json(sync));
+}
+
+/* Does the key name this member, as its leader or as one of its standbys? */
+bool
+sync_names_member(const SyncState *sync, const char *name)
+{
+	const char *list = sync->sync_standby;
+	size_t		length = strlen(name);
+
+	if (strcasecmp(sync->leader, name) == 0)
+		return true;
+	while (list != NULL && *list != '\0')
+	{
+		size_t		size;
+
+		list += strspn(list, blanks);
+		size = strcspn(list, ",");
+		if (size >= length && strncasecmp(list, name, length) == 0 &&
+			strspn(list + length, blanks) == size - length)
+			return true;
+		list += size + (list[size] == ',');
+	}
+	return false;
 }

@@ -42,27 +42,11 @@ is_same_name(const char *a, const char *b)
 	return strcasecmp(a, b) == 0;
 }
 
-/* Does the key name this member, as its leader or as one of its standbys? */
+/* Does the key, if it is there, name this member? */
 bool
 ha_sync_names_member(const HaNode *node, const char *name)
 {
-	const SyncState *sync = &node->view.sync;
-	const char *list = sync->sync_standby;
-	size_t		length = strlen(name);
-
-	if (!sync->exists)
-		return false;
-	if (is_same_name(sync->leader, name))
-		return true;
-	while (list != NULL && *list != '\0')
-	{
-		size_t		size = strcspn(list, ",");
-
-		if (size == length && strncasecmp(list, name, size) == 0)
-			return true;
-		list += size + (list[size] == ',');
-	}
-	return false;
+	return node->view.sync.exists && sync_names_member(&node->view.sync, name);
 }
 
 static bool

@@ -1163,22 +1163,6 @@ sync_step_kind_name(SyncStepKind kind)
 	return "unknown";
 }
 
-/* Is the name the leader of the key or among its standbys? */
-static bool
-is_named(const SyncState *sync, const char *name)
-{
-	const char *list = sync->sync_standby;
-	const char *other;
-	size_t		length;
-
-	if (same_name(sync->leader, strlen(sync->leader), name, strlen(name)))
-		return true;
-	while (next_name(&list, &other, &length))
-		if (same_name(other, length, name, strlen(name)))
-			return true;
-	return false;
-}
-
 /*
  * May this node take part in the race, by the key "sync" alone?  True means:
  * no acknowledged write is lost if it wins.  The key's quorum is obeyed in
@@ -1198,7 +1182,7 @@ sync_may_promote(const SyncCandidacy *candidacy, SyncVotes *votes)
 		snprintf(votes->because, sizeof(votes->because), "synchronous mode is not active");
 		return true;
 	}
-	is_member = is_named(sync, candidacy->own_name);
+	is_member = sync_names_member(sync, candidacy->own_name);
 	votes->needed = max_int(0, min_int(sync->quorum, INT_MAX - 1)) + (is_member ? 0 : 1);
 	for (int i = 0; i < candidacy->n_answers; i++)
 	{
@@ -1210,7 +1194,7 @@ sync_may_promote(const SyncCandidacy *candidacy, SyncVotes *votes)
 		for (int j = 0; j < i && !is_known; j++)
 			is_known = same_name(answer->name, strlen(answer->name), candidacy->answers[j].name,
 								 strlen(candidacy->answers[j].name));
-		if (!is_known && !answer->is_ahead && is_named(sync, answer->name))
+		if (!is_known && !answer->is_ahead && sync_names_member(sync, answer->name))
 			votes->seen++;
 	}
 	if (same_name(sync->leader, strlen(sync->leader), candidacy->own_name,

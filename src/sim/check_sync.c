@@ -137,25 +137,6 @@ sim_check_page_lost(int number)
 			sim.write[i].is_cut_off = true;
 }
 
-/* Does the key name this member, as the leader or as a standby? */
-static bool
-is_named(const SyncState *sync, const char *name)
-{
-	size_t		length = strlen(name);
-
-	if (strcmp(sync->leader, name) == 0)
-		return true;
-	for (const char *list = sync->sync_standby; list != NULL && *list != '\0';)
-	{
-		size_t		size = strcspn(list, ",");
-
-		if (size == length && strncmp(list, name, size) == 0)
-			return true;
-		list += size + (list[size] == ',');
-	}
-	return false;
-}
-
 /* Could this member lead by the key, with the votes that can be had at all? */
 static bool
 can_have_votes(const SyncState *sync, int number)
@@ -167,7 +148,7 @@ can_have_votes(const SyncState *sync, int number)
 		const SimNode *node = &sim.node[n];
 
 		n_voters += n != number && node->is_member && node->data.state == HA_DATA_PRESENT &&
-			!node->data.is_broken && !node->data.is_rewinding && is_named(sync, node->name);
+			!node->data.is_broken && !node->data.is_rewinding && sync_names_member(sync, node->name);
 	}
 	return strcmp(sync->leader, sim.node[number].name) == 0 || n_voters >= sync->quorum;
 }
@@ -194,7 +175,7 @@ check_sync_waits_for_operator(void)
 
 		/* nofailover does not keep a primary from going on: that is looked at elsewhere */
 		can_anybody = node->is_member && sim.profile.nofailover != n && !node->data.is_rewinding &&
-			is_named(&sync, node->name) && can_have_votes(&sync, n);
+			sync_names_member(&sync, node->name) && can_have_votes(&sync, n);
 	}
 	free(sync.sync_standby);
 	return !can_anybody;
