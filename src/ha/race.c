@@ -227,10 +227,8 @@ ha_race_is_ahead(const HaNode *node, const HaPeer *peer)
 	for (int i = 0; i < postgres->n_history; i++)
 		if (postgres->history[i].timeline == peer->timeline)
 			common = postgres->history[i].switch_lsn;
-	for (int i = 0; i < node->view.n_history; i++)
-		if (node->view.history[i].timeline == peer->timeline &&
-			node->view.history[i].switch_lsn == common)
-			return false;
+	if (common != 0 && cluster_left_at(&node->view, peer->timeline) == common)
+		return false;
 	return peer->position > common;
 }
 

@@ -1042,21 +1042,30 @@ act_on_store(Host *host, const HaAction *action)
 	}
 }
 
-/* Ask a member whether we may go on leading without the store. */
+/* A member that could not be asked is silent. */
 static void
-ask_consent(Host *host, const HaAction *action)
+peer_is_silent(Host *host, const HaAction *action, bool is_vote)
 {
-	HostInput *input;
+	HostInput *input = queue_push(host, HOST_PEER);
 
-	if (peers_ask_consent(host->peers, action->member, action->url, action->text, action->round,
-	                      action->timeout_ms))
-		return;
-	input = queue_push(host, HOST_PEER);
 	if (input == NULL)
 		return;
 	host_copy_text(input->peer.name, sizeof(input->peer.name), action->member);
 	input->peer.round = action->round;
-	input->peer.is_vote = true;
+	input->peer.is_vote = is_vote;
+	if (is_vote)
+		return;
+	input->peer.can_lead = true;
+	input->peer.state = MEMBER_STATE_UNKNOWN;
+}
+
+/* Ask a member whether we may go on leading without the store. */
+static void
+ask_consent(Host *host, const HaAction *action)
+{
+	if (!peers_ask_consent(host->peers, action->member, action->url, action->text, action->round,
+	                       action->timeout_ms))
+		peer_is_silent(host, action, true);
 }
 
 /* A promise is kept before it is answered: lose_baton() ends the step. */
@@ -1072,18 +1081,9 @@ keep_promise(Host *host, const HaAction *action)
 static void
 ask_peer(Host *host, const HaAction *action)
 {
-	HostInput *input;
-
-	if (peers_ask(host->peers, action->member, action->url, action->round,
-	              action->timeout_ms > 0 ? action->timeout_ms : HOST_PEER_TIMEOUT))
-		return;
-	input = queue_push(host, HOST_PEER);
-	if (input == NULL)
-		return;
-	host_copy_text(input->peer.name, sizeof(input->peer.name), action->member);
-	input->peer.round = action->round;
-	input->peer.can_lead = true;
-	input->peer.state = MEMBER_STATE_UNKNOWN;
+	if (!peers_ask(host->peers, action->member, action->url, action->round,
+	               action->timeout_ms > 0 ? action->timeout_ms : HOST_PEER_TIMEOUT))
+		peer_is_silent(host, action, false);
 }
 
 /* Move the fence.  Only its opening and closing are news. */
