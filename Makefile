@@ -134,10 +134,12 @@ REST_OBJS = \
 	src/rest/documents.o \
 	src/rest/facts.o \
 	src/rest/health.o \
+	src/rest/metrics.o \
 	src/rest/query.o \
 	src/rest/rest.o \
 	src/rest/server.o \
-	src/rest/switchover.o
+	src/rest/switchover.o \
+	src/rest/takeover.o
 
 SUPERVISOR_OBJS = \
 	src/supervisor/act.o \

@@ -8,27 +8,36 @@ packages="gcc make pkg-config clang libclang-rt-14-dev
 	libcurl4-openssl-dev libjansson-dev libyaml-dev libevent-dev libcmocka-dev libssl-dev
 	etcd-server etcd-client patroni libipc-run-perl iproute2 procps openssl"
 
-missing=
-for package in $packages; do
-	case $(dpkg-query -W -f '${Status}' "$package" 2>/dev/null) in
-		*" installed") ;;
-		*) missing="$missing $package" ;;
-	esac
-done
-[ -n "$missing" ] || exit 0
+# Programs of others that some tests use; without them those tests are skipped.
+optional="prometheus wrk"
 
-if ! command -v apt-get > /dev/null; then
-	echo "please install:$missing" >&2
-	exit 1
-fi
+list_missing() {
+	for package in "$@"; do
+		case $(dpkg-query -W -f '${Status}' "$package" 2>/dev/null) in
+			*" installed") ;;
+			*) printf ' %s' "$package" ;;
+		esac
+	done
+}
+missing=$(list_missing $packages)
+optional=$(list_missing $optional)
+[ -n "$missing$optional" ] || exit 0
+
+# Nothing can be installed: that matters only if we need it.
+give_up() {
+	echo "please install$1:$missing$optional" >&2
+	[ -z "$missing" ]
+	exit
+}
+
+command -v apt-get > /dev/null || give_up
 if [ "$(id -u)" -eq 0 ]; then
 	root=
 elif command -v sudo > /dev/null; then
 	root=sudo
 	[ -t 0 ] || root="sudo -n"		# nobody is there to type a password
 else
-	echo "please install as root:$missing" >&2
-	exit 1
+	give_up " as root"
 fi
 
 policy=/usr/sbin/policy-rc.d
@@ -39,13 +48,18 @@ if [ ! -e $policy ]; then
 	$root chmod 755 $policy
 fi
 log=$(mktemp)
-install() {
-	$root env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install $missing > "$log" 2>&1
+get() {
+	$root env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install "$@" > "$log" 2>&1
 }
-echo "installing:$missing"
-install || { $root apt-get -q update >> "$log" 2>&1; install; } || {
+install() {
+	[ $# -gt 0 ] || return 0
+	echo "installing: $*"
+	get "$@" || { $root apt-get -q update >> "$log" 2>&1; get "$@"; }
+}
+install $missing || {
 	cat "$log" >&2
 	rm -f "$log"
 	exit 1
 }
+install $optional || echo "could not install these; tests that need them are skipped"
 rm -f "$log"

@@ -7,7 +7,8 @@
  *  worker -> supervisor
  *    hello   {protocol, version, pid, generation, has_baton}   first message
  *    state   {postgres: {...}}       what the worker sees; on change, at most every 10 ms
- *    answer  {id, postgres: {...}}   reply to ask
+ *    answer  {id, postgres: {...}, replayed_at_ms}   reply to ask; commit time of the last
+ *                                    transaction replayed, 0 = none
  *    failsafe answer {id, ok, text, sqlstate, lsn}
  *    baton   {generation, saved}     gives the baton back (the page says SUPERVISOR already)
  *    callback {name, role}           please run a callback script

@@ -62,7 +62,8 @@ xlog_to_json(const RestFacts *facts)
 		set_lsn(xlog, "received_location",
 		        postgres->received_lsn != 0 ? postgres->received_lsn : postgres->replayed_lsn);
 		set_lsn(xlog, "replayed_location", postgres->replayed_lsn);
-		set(xlog, "replayed_timestamp", json_null()); /* the worker does not look */
+		set(xlog, "replayed_timestamp", json_null());
+		set_time(xlog, "replayed_timestamp", facts->status->replayed_at_ms);
 		set(xlog, "paused", json_boolean(postgres->is_replay_paused));
 	}
 	else

@@ -148,15 +148,22 @@ answer_text(Connection *connection, const Settings *settings, int code, const ch
 
 /* Takes "body" over; NULL makes an error page. */
 static void
-answer_json(Connection *connection, const RestStatus *status, int code, char *body)
+answer_owned(Connection *connection, const RestStatus *status, int code, const char *content_type,
+             char *body)
 {
 	if (body == NULL)
 	{
 		connection_error_page(connection, 503, NULL);
 		return;
 	}
-	answer_text(connection, status->settings, code, "application/json", "", body);
+	answer_text(connection, status->settings, code, content_type, "", body);
 	free(body);
+}
+
+static void
+answer_json(Connection *connection, const RestStatus *status, int code, char *body)
+{
+	answer_owned(connection, status, code, "application/json", body);
 }
 
 /* ------------------------------------------------------------------------
@@ -196,6 +203,8 @@ route_get(const Rest *rest, Connection *connection, const ServerRequest *request
 		answer_json(connection, status, 200, strdup(status->view->failsafe_json));
 	else if (is_route(path, "/config") || is_route(path, "/failsafe"))
 		connection_error_page(connection, 502, NULL);
+	else if (is_route(path, "/metrics"))
+		answer_owned(connection, status, 200, "text/plain", metrics_document(facts));
 	else if (is_route(path, "/liveness"))
 		answer_status_line(connection, liveness_code(facts, rest->started_ms));
 	else if (is_route(path, "/readiness"))

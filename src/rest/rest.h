@@ -26,6 +26,7 @@
 #include "base/lease_page.h"
 #include "config/settings.h"
 #include "ha/ha.h"
+#include "rest/takeover.h"
 
 /*
  * What the supervisor knows when it is asked.  All pointers are borrowed and
@@ -47,8 +48,10 @@ typedef struct RestStatus
 	int missing_slots; /* logical slots that could not be used here after a failover */
 	bool store_is_reachable;
 	int64_t store_last_seen_ms; /* wall clock; 0 never */
-	bool is_failsafe_active;
+	bool is_failsafe_active; /* the leader leads by the consent of all members, without the store */
 	int64_t last_step_ms;       /* CLOCK_BOOTTIME of the driving home's last turn; 0 never */
+	int64_t replayed_at_ms;     /* commit time of the last transaction replayed; 0 unknown */
+	const Takeovers *takeovers; /* NULL: not measured */
 } RestStatus;
 
 typedef void (*RestDone)(void *arg, const RestStatus *status);

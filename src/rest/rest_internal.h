@@ -69,4 +69,7 @@ extern int readiness_code(const RestFacts *facts, const RestQuery *query);
 extern char *status_document(const RestFacts *facts);
 extern char *cluster_document(const RestFacts *facts); /* NULL also without a view */
 
+/* metrics.c: malloc'ed, NULL without settings */
+extern char *metrics_document(const RestFacts *facts);
+
 #endif /* PATRONI_REST_REST_INTERNAL_H */

@@ -284,6 +284,8 @@ got_message(Link *link, const json_t *message)
 	else if (strcmp(type, "answer") == 0)
 	{
 		observe_worker_state(supervisor, json_object_get(message, "postgres"));
+		supervisor->replayed_at_ms =
+			(int64_t) json_integer_value(json_object_get(message, "replayed_at_ms"));
 		status_answer(supervisor, (uint64_t) json_integer_value(json_object_get(message, "id")));
 	}
 	else if (strcmp(type, "failsafe answer") == 0)

@@ -78,6 +78,9 @@ answer(Supervisor *supervisor, RestDone done, void *arg, bool is_fresh)
 	status.is_failsafe_active = atomic_load(&supervisor->page->failsafe_until_ms) > clock_now_ms();
 	status.missing_slots = host_missing_slots(supervisor->host);
 	status.store_last_seen_ms = host_store_last_seen_ms(supervisor->host);
+	status.replayed_at_ms = is_fresh && !host_is_driving(supervisor->host) ?
+		supervisor->replayed_at_ms : 0;
+	status.takeovers = &supervisor->takeovers;
 	if (host_is_driving(supervisor->host))
 	{
 		const HaNode *node = host_node(supervisor->host);

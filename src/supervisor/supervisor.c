@@ -431,6 +431,8 @@ turn(Supervisor *supervisor)
 	stop_turn(supervisor);
 	baton_turn(supervisor);
 	files_turn(supervisor);
+	takeovers_look(&supervisor->takeovers, host_view(supervisor->host), clock_now_ms(),
+				   clock_wall_ms());
 	calls_turn(supervisor);
 }
 

@@ -109,6 +109,7 @@ typedef struct Supervisor
 	HaPostgres seen;
 	bool has_seen;
 	pid_t seen_postmaster;
+	int64_t replayed_at_ms; /* told by the worker with its last answer; 0 = unknown */
 
 	/* the last observation given to the engine, to tell news from repetition */
 	HaPostgres given;
@@ -116,6 +117,7 @@ typedef struct Supervisor
 	int64_t given_at_ms;
 
 	struct Calls *calls; /* what REST is asked to change; calls.c */
+	Takeovers takeovers; /* changes of the leader, as seen here */
 	Ask asks[ASKS_MAX];
 	uint64_t next_ask_id;
 

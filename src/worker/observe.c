@@ -589,6 +589,27 @@ observer_confirmed_lsn(const Worker *worker)
 	return confirmed;
 }
 
+/* Milliseconds since 1970. */
+static int64_t
+wall_ms(TimestampTz timestamp)
+{
+	return (int64_t) (timestamp / 1000) +
+		INT64_C(86400000) * (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE);
+}
+
+/*
+ * When the last transaction that a standby has replayed was committed; 0: none
+ * was, or this is no standby.  It changes all the time, so it is no part of the
+ * observation: who wants to know it asks.
+ */
+int64_t
+observer_replayed_at_ms(void)
+{
+	TimestampTz replayed = RecoveryInProgress() ? GetLatestXTime() : 0;
+
+	return replayed == 0 ? 0 : wall_ms(replayed);
+}
+
 /* --- looking and telling --- */
 
 /*
@@ -606,8 +627,7 @@ observer_look(Worker *worker, int64_t now_ms)
 
 	now->is_observed = true;
 	now->system_identifier = GetSystemIdentifier();
-	now->start_time_ms = (int64_t) (PgStartTime / 1000) +
-		INT64_C(86400000) * (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE);
+	now->start_time_ms = wall_ms(PgStartTime);
 
 	if (RecoveryInProgress())
 		look_at_standby(now);

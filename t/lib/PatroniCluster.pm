@@ -1126,8 +1126,9 @@ sub conninfo
 sub rest
 {
 	my ($self, $path, %option) = @_;
+	my $as = defined $option{auth} ? "$option{auth}\@" : '';
 	my $response = HTTP::Tiny->new(timeout => $option{timeout} // 5)
-	  ->request($option{method} // 'GET', "http://$self->{host}:$self->{rest_port}$path",
+	  ->request($option{method} // 'GET', "http://$as$self->{host}:$self->{rest_port}$path",
 		defined $option{body} ? { content => JSON::PP::encode_json($option{body}) } : {});
 
 	$response->{json} = eval { JSON::PP::decode_json($response->{content}) };
