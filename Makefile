@@ -71,6 +71,7 @@ HA_OBJS = \
 	src/ha/race.o \
 	src/ha/failsafe.o \
 	src/ha/requests.o \
+	src/ha/restart.o \
 	src/ha/rules.o \
 	src/ha/save.o \
 	src/ha/server_state.o \
@@ -137,6 +138,7 @@ REST_OBJS = \
 	src/rest/metrics.o \
 	src/rest/query.o \
 	src/rest/rest.o \
+	src/rest/restart.o \
 	src/rest/server.o \
 	src/rest/switchover.o \
 	src/rest/takeover.o

@@ -258,6 +258,12 @@ send_to_member(HaNode *node, const HaCommand *command)
 	uint64_t	hash = UINT64_C(0xcbf29ce484222325);
 
 	snprintf(message, sizeof(message), "cannot %s the member", command_name(command->kind));
+	if (command->is_scheduled || command->version_below != 0)
+	{
+		refuse(node, command->id, SQLSTATE_NOT_NOW, message,
+			   "Another member's restart cannot be scheduled here.", "Ask that member.");
+		return;
+	}
 	if (cluster_find_member(&node->view, command->member) == NULL)
 	{
 		snprintf(detail, sizeof(detail), "There is no member \"%.100s\" in this cluster.", command->member);
@@ -297,42 +303,35 @@ send_to_member(HaNode *node, const HaCommand *command)
 	waiting->is_submitted = true;
 }
 
-/* Why this member cannot do it now; NULL when it can. */
-static const char *
-restart_here(HaNode *node, const HaCommand *command)
+/* False: this member cannot do it now, *problem says why. */
+static bool
+reinitialize_here(HaNode *node, const HaCommand *command, HaProblem *problem)
 {
-	if (command->role[0] != '\0' && strcmp(command->role, "any") != 0 &&
-		strcmp(command->role, member_role_name(node->role)) != 0)
-		return "the member's role is another one";
-	if (command->only_pending && !node->postgres.has_pending_restart)
-		return "no restart is pending";
-	if (node->goal != HA_GOAL_NONE || node->task != HA_TASK_NONE)
-		return "something else is under way already";
-	if (!ha_is_running(node))
-		return "the server is not running";
-	ha_set_goal(node, HA_GOAL_RESTART, "command", "an operator asked for it");
-	return NULL;
-}
+	const char *text = NULL;
 
-static const char *
-reinitialize_here(HaNode *node, const HaCommand *command)
-{
+	problem->sqlstate = SQLSTATE_NOT_NOW;
 	if (!node->view.has_leader)
-		return "the cluster has no leader to clone";
-	if (cluster_is_leader(&node->view, node->settings.name) || node->has_lease)
-		return "the member is the leader";
-	if (!command->force && (node->goal != HA_GOAL_NONE || node->task != HA_TASK_NONE))
-		return "something else is under way already";
+		text = "the cluster has no leader to clone";
+	else if (cluster_is_leader(&node->view, node->settings.name) || node->has_lease)
+		text = "the member is the leader";
+	if (text != NULL)
+	{
+		ha_name_copy(problem->text, sizeof(problem->text), text);
+		return false;
+	}
+	if (!command->force && !ha_is_free(node, problem))
+		return false;
 	node->goal_from_leader = command->from_leader;
 	ha_set_goal(node, HA_GOAL_REINIT, "command", "an operator asked for it");
-	return NULL;
+	return true;
 }
 
 /* Commands for a member: here, or sent on. */
 static void
 member_command(HaNode *node, const HaCommand *command)
 {
-	const char *problem = NULL;
+	HaProblem	problem;
+	bool		is_done = true;
 	char		message[64];
 	char		detail[HA_TEXT_MAX];
 
@@ -342,20 +341,21 @@ member_command(HaNode *node, const HaCommand *command)
 		return;
 	}
 	if (command->kind == HA_COMMAND_RESTART)
-		problem = restart_here(node, command);
+		is_done = ha_restart_here(node, command, &problem);
 	else if (command->kind == HA_COMMAND_REINITIALIZE)
-		problem = reinitialize_here(node, command);
+		is_done = reinitialize_here(node, command, &problem);
 	else
 		ha_add(node, HA_RELOAD, "command", "an operator asked for it");
-	if (problem == NULL)
+	if (is_done)
 	{
 		answer_ok(node, command->id, "%s of \"%s\" %s", command_name(command->kind),
-				  node->settings.name, command->kind == HA_COMMAND_RELOAD ? "done" : "started");
+				  node->settings.name, command->kind == HA_COMMAND_RELOAD ? "done" :
+				  command->is_scheduled ? "scheduled" : "started");
 		return;
 	}
 	snprintf(message, sizeof(message), "cannot %s this member", command_name(command->kind));
-	snprintf(detail, sizeof(detail), "%c%s.", problem[0] - 'a' + 'A', problem + 1);
-	refuse(node, command->id, SQLSTATE_NOT_NOW, message, detail,
+	snprintf(detail, sizeof(detail), "%c%s.", problem.text[0] - 'a' + 'A', problem.text + 1);
+	refuse(node, command->id, problem.sqlstate, message, detail,
 		   "SELECT patroni.status() shows what the member is doing.");
 }
 
@@ -390,6 +390,12 @@ ha_command(HaNode *node, const HaCommand *command)
 				ha_clear_request(node, NULL, "command", "the scheduled switchover was cancelled");
 				answer_ok(node, command->id, "scheduled switchover deleted");
 			}
+			break;
+		case HA_COMMAND_FLUSH_RESTART:
+			if (ha_restart_forget(node))
+				answer_ok(node, command->id, "scheduled restart deleted");
+			else
+				refuse(node, command->id, SQLSTATE_NO_SUCH, "no restarts are scheduled", NULL, NULL);
 			break;
 		case HA_COMMAND_SHUTDOWN:
 			ha_set_goal(node, HA_GOAL_SHUTDOWN, "command", "the supervisor was told to stop");
@@ -568,7 +574,8 @@ ha_member_requests_look(HaNode *node)
 {
 	const MemberRequest *request = cluster_find_request(&node->view, node->settings.name);
 	HaCommand	command;
-	const char *problem = NULL;
+	HaProblem	problem;
+	bool		is_begun;
 
 	if (request == NULL || request->is_done || request->id[0] == '\0' || node->store_silent ||
 		!ha_is_ready(node, FOR_MEMBER_REQUEST))
@@ -597,9 +604,9 @@ ha_member_requests_look(HaNode *node)
 	memset(&command, 0, sizeof(command));
 	read_arguments(request->arguments_json, &command);
 	if (strcmp(request->command, "restart") == 0)
-		problem = restart_here(node, &command);
+		is_begun = ha_restart_here(node, &command, &problem);
 	else if (strcmp(request->command, "reinitialize") == 0)
-		problem = reinitialize_here(node, &command);
+		is_begun = reinitialize_here(node, &command, &problem);
 	else if (strcmp(request->command, "reload") == 0)
 	{
 		ha_add(node, HA_RELOAD, "command", "another member's operator asked for it");
@@ -607,7 +614,10 @@ ha_member_requests_look(HaNode *node)
 		return;
 	}
 	else
-		problem = "this release does not know the command";
-	if (problem != NULL)
-		ha_finish_member_request(node, false, problem);
+	{
+		ha_finish_member_request(node, false, "this release does not know the command");
+		return;
+	}
+	if (!is_begun)
+		ha_finish_member_request(node, false, problem.text);
 }

@@ -292,7 +292,8 @@ typedef enum HaCommandKind
 {
 	HA_COMMAND_SWITCHOVER,		/* .leader "" = the current one, .candidate "" = the best */
 	HA_COMMAND_FAILOVER,		/* .candidate */
-	HA_COMMAND_RESTART,			/* .member "" = this one; .role, .only_pending */
+	HA_COMMAND_RESTART,			/* .member "" = this one; .role, .only_pending, .version_below;
+								 * .scheduled_at_ms, of this member only */
 	HA_COMMAND_RELOAD,			/* .member */
 	HA_COMMAND_REINITIALIZE,	/* .member, .force, .from_leader */
 	HA_COMMAND_FLUSH_SWITCHOVER,	/* forget a scheduled one */
@@ -301,6 +302,7 @@ typedef enum HaCommandKind
 	HA_COMMAND_FAILSAFE,		/* POST /failsafe: .leader wants to go on without the store for
 								 * .timeout_ms (0 = our ttl).  Answered at once; ok: .lsn is our
 								 * position; else sqlstate 55000 (leads), 0A000 (mode off), 55006 */
+	HA_COMMAND_FLUSH_RESTART,	/* forget the scheduled one of this member */
 } HaCommandKind;
 
 typedef struct HaCommand
@@ -315,6 +317,8 @@ typedef struct HaCommand
 	bool		is_scheduled;
 	int64_t		scheduled_at_ms;	/* wall clock */
 	bool		only_pending;
+	int			version_below;		/* only a server of an older version; 0 = of any */
+	char		postgres_version[16];	/* the same as it was given: "16.4" */
 	bool		force;
 	bool		from_leader;
 	bool		wait;				/* answer when it is over, not when accepted */
@@ -532,6 +536,9 @@ extern bool ha_is_paused(const HaNode *node);
 /* Would this standby leave the lease alone, whatever its position? */
 extern bool ha_is_outranked(const ClusterView *view, const char *name, const HaPostgres *postgres,
 							int64_t maximum_lag);
+
+/* "16.4" is 160004, "9.6.3" is 90603; 0: it is no such version. */
+extern int	ha_version_number(const char *text);
 
 /* Synchronous replication, for people: what should be and why it is not yet. */
 typedef struct HaSyncReport

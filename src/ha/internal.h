@@ -151,6 +151,13 @@ typedef struct HaWaiting
 	int64_t		deadline_ms;
 } HaWaiting;
 
+/* Why a command is refused. */
+typedef struct HaProblem
+{
+	const char *sqlstate;		/* static */
+	char		text[HA_REASON_MAX];
+} HaProblem;
+
 /* Synchronous replication: changed in sync.c only. */
 typedef struct HaSync
 {
@@ -344,6 +351,10 @@ struct HaNode
 	char		request_problem[HA_REASON_MAX];	/* why it was refused; "" = it was not */
 	bool		is_request_running;
 
+	HaCommand	restart;		/* scheduled, if it is so; restart.c */
+	char		restart_text[HA_TEXT_MAX];	/* the same, for the member key; "" = none */
+	bool		must_recall_restart;	/* our member key may show one */
+
 	MemberRole	role;
 	MemberState state;
 	HaDecision	decision;
@@ -467,6 +478,13 @@ extern void ha_claim_timeline(HaNode *node, const HaRule *rule);
 extern void ha_mark_timelines(HaNode *node, const HaRule *rule);
 extern bool ha_cannot_mark(const HaNode *node);
 extern void ha_promote(HaNode *node, const HaRule *rule);
+
+/* restart.c */
+extern bool ha_is_free(const HaNode *node, HaProblem *problem);
+extern bool ha_restart_here(HaNode *node, const HaCommand *command, HaProblem *problem);
+extern bool ha_restart_forget(HaNode *node);
+extern void ha_restart_recall(HaNode *node, const char *text);
+extern void ha_restart_look(HaNode *node);
 
 /* publish.c */
 extern void ha_publish(HaNode *node);

@@ -35,6 +35,8 @@ ha_describe_self(HaNode *node, Member *member)
 	member->has_pending_restart = postgres->has_pending_restart;
 	if (postgres->has_pending_restart && postgres->pending_restart_reason[0])
 		member->pending_restart_reason_json = (char *) postgres->pending_restart_reason;
+	if (node->restart_text[0] != '\0')
+		member->scheduled_restart_json = node->restart_text;
 	if (!node->has_postgres || !ha_is_running(node))
 		return;
 	member->timeline = postgres->timeline;
@@ -67,6 +69,8 @@ differs_in_wal_only(const HaNode *node, const Member *now)
 		then->has_checkpoint_pending == now->has_checkpoint_pending &&
 		then->has_pending_restart == now->has_pending_restart &&
 		strcmp(then->replication_state, now->replication_state) == 0 &&
+		json_text_equal(then->scheduled_restart_json ? then->scheduled_restart_json : "{}",
+						now->scheduled_restart_json ? now->scheduled_restart_json : "{}") &&
 		strcmp(then->conn_url, now->conn_url) == 0 &&
 		strcmp(then->api_url, now->api_url) == 0 &&
 		strcmp(then->agent_version, now->agent_version) == 0 &&

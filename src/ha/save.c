@@ -92,6 +92,8 @@ ha_node_save(const HaNode *node)
 		json_decref(sync_state);
 		return NULL;
 	}
+	if (saved != NULL)
+		json_object_set_new(saved, "scheduled_restart", json_string(node->restart_text));
 	if (saved == NULL || sync_state == NULL || json_object_set_new(saved, "sync", sync_state) != 0)
 	{
 		if (saved == NULL)
@@ -214,6 +216,8 @@ ha_node_load(HaNode *node, const char *saved_text, int64_t now_ms)
 	node->claimed_timeline = 0;
 	node->checkpoint_asked_ms = 0;
 	node->goal_from_leader = false;
+	ha_restart_recall(node, json_string_value(json_object_get(saved, "scheduled_restart")));
+	node->must_recall_restart = json_object_get(saved, "scheduled_restart") == NULL;
 	node->successor[0] = '\0';
 	node->is_checked = node->is_diverged = node->has_rewind_failed = false;
 	node->is_checked_running = false;

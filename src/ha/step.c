@@ -676,6 +676,7 @@ ha_step(HaNode *node, int64_t now_ms, const HaInput *input, HaActions *actions)
 	look_for_claim(node);
 	ha_member_requests_look(node);
 	ha_failsafe_look(node);
+	ha_restart_look(node);
 	ha_sync_look(node);
 	ha_keep_lease(node);
 

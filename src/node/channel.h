@@ -9,10 +9,11 @@
  *    state   {postgres: {...}}       what the worker sees; on change, at most every 10 ms
  *    answer  {id, postgres: {...}, replayed_at_ms}   reply to ask; commit time of the last
  *                                    transaction replayed, 0 = none
- *    failsafe answer {id, ok, text, sqlstate, lsn}
  *    baton   {generation, saved}     gives the baton back (the page says SUPERVISOR already)
  *    callback {name, role}           please run a callback script
- *    command {id, kind, arguments}   a SQL command that the supervisor must do (unused so far)
+ *    command {id, kind, arguments}   a SQL command that the supervisor must do: "reload"
+ *    result  {id, ok, text, detail, sqlstate, lsn}   the engine's answer to "command" or
+ *                                    "failsafe"
  *
  *  supervisor -> worker
  *    config  {local: {...}}          local configuration, after hello and on each reload
@@ -21,6 +22,8 @@
  *                                    apply first, e.g. shutdown
  *    ask     {id}                    what does the server look like right now?
  *    failsafe {id, name, member, ttl_ms}   POST /failsafe: HA_COMMAND_FAILSAFE
+ *    command {id, kind, arguments}   a command for the engine, as SQL has them; the id has
+ *                                    CHANNEL_CALL_BIT, so that nobody else answers it
  *
  * Unknown types and fields are ignored, so that neighbouring releases can talk.
  * The socket's file is 0600 and the peer's uid is checked with SO_PEERCRED.

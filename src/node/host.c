@@ -258,7 +258,7 @@ commands_give_up(Host *host, const char *reason)
 
 		host_answer(host, id, false, reason,
 		            "The command may still be carried out; look at the state of the cluster.",
-		            "55000");
+		            "57P03");
 	}
 	edit_give_up(host, reason);
 	put_give_up(host, reason);
@@ -1369,7 +1369,7 @@ handle_command(Host *host, const HostInput *waiting)
 		command_forget(host, waiting->command.id);
 		host_answer(host, waiting->command.id, false,
 		            "this process does not control the node at the moment",
-		            "Try again in a moment.", "55000");
+		            "Try again in a moment.", "57P03");
 		return;
 	}
 	memset(&input, 0, sizeof(input));

@@ -215,6 +215,8 @@ static const Field command_fields[] = {
 	FIELD(HaCommand, FIELD_BOOL, is_scheduled),
 	FIELD(HaCommand, FIELD_INT64, scheduled_at_ms),
 	FIELD(HaCommand, FIELD_BOOL, only_pending),
+	FIELD(HaCommand, FIELD_INT, version_below),
+	FIELD(HaCommand, FIELD_TEXT, postgres_version),
 	FIELD(HaCommand, FIELD_BOOL, force),
 	FIELD(HaCommand, FIELD_BOOL, from_leader),
 	FIELD(HaCommand, FIELD_BOOL, wait),

@@ -159,6 +159,26 @@ add_pending_restart(json_t *json, const HaPostgres *postgres)
 	json_decref(reason);
 }
 
+/* As our member key shows it, less what is for ourselves. */
+static void
+add_scheduled_restart(json_t *json, const RestFacts *facts)
+{
+	const Member *self = facts->view == NULL
+	                         ? NULL
+	                         : cluster_find_member(facts->view, facts->status->settings->name);
+	json_t *restart = self == NULL || self->scheduled_restart_json == NULL
+	                      ? NULL
+	                      : json_loads(self->scheduled_restart_json, 0, NULL);
+
+	if (!json_is_object(restart))
+	{
+		json_decref(restart);
+		return;
+	}
+	json_object_del(restart, "postmaster_start_time");
+	set(json, "scheduled_restart", restart);
+}
+
 static json_t *
 fence_to_json(const RestFacts *facts)
 {
@@ -198,7 +218,10 @@ status_document(const RestFacts *facts)
 	add_system_identifier(json, facts);
 	add_pending_restart(json, status->postgres);
 	if (status->settings != NULL)
+	{
+		add_scheduled_restart(json, facts);
 		add_settings_fields(json, status->settings);
+	}
 	if (!status->can_lead)
 		set(json, "can_lead", json_false());
 	if (status->missing_slots > 0 && (status->postgres == NULL || status->postgres->is_in_recovery))

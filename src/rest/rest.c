@@ -34,6 +34,13 @@
 #define HEADERS_MAX     2048
 #define CALL_SECONDS    10 /* beyond what a call may take, to hear of its end */
 
+typedef enum BodyKind
+{
+	BODY_NONE,
+	BODY_OPTIONAL, /* absent: an empty object */
+	BODY_NEEDED,   /* an object that is not empty */
+} BodyKind;
+
 typedef struct Pending
 {
 	Rest *rest; /* NULL: rest_stop() was called */
@@ -42,6 +49,7 @@ typedef struct Pending
 	Connection *connection; /* NULL: the client is gone */
 	ServerRequest request;
 	RestCall call; /* when it changes something */
+	BodyKind body;
 } Pending;
 
 /* The calls that change something. */
@@ -50,15 +58,21 @@ static const struct
 	const char *method;
 	const char *path;
 	RestCall call;
-	bool has_body;
+	BodyKind body;
 } calls[] = {
-	{ "PATCH", "/config", REST_PATCH_CONFIG, true },
-	{ "PUT", "/config", REST_PUT_CONFIG, true },
-	{ "POST", "/reload", REST_RELOAD, false },
-	{ "POST", "/switchover", REST_SWITCHOVER, true },
-	{ "POST", "/failover", REST_FAILOVER, true },
-	{ "DELETE", "/switchover", REST_DELETE_SWITCHOVER, false },
-	{ "POST", "/failsafe", REST_FAILSAFE, true },
+	{ "PATCH", "/config", REST_PATCH_CONFIG, BODY_NEEDED },
+	{ "PUT", "/config", REST_PUT_CONFIG, BODY_NEEDED },
+	{ "POST", "/reload", REST_RELOAD, BODY_NONE },
+	{ "POST", "/switchover", REST_SWITCHOVER, BODY_NEEDED },
+	{ "POST", "/failover", REST_FAILOVER, BODY_NEEDED },
+	{ "DELETE", "/switchover", REST_DELETE_SWITCHOVER, BODY_NONE },
+	{ "POST", "/restart", REST_RESTART, BODY_OPTIONAL },
+	{ "DELETE", "/restart", REST_DELETE_RESTART, BODY_NONE },
+	{ "POST", "/reinitialize", REST_REINITIALIZE, BODY_OPTIONAL },
+	{ "POST", "/sigterm", REST_SIGTERM, BODY_NONE },
+	{ "POST", "/citus", REST_MPP, BODY_NEEDED },
+	{ "POST", "/mpp", REST_MPP, BODY_NEEDED },
+	{ "POST", "/failsafe", REST_FAILSAFE, BODY_NEEDED },
 };
 
 struct Rest
@@ -290,15 +304,27 @@ pending_create(Rest *rest, Connection *connection, const ServerRequest *request)
 	return pending;
 }
 
-/* How long a call may take until its answer is "unknown" (rest-api.md 6.7, 9). */
+/*
+ * How long a call may take until its answer is "unknown" (rest-api.md 6.7, 9;
+ * a restart: 6.4).
+ */
 int
-rest_call_seconds(const Settings *settings)
+rest_call_seconds(const Settings *settings, RestCall call, const json_t *body)
 {
 	int64_t seconds = settings == NULL ? 0 : settings->loop_wait_ms / 1000;
 
 	if (seconds > 3600)
 		seconds = 3600;
-	return 2 * (seconds > 10 ? (int) seconds : 10);
+	seconds = 2 * (seconds > 10 ? seconds : 10);
+	if (call == REST_RESTART && settings != NULL)
+	{
+		int64_t wanted;
+
+		if (!value_to_int(json_object_get(body, "timeout"), "s", &wanted) || wanted <= 0)
+			wanted = settings->primary_start_timeout_ms / 1000;
+		seconds = wanted > 86400 ? 86400 : wanted > seconds ? wanted : seconds;
+	}
+	return (int) seconds;
 }
 
 /* The supervisor did what was asked for, or did not. */
@@ -329,7 +355,8 @@ make_call(Pending *pending, const json_t *body)
 	const Rest *rest = pending->rest;
 
 	connection_allow_seconds(pending->connection,
-	                         rest_call_seconds(rest->ops.settings(rest->ops.context)) +
+	                         rest_call_seconds(rest->ops.settings(rest->ops.context),
+	                                           pending->call, body) +
 	                             CALL_SECONDS);
 	rest->ops.call(rest->ops.context, pending->call, body, call_done, pending);
 }
@@ -343,7 +370,8 @@ body_read(void *arg, const char *text, size_t length)
 
 	if (text == NULL)
 		pending_free(pending);
-	else if (!json_is_object(body) || json_object_size(body) == 0)
+	else if (!json_is_object(body) ||
+	         (json_object_size(body) == 0 && pending->body == BODY_NEEDED))
 	{
 		connection_error_page(pending->connection, 400, NULL);
 		pending_free(pending);
@@ -355,9 +383,11 @@ body_read(void *arg, const char *text, size_t length)
 
 /* 0, or the error page for a body that cannot be read. */
 static int
-body_code(int64_t length)
+body_code(BodyKind kind, int64_t length)
 {
-	return length < 0 ? 411 : length == 0 ? 400 : length > SERVER_BODY_MAX ? 413 : 0;
+	if (kind == BODY_NEEDED && length <= 0)
+		return length < 0 ? 411 : 400;
+	return kind != BODY_NONE && length > SERVER_BODY_MAX ? 413 : 0;
 }
 
 static void
@@ -378,7 +408,7 @@ handle_call(Rest *rest, Connection *connection, const ServerRequest *request, si
 		            code == 401 ? "WWW-Authenticate: Basic realm=\"Patroni\"\r\n" : "", text);
 		return;
 	}
-	code = calls[index].has_body ? body_code(request->content_length) : 0;
+	code = body_code(calls[index].body, request->content_length);
 	if (code != 0)
 	{
 		connection_error_page(connection, code, NULL);
@@ -388,10 +418,18 @@ handle_call(Rest *rest, Connection *connection, const ServerRequest *request, si
 	if (pending == NULL)
 		return;
 	pending->call = calls[index].call;
-	if (calls[index].has_body)
+	pending->body = calls[index].body;
+	if (pending->body == BODY_NONE)
+		make_call(pending, NULL);
+	else if (request->content_length > 0)
 		connection_read_body(connection, (size_t) request->content_length, body_read, pending);
 	else
-		make_call(pending, NULL);
+	{
+		json_t *empty = json_pack("{}");
+
+		make_call(pending, empty);
+		json_decref(empty);
+	}
 }
 
 static void

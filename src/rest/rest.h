@@ -66,6 +66,11 @@ typedef enum RestCall
 	REST_FAILOVER,
 	REST_DELETE_SWITCHOVER,
 	REST_FAILSAFE,
+	REST_RESTART,
+	REST_DELETE_RESTART,
+	REST_REINITIALIZE,
+	REST_SIGTERM, /* nothing happens, as in Patroni */
+	REST_MPP,     /* an event of a Citus cluster; heard, and ignored */
 } RestCall;
 
 /* What became of a call. */
@@ -95,7 +100,8 @@ typedef struct RestOps
 	/*
 	 * Do it, and call done(arg, result) exactly once, at once or within
 	 * rest_call_seconds(); like "status" also after rest_stop().  "body" is a
-	 * JSON object, or NULL where the call has none; borrowed.
+	 * JSON object, or NULL where the call has none; borrowed.  An optional body
+	 * that is not there is an empty object.
 	 */
 	void (*call)(void *context, RestCall call, const json_t *body, RestCallDone done, void *arg);
 	/* level: 0 debug, 1 log, 2 warning; may be NULL */
@@ -119,6 +125,6 @@ extern void rest_stop(Rest *rest); /* NULL is fine */
 extern bool rest_reconfigure(Rest *rest, const RestListen *listen, Error *error) MUST_CHECK;
 extern int rest_port(const Rest *rest);
 /* How long a call may take until its answer is "unknown". */
-extern int rest_call_seconds(const Settings *settings);
+extern int rest_call_seconds(const Settings *settings, RestCall call, const json_t *body);
 
 #endif /* PATRONI_REST_REST_H */

@@ -288,8 +288,8 @@ got_message(Link *link, const json_t *message)
 			(int64_t) json_integer_value(json_object_get(message, "replayed_at_ms"));
 		status_answer(supervisor, (uint64_t) json_integer_value(json_object_get(message, "id")));
 	}
-	else if (strcmp(type, "failsafe answer") == 0)
-		calls_worker_answered(supervisor, message);
+	else if (strcmp(type, "result") == 0)
+		calls_result(supervisor, message);
 	else if (strcmp(type, "baton") == 0)
 		got_baton(link, message);
 	else if (strcmp(type, "callback") == 0)

@@ -2,39 +2,49 @@
  *
  * calls.c
  *      What REST is asked to change: the dynamic configuration, the leader,
- *      our own configuration.
+ *      our own configuration, our own server.
  *
- * Little of it needs the baton: what belongs to the cluster is written to the
- * store, and who leads acts on it.  But for POST /failsafe, which the engine
- * answers, in whichever home it is: the worker gets the question as a message.  So this works as well while the worker
- * drives, and on the old leader through a whole switchover, of which this
- * program is the part that stays.
+ * What belongs to the cluster needs no baton: it is written to the store, and
+ * who leads acts on it.  So this works as well while the worker drives, and on
+ * the old leader through a whole switchover, of which this program is the part
+ * that stays.  A restart, a reinitialization or POST /failsafe is decided by the
+ * engine, in whichever home it is: ours, or the worker's over the channel.  When
+ * control of the node is just changing hands, the first two are given again.
  *
  * Invariants:
  *  (1) Every call is answered once, and ends by time alone.
- *  (2) Ids of these calls have CALL_BIT, so that nobody else answers them.
+ *  (2) Ids of these calls have CHANNEL_CALL_BIT, so that nobody else answers
+ *      them.
+ *  (3) A command is given again only when the engine certainly did not see it,
+ *      or refused it because there was no server to restart yet.
  *-------------------------------------------------------------------------
  */
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "node/peers.h"
+#include "rest/restart.h"
 #include "rest/switchover.h"
 #include "supervisor/log.h"
 #include "supervisor/supervisor_internal.h"
 
-#define CALL_BIT  CHANNEL_CALL_BIT
-#define CALLS_MAX 16
-#define FAILSAFE_MS 2000 /* as long as Patroni's leader waits */
+#define CALLS_MAX	   16
+#define COMMAND_MS	   5000 /* to find an engine that takes the command */
+#define COMMAND_GAP_MS 50
+#define FAILSAFE_MS	   2000 /* as long as Patroni's leader waits */
 
 typedef enum CallState
 {
 	CALL_FREE,
-	CALL_WRITING,  /* the host has it, under "id" */
-	CALL_WATCHING, /* written; the view shows how it ends */
+	CALL_WRITING,	 /* the host has it, under "id" */
+	CALL_WATCHING,	 /* written; the view shows how it ends */
+	CALL_QUEUED,	 /* a command to be given to the engine */
+	CALL_GIVEN,		 /* an engine has it, under "id" */
+	CALL_RESTARTING, /* accepted; the postmaster shows how it ends */
 } CallState;
 
 typedef struct Call
@@ -47,6 +57,14 @@ typedef struct Call
 	int seconds;
 	int64_t deadline_ms;
 	RestMove move;
+
+	/* commands for the engine */
+	RestRestart restart;
+	int64_t give_at_ms;		  /* CALL_QUEUED: not before */
+	int64_t give_up_ms;		  /* nor after */
+	pid_t old_postmaster;	  /* CALL_RESTARTING */
+	bool has_seen_goal;		  /* likewise: our engine was at it */
+	char refused[2 * HA_REASON_MAX]; /* the last refusal that may pass */
 } Call;
 
 struct Calls
@@ -153,37 +171,173 @@ failsafe_answered(Call *call, bool ok, const char *sqlstate, const char *text, L
 	call_end(call, &result);
 }
 
-/* The worker's answer to POST /failsafe. */
+/* ------------------------------------------------------------------------
+ * Commands for the engine
+ * ------------------------------------------------------------------------
+ */
+
+static const char *
+command_kind(HaCommandKind kind)
+{
+	return kind == HA_COMMAND_RESTART		? "restart"
+		   : kind == HA_COMMAND_REINITIALIZE ? "reinitialize"
+											 : "flush_restart";
+}
+
+/* To the engine in the worker; false: there is none. */
+static bool
+give_to_worker(Supervisor *supervisor, const Call *call)
+{
+	const HaCommand *command = &call->restart.command;
+	char schedule[40] = "";
+	json_t *arguments;
+
+	if (supervisor->worker == NULL || supervisor->give_deadline_ms != 0)
+		return false;
+	if (command->is_scheduled)
+		timestamp_to_text(command->scheduled_at_ms, schedule);
+	arguments = json_pack("{s:s, s:s, s:s, s:b, s:b, s:b, s:I}", "role", command->role,
+						  "postgres_version", command->postgres_version, "scheduled_at", schedule,
+						  "pending", command->only_pending, "force", command->force, "from_leader",
+						  command->from_leader, "timeout_ms", (json_int_t) command->timeout_ms);
+	return arguments != NULL &&
+		   baton_send(supervisor, json_pack("{s:s, s:I, s:s, s:o}", "type", "command", "id",
+											(json_int_t) call->id, "kind",
+											command_kind(command->kind), "arguments", arguments));
+}
+
+static void
+call_give(Supervisor *supervisor, Call *call)
+{
+	int64_t now_ms = clock_now_ms();
+	RestResult result;
+
+	if (call->state != CALL_QUEUED || now_ms < call->give_at_ms)
+		return;
+	if (now_ms >= call->give_up_ms)
+	{
+		restart_refused(&call->restart, "57P03", call->refused, &result);
+		call_end(call, &result);
+		return;
+	}
+	call->give_at_ms = now_ms + COMMAND_GAP_MS;
+	call->restart.command.id = call->id;
+	call->old_postmaster = postmaster_pid(supervisor->postmaster);
+	/* before it is given: the answer may come at once */
+	call->state = CALL_GIVEN;
+	if (!(host_is_driving(supervisor->host)
+			  ? host_command(supervisor->host, &call->restart.command)
+			  : give_to_worker(supervisor, call)))
+		call->state = CALL_QUEUED;
+}
+
+static void
+command_answered(Call *call, bool ok, const char *sqlstate, const char *detail)
+{
+	RestResult result;
+
+	if (!ok && strcmp(sqlstate, "57P03") == 0)
+	{
+		snprintf(call->refused, sizeof(call->refused), "%s", detail);
+		call->state = CALL_QUEUED;
+	}
+	else if (!ok)
+	{
+		restart_refused(&call->restart, sqlstate, detail, &result);
+		call_end(call, &result);
+	}
+	else if (call->kind == REST_DELETE_RESTART)
+		call_end_text(call, 200, "scheduled restart deleted");
+	else if (call->kind == REST_REINITIALIZE)
+		call_end_text(call, 200, "reinitialize started");
+	else if (call->restart.command.is_scheduled)
+		call_end_text(call, 202, "Restart scheduled");
+	else
+		call->state = CALL_RESTARTING;
+}
+
+/* Has the restart come to its end? */
+static void
+restart_watch(Supervisor *supervisor, Call *call)
+{
+	pid_t pid = postmaster_pid(supervisor->postmaster);
+
+	if (call->state != CALL_RESTARTING)
+		return;
+	if (pid != 0 && pid != call->old_postmaster && postmaster_accepts(supervisor->postmaster))
+		call_end_text(call, 200, "restarted successfully");
+	else if (!host_is_driving(supervisor->host))
+		return;
+	else if (strcmp(ha_goal_name(host_node(supervisor->host)), "restart") == 0)
+		call->has_seen_goal = true;
+	else if (call->has_seen_goal && task_running(supervisor->tasks) == HA_TASK_NONE)
+		call_end_text(call, 503, "restart failed");
+}
+
+static const char *
+message_text(const json_t *message, const char *key)
+{
+	const char *text = json_string_value(json_object_get(message, key));
+
+	return text == NULL ? "" : text;
+}
+
+/* A message "result" of the worker. */
 void
-calls_worker_answered(Supervisor *supervisor, const json_t *message)
+calls_result(Supervisor *supervisor, const json_t *message)
 {
 	uint64_t id = (uint64_t) json_integer_value(json_object_get(message, "id"));
-	const char *text = json_string_value(json_object_get(message, "text"));
+	bool is_ok = json_is_true(json_object_get(message, "ok"));
+	const char *sqlstate = message_text(message, "sqlstate");
+	const char *detail = message_text(message, "detail");
+	const char *text = message_text(message, "text");
 
 	for (int i = 0; supervisor->calls != NULL && i < CALLS_MAX; i++)
 	{
 		Call *call = &supervisor->calls->items[i];
 
-		if (call->state != CALL_WRITING || call->id != id || call->kind != REST_FAILSAFE)
+		if (call->id != id)
 			continue;
-		failsafe_answered(call, json_is_true(json_object_get(message, "ok")),
-						  json_string_value(json_object_get(message, "sqlstate")),
-						  text == NULL ? "" : text,
-						  (Lsn) json_integer_value(json_object_get(message, "lsn")));
+		if (call->state == CALL_GIVEN)
+			command_answered(call, is_ok, sqlstate, detail);
+		else if (call->state == CALL_WRITING && call->kind == REST_FAILSAFE)
+			failsafe_answered(call, is_ok, sqlstate, text,
+							  (Lsn) json_integer_value(json_object_get(message, "lsn")));
 		break;
 	}
 }
+
+/* The worker is gone, and with it what it was given and did not answer. */
+static void
+call_look_for_worker(Supervisor *supervisor, Call *call)
+{
+	if (call->state != CALL_GIVEN || supervisor->worker != NULL ||
+		host_is_driving(supervisor->host))
+		return;
+	call->state = CALL_QUEUED;
+}
+
+/* ------------------------------------------------------------------------
+ * Answers
+ * ------------------------------------------------------------------------
+ */
 
 /* HA_ANSWER: is it ours?  False: it belongs to somebody else. */
 bool
 calls_answer(Supervisor *supervisor, const HaAction *answer)
 {
-	if ((answer->command_id & CALL_BIT) == 0)
+	if ((answer->command_id & CHANNEL_CALL_BIT) == 0)
 		return false;
 	for (int i = 0; supervisor->calls != NULL && i < CALLS_MAX; i++)
 	{
 		Call *call = &supervisor->calls->items[i];
 
+		if (call->state == CALL_GIVEN && call->id == answer->command_id)
+		{
+			command_answered(call, answer->ok, answer->sqlstate == NULL ? "" : answer->sqlstate,
+							 answer->detail);
+			break;
+		}
 		if (call->state != CALL_WRITING || call->id != answer->command_id)
 			continue;
 		if (call->kind == REST_PATCH_CONFIG || call->kind == REST_PUT_CONFIG)
@@ -210,10 +364,15 @@ calls_turn(Supervisor *supervisor)
 		RestResult result = { .status = 503 };
 
 		call_watch(supervisor, call);
+		call_look_for_worker(supervisor, call);
+		call_give(supervisor, call);
+		restart_watch(supervisor, call);
 		if (call->state == CALL_FREE || now_ms < call->deadline_ms)
 			continue;
 		if (is_move(call))
 			move_time_out(&call->move, call->seconds, &result);
+		else if (call->state == CALL_RESTARTING)
+			result.text = "postgres is still starting";
 		call_end(call, &result);
 	}
 }
@@ -318,6 +477,38 @@ start_delete(Supervisor *supervisor, Call *call)
 		call_end_text(call, 503, NULL);
 }
 
+static void
+start_command(Supervisor *supervisor, Call *call, const json_t *body)
+{
+	const Settings *settings = host_settings(supervisor->host);
+	const ClusterView *view = host_view(supervisor->host);
+	RestResult result;
+	bool is_right = true;
+
+	if (call->kind == REST_RESTART)
+		is_right = restart_check(&call->restart, body, settings, clock_wall_ms(), &result);
+	else if (call->kind == REST_DELETE_RESTART)
+		call->restart.command.kind = HA_COMMAND_FLUSH_RESTART;
+	else if (view == NULL || !view->is_loaded)
+	{
+		call_end_text(call, 503, "the store cannot be reached");
+		return;
+	}
+	else
+		is_right = reinitialize_check(&call->restart, body, settings, view, &result);
+	if (!is_right)
+	{
+		call_end(call, &result);
+		return;
+	}
+	log_format(LOG_LEVEL_LOG, "REST asks this member for: %s%s",
+			   command_kind(call->restart.command.kind),
+			   call->restart.command.is_scheduled ? " (scheduled)" : "");
+	call->state = CALL_QUEUED;
+	call->give_up_ms = clock_now_ms() + COMMAND_MS;
+	call_give(supervisor, call);
+}
+
 /* RestOps.settings: the settings in force. */
 const Settings *
 calls_settings(void *context)
@@ -334,12 +525,15 @@ calls_request(void *context, RestCall kind, const json_t *body, RestCallDone don
 	Supervisor *supervisor = context;
 	RestResult busy = { .status = 503, .text = "too many calls are under way, try again later" };
 	RestResult reloading = { .status = 202, .text = "reload scheduled" };
+	RestResult shutting = { .status = 202, .text = "shutdown scheduled" };
+	RestResult heard = { .status = 200, .text = "OK" };
 	Call *call = NULL;
 
 	if (kind == REST_RELOAD)
-	{
 		kill(getpid(), SIGHUP);
-		done(arg, &reloading);
+	if (kind == REST_RELOAD || kind == REST_SIGTERM || kind == REST_MPP)
+	{
+		done(arg, kind == REST_RELOAD ? &reloading : kind == REST_SIGTERM ? &shutting : &heard);
 		return;
 	}
 	if (supervisor->calls == NULL)
@@ -359,8 +553,8 @@ calls_request(void *context, RestCall kind, const json_t *body, RestCallDone don
 	call->kind = kind;
 	call->done = done;
 	call->arg = arg;
-	call->id = CALL_BIT | ++supervisor->calls->next_id;
-	call->seconds = rest_call_seconds(host_settings(supervisor->host));
+	call->id = CHANNEL_CALL_BIT | ++supervisor->calls->next_id;
+	call->seconds = rest_call_seconds(host_settings(supervisor->host), kind, body);
 	call->deadline_ms = clock_now_ms() + call->seconds * INT64_C(1000);
 	if (kind == REST_PATCH_CONFIG || kind == REST_PUT_CONFIG)
 		start_config(supervisor, call, body);
@@ -368,6 +562,8 @@ calls_request(void *context, RestCall kind, const json_t *body, RestCallDone don
 		start_delete(supervisor, call);
 	else if (kind == REST_FAILSAFE)
 		start_failsafe(supervisor, call, body);
+	else if (kind == REST_RESTART || kind == REST_DELETE_RESTART || kind == REST_REINITIALIZE)
+		start_command(supervisor, call, body);
 	else
 		start_move(supervisor, call, body);
 }

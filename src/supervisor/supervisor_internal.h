@@ -166,7 +166,7 @@ extern const Settings *calls_settings(void *context);
 extern void calls_request(void *context, RestCall kind, const json_t *body, RestCallDone done,
 						  void *arg);
 extern bool calls_answer(Supervisor *supervisor, const HaAction *answer);
-extern void calls_worker_answered(Supervisor *supervisor, const json_t *message);
+extern void calls_result(Supervisor *supervisor, const json_t *message);
 extern void calls_turn(Supervisor *supervisor);
 extern void calls_close(Supervisor *supervisor);
 

@@ -49,6 +49,16 @@ answer_text(uint64_t id, bool ok, const char *message, const char *detail,
 	free(text);
 }
 
+static void
+answer_supervisor(Worker *worker, uint64_t id, bool ok, const char *text, const char *detail,
+				  const char *sqlstate, Lsn lsn)
+{
+	worker_send(worker, json_pack("{s:s,s:I,s:b,s:s,s:s,s:s,s:I}", "type", "result",
+								  "id", (json_int_t) id, "ok", ok, "text", text,
+								  "detail", detail, "sqlstate", sqlstate,
+								  "lsn", (json_int_t) lsn));
+}
+
 /*
  * The engine's answer to the command with this id; 0 = nobody waits.  What the
  * supervisor was asked over REST goes back there.
@@ -63,10 +73,9 @@ commands_answer(Worker *worker, uint64_t id, const HaAction *answer)
 		return;
 	if ((id & CHANNEL_CALL_BIT) != 0)
 	{
-		worker_send(worker, json_pack("{s:s,s:I,s:b,s:s,s:s,s:I}", "type", "failsafe answer",
-									  "id", (json_int_t) id, "ok", answer->ok, "text", text,
-									  "sqlstate", answer->sqlstate != NULL ? answer->sqlstate : "",
-									  "lsn", (json_int_t) answer->lsn));
+		answer_supervisor(worker, id, answer->ok, text, answer->detail,
+						  answer->ok ? "00000" :
+						  answer->sqlstate != NULL ? answer->sqlstate : "55000", answer->lsn);
 		return;
 	}
 	if (answer->ok && answer->text != NULL &&
@@ -150,6 +159,7 @@ static const struct
 	{"reload", HA_COMMAND_RELOAD},
 	{"reinitialize", HA_COMMAND_REINITIALIZE},
 	{"flush_switchover", HA_COMMAND_FLUSH_SWITCHOVER},
+	{"flush_restart", HA_COMMAND_FLUSH_RESTART},
 	{"shutdown", HA_COMMAND_SHUTDOWN},
 };
 
@@ -186,6 +196,10 @@ command_from_json(HaCommand *command, const char *kind,
 					   sizeof(command->reason), error) ||
 		!argument_schedule(command, arguments, error))
 		return false;
+	if (!argument_text(arguments, "postgres_version", command->postgres_version,
+					   sizeof(command->postgres_version), error))
+		return false;
+	command->version_below = ha_version_number(command->postgres_version);
 	command->only_pending = argument_bool(arguments, "pending");
 	command->force = argument_bool(arguments, "force");
 	command->from_leader = argument_bool(arguments, "from_leader");
@@ -278,5 +292,32 @@ commands_take(Worker *worker, int64_t now_ms)
 			refuse(request.id, "55000",
 				   "this node's HA loop is in the hands of the supervisor right now",
 				   "", "Try again in a moment.");
+	}
+}
+
+/*
+ * A command that the supervisor gives, because REST was asked for it.  57P03:
+ * it may be given again, to whoever drives by then.
+ */
+void
+commands_from_supervisor(Worker *worker, const json_t *message)
+{
+	uint64_t	id = (uint64_t) json_integer_value(json_object_get(message, "id"));
+	const char *kind = json_string_value(json_object_get(message, "kind"));
+	HaCommand	command;
+	Error		error;
+
+	error_clear(&error);
+	if (kind == NULL || (id & CHANNEL_CALL_BIT) == 0)
+		return;
+	if (!worker_holds_baton(worker))
+		answer_supervisor(worker, id, false, "the worker does not control this node", "", "57P03", 0);
+	else if (!command_from_json(&command, kind, json_object_get(message, "arguments"), &error))
+		answer_supervisor(worker, id, false, error.message, "", "22023", 0);
+	else
+	{
+		command.id = id;
+		if (!host_command(worker->host, &command))
+			answer_supervisor(worker, id, false, "too many commands are under way", "", "53000", 0);
 	}
 }

@@ -517,6 +517,8 @@ got_message(Worker *worker, void *argument)
 		got_ask(worker, message);
 	else if (strcmp(type, "failsafe") == 0)
 		got_failsafe(worker, message);
+	else if (strcmp(type, "command") == 0)
+		commands_from_supervisor(worker, message);
 	else
 		ereport(DEBUG1,
 				(errmsg_internal("message \"%.30s\" of the supervisor is ignored", type)));

@@ -174,6 +174,7 @@ extern bool act_run_records(Worker *worker);	/* true: did something */
 /* commands.c */
 extern void commands_take(Worker *worker, int64_t now_ms);
 extern void commands_answer(Worker *worker, uint64_t id, const HaAction *answer);
+extern void commands_from_supervisor(Worker *worker, const json_t *message);
 extern bool command_from_json(HaCommand *command, const char *kind,
 							  const json_t *arguments, Error *error);
 

@@ -26,6 +26,7 @@
 #define KEYS		64
 #define EVENTS		512
 #define LATE		64
+#define WALL_MS		INT64_C(1700000000000)	/* when "now" was 0 */
 #define SYSID		UINT64_C(7277694203142172922)
 
 typedef struct Key
@@ -93,7 +94,7 @@ step(int n, HaInput *input)
 	if (nodes[n].is_dead || nodes[n].exited)
 		return;
 	ha_actions_init(&actions);
-	input->wall_ms = 1700000000000 + now;
+	input->wall_ms = WALL_MS + now;
 	ha_step(nodes[n].home[nodes[n].driving], now, input, &actions);
 	assert_false(actions.is_incomplete);
 	run_actions(n, &actions);
@@ -414,6 +415,7 @@ do_task(int n, const HaAction *action)
 		case HA_TASK_START_STANDBY:
 			postgres->server = HA_SERVER_RUNNING;
 			postgres->is_observed = true;
+			postgres->start_time_ms = WALL_MS + now;
 			postgres->is_in_recovery = action->task == HA_TASK_START_STANDBY;
 			postgres->is_standby_configured = postgres->is_in_recovery;
 			postgres->control_state = postgres->is_in_recovery ? HA_CONTROL_IN_ARCHIVE_RECOVERY
@@ -483,15 +485,13 @@ ask(int n, const HaAction *action)
 }
 
 static void
-swap_home(int n, int to)
+move_home(int n, int to, const char *saved)
 {
 	Node	   *node = &nodes[n];
-	char	   *saved = ha_node_save(node->home[node->driving]);
 	HaInput		input = {.kind = HA_INPUT_SETTINGS};
 
 	node->driving = to;
 	assert_true(ha_node_load(node->home[to], saved, now));
-	free(saved);
 	input.settings = &node->settings;
 	later(n, 1, &input, NULL);
 	tell_postgres(n);
@@ -500,6 +500,22 @@ swap_home(int n, int to)
 	input.kind = HA_INPUT_REACHABLE;
 	input.reachable.is_reachable = !store_is_down && !node->is_cut;
 	later(n, 0, &input, NULL);
+}
+
+static void
+swap_home(int n, int to)
+{
+	char	   *saved = ha_node_save(nodes[n].home[nodes[n].driving]);
+
+	move_home(n, to, saved);
+	free(saved);
+}
+
+/* The worker dies: the supervisor begins from nothing. */
+static void
+take_over(int n)
+{
+	move_home(n, HA_HOME_SUPERVISOR, NULL);
 }
 
 static void
@@ -887,6 +903,144 @@ restarts_without_failover(void **state)
 }
 
 static void
+give(int n, const HaCommand *command)
+{
+	HaInput		input = {.kind = HA_INPUT_COMMAND};
+
+	input.command = command;
+	nodes[n].answer[0] = '\0';
+	step(n, &input);
+}
+
+/* What the member key of a node shows; NULL = nothing. */
+static const char *
+shown_restart(int n)
+{
+	char		name[64];
+	Key		   *key;
+
+	snprintf(name, sizeof(name), "members/%s", nodes[n].name);
+	key = find_key(name);
+	return key == NULL || key->value == NULL ? NULL : strstr(key->value, "scheduled_restart");
+}
+
+static void
+restarts_at_a_time(void **state)
+{
+	int			n = (leader_index() + 1) % NODES;
+	int64_t		started_ms = nodes[n].postgres.start_time_ms;
+	HaCommand	command = {.id = 9, .kind = HA_COMMAND_RESTART, .is_scheduled = true,
+		.role = "replica", .postgres_version = "16.1", .version_below = 160001};
+
+	(void) state;
+	nodes[n].postgres.version_num = 150004;
+	tell_postgres(n);
+	run(100);
+	command.scheduled_at_ms = WALL_MS + now + 20000;
+	give(n, &command);
+	assert_true(nodes[n].answer_ok);
+	run(1000);
+	assert_non_null(shown_restart(n));
+	assert_non_null(strstr(shown_restart(n), "\"postgres_version\""));
+	assert_non_null(strstr(shown_restart(n), "\"postmaster_start_time\""));
+	/* one at a time */
+	command.id = 10;
+	give(n, &command);
+	assert_false(nodes[n].answer_ok);
+	run(18000);
+	assert_int_equal(nodes[n].postgres.start_time_ms, started_ms);
+	run(3000);
+	assert_true(nodes[n].postgres.start_time_ms > started_ms);
+	run(6000);
+	assert_null(shown_restart(n));
+	check_healthy();
+}
+
+/* Each way in which a scheduled restart does not happen. */
+static void
+forgets_a_scheduled_restart(void **state)
+{
+	int			n = leader_index();
+	int64_t		started_ms = nodes[n].postgres.start_time_ms;
+	HaCommand	command = {.id = 9, .kind = HA_COMMAND_RESTART, .is_scheduled = true};
+	HaCommand	flush = {.id = 10, .kind = HA_COMMAND_FLUSH_RESTART};
+	HaCommand	restart = {.id = 11, .kind = HA_COMMAND_RESTART};
+
+	(void) state;
+	give(n, &flush);
+	assert_false(nodes[n].answer_ok);
+	command.scheduled_at_ms = WALL_MS + now + 10000;
+	give(n, &command);
+	give(n, &flush);
+	assert_true(nodes[n].answer_ok);
+	run(15000);
+	assert_null(shown_restart(n));
+	assert_int_equal(nodes[n].postgres.start_time_ms, started_ms);
+	/* its conditions do not hold */
+	command.scheduled_at_ms = WALL_MS + now + 5000;
+	command.only_pending = true;
+	give(n, &command);
+	assert_true(nodes[n].answer_ok);
+	run(15000);
+	assert_null(shown_restart(n));
+	assert_int_equal(nodes[n].postgres.start_time_ms, started_ms);
+	/* somebody else restarts the server before */
+	command.scheduled_at_ms = WALL_MS + now + 20000;
+	command.only_pending = false;
+	give(n, &command);
+	run(1000);
+	assert_non_null(shown_restart(n));
+	give(n, &restart);
+	run(5000);
+	assert_true(nodes[n].postgres.start_time_ms > started_ms);
+	started_ms = nodes[n].postgres.start_time_ms;
+	run(30000);
+	assert_null(shown_restart(n));
+	assert_int_equal(nodes[n].postgres.start_time_ms, started_ms);
+	check_healthy();
+}
+
+/* The other home goes on with it, also if it was not told of it. */
+static void
+remembers_a_scheduled_restart(void **state)
+{
+	int			n = (leader_index() + 1) % NODES;
+	int64_t		started_ms = nodes[n].postgres.start_time_ms;
+	HaCommand	command = {.id = 9, .kind = HA_COMMAND_RESTART, .is_scheduled = true};
+
+	(void) state;
+	command.scheduled_at_ms = WALL_MS + now + 20000;
+	give(n, &command);
+	run(2000);
+	assert_non_null(shown_restart(n));
+	take_over(n);
+	run(3000);
+	assert_int_equal(nodes[n].driving, HA_HOME_WORKER);
+	assert_non_null(shown_restart(n));
+	run(18000);
+	assert_true(nodes[n].postgres.start_time_ms > started_ms);
+	run(6000);
+	check_healthy();
+}
+
+static void
+reads_versions(void **state)
+{
+	(void) state;
+	assert_int_equal(ha_version_number("16.4"), 160004);
+	assert_int_equal(ha_version_number("9.6.3"), 90603);
+	assert_int_equal(ha_version_number("16"), 0);
+	assert_int_equal(ha_version_number("9.6"), 0);
+	assert_int_equal(ha_version_number("16."), 0);
+	assert_int_equal(ha_version_number(".4"), 0);
+	assert_int_equal(ha_version_number("16.-4"), 0);
+	assert_int_equal(ha_version_number("16.100"), 0);
+	assert_int_equal(ha_version_number("1.2.3.4"), 0);
+	assert_int_equal(ha_version_number("99999999999999.1"), 0);
+	assert_int_equal(ha_version_number(""), 0);
+}
+
+static void
 survives_an_outage_of_the_store(void **state)
 {
 	int			old = leader_index();
@@ -1173,6 +1327,10 @@ main(void)
 		STORY(replaces_a_dead_primary),
 		STORY(hands_over_a_crashed_server),
 		STORY(restarts_without_failover),
+		STORY(restarts_at_a_time),
+		STORY(forgets_a_scheduled_restart),
+		STORY(remembers_a_scheduled_restart),
+		STORY(reads_versions),
 		STORY(survives_an_outage_of_the_store),
 		STORY(goes_on_with_a_restored_store),
 		STORY(pauses),

@@ -129,6 +129,7 @@ test_command(void **state)
 	end_text(command.candidate);
 	end_text(command.role);
 	end_text(command.reason);
+	end_text(command.postgres_version);
 	clear_padding(&command);
 	result = round_trip(&input);
 	assert_memory_equal(&result->command, &command, sizeof(command));

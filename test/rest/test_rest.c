@@ -740,10 +740,10 @@ test_bad_requests(void **state)
 	char long_text[40000];
 
 	become_primary(node);
-	assert_int_equal(ask(node, "POST", "/restart"), 501);
+	assert_int_equal(ask(node, "POST", "/restarting"), 501);
 	assert_non_null(strstr(node->answer, "Unsupported method ('POST')"));
 	assert_int_equal(ask(node, "BREW", "/primary"), 501);
-	ask_raw(node, "POST /restart HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello");
+	ask_raw(node, "POST /primary HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello");
 	assert_int_equal(node->code, 501);
 	ask_raw(node, "<script> / HTTP/1.0\r\n\r\n");
 	assert_int_equal(node->code, 400);
@@ -958,6 +958,12 @@ static const struct
 	{ "POST /switchover", REST_SWITCHOVER, true },
 	{ "POST /failover", REST_FAILOVER, true },
 	{ "DELETE /switchover", REST_DELETE_SWITCHOVER, false },
+	{ "POST /restart", REST_RESTART, true },
+	{ "DELETE /restart", REST_DELETE_RESTART, false },
+	{ "POST /reinitialize", REST_REINITIALIZE, true },
+	{ "POST /sigterm", REST_SIGTERM, false },
+	{ "POST /citus", REST_MPP, true },
+	{ "POST /mpp", REST_MPP, true },
 };
 
 #define N_CALLS (sizeof(call_rows) / sizeof(call_rows[0]))
@@ -1040,7 +1046,7 @@ test_authentication(void **state)
 	assert_int_equal(call(node, "POST /reload", "authorization:basic YWRtaW46YWRtMW4= \r\n", NULL),
 	                 200);
 	/* what is no such call needs no password and is not done */
-	assert_int_equal(call(node, "POST /restart", "", NULL), 501);
+	assert_int_equal(call(node, "POST /primary", "", NULL), 501);
 	assert_int_equal(call(node, "POST /config", AUTHORIZED, "{\"a\":1}"), 501);
 	assert_int_equal(node->n_calls, 1);
 }
@@ -1102,7 +1108,18 @@ test_bodies(void **state)
 	    call(node, "PATCH /config", AUTHORIZED "Content-Length: 9\r\n", "{\"a\":1}"), 400);
 	assert_int_equal(call(node, "PATCH /config", AUTHORIZED "Content-Length: 1048577\r\n", NULL),
 	                 413);
+	assert_int_equal(call(node, "POST /restart", AUTHORIZED, "[1]"), 400);
+	assert_int_equal(call(node, "POST /restart", AUTHORIZED, "{\"a\""), 400);
 	assert_int_equal(node->n_calls, 0);
+	/* where it is optional, an empty one is as good as none */
+	node->result = (RestResult){ .status = 200, .text = "all is well" };
+	for (int i = 0; i < 3; i++)
+	{
+		static const char *const bodies[] = { NULL, "", "{}" };
+
+		assert_int_equal(call(node, "POST /reinitialize", AUTHORIZED, bodies[i]), 200);
+		assert_string_equal(node->call_body, "{}");
+	}
 }
 
 /* A whole megabyte, in pieces that come when they like. */
@@ -1190,9 +1207,9 @@ test_call_takes_long(void **state)
 	int fd = client_connect(node);
 
 	open_access(node);
-	assert_int_equal(rest_call_seconds(&node->settings), 20);
+	assert_int_equal(rest_call_seconds(&node->settings, REST_SWITCHOVER, NULL), 20);
 	node->settings.loop_wait_ms = 15000;
-	assert_int_equal(rest_call_seconds(&node->settings), 30);
+	assert_int_equal(rest_call_seconds(&node->settings, REST_SWITCHOVER, NULL), 30);
 	node->is_call_slow = true;
 	assert_true(send(fd, text, strlen(text), 0) > 0);
 	run_for(node, 5500);
