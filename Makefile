@@ -132,6 +132,7 @@ NODE_OBJS = \
 
 REST_OBJS = \
 	src/rest/access.o \
+	src/rest/allowlist.o \
 	src/rest/documents.o \
 	src/rest/facts.o \
 	src/rest/health.o \
@@ -141,7 +142,8 @@ REST_OBJS = \
 	src/rest/restart.o \
 	src/rest/server.o \
 	src/rest/switchover.o \
-	src/rest/takeover.o
+	src/rest/takeover.o \
+	src/rest/tls.o
 
 SUPERVISOR_OBJS = \
 	src/supervisor/act.o \

@@ -531,10 +531,9 @@ configure(HttpRequest *request, const HttpOptions *options)
 	}
 
 	if (options->insecure)
-	{
 		MUST_SET(easy, CURLOPT_SSL_VERIFYPEER, 0L);
+	if (options->insecure || options->any_host)
 		MUST_SET(easy, CURLOPT_SSL_VERIFYHOST, 0L);
-	}
 	if (is_given(options->cacert))
 		MUST_SET(easy, CURLOPT_CAINFO, options->cacert);
 	if (is_given(options->cert))

@@ -50,6 +50,7 @@ typedef struct HttpOptions
 	const char *password;
 	const char *cacert, *cert, *key, *key_password, *proxy;	/* NULL or "" = none */
 	bool		insecure;		/* do not verify the server's certificate */
+	bool		any_host;		/* verify it, but not for whom it was made */
 	int			connect_timeout_ms;
 	int			timeout_ms;		/* of the whole request; 0 = none (streams) */
 	int			dead_peer_ms;	/* TCP keepalive and TCP_USER_TIMEOUT; 0 = off */

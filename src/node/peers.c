@@ -5,10 +5,11 @@
  *
  * Every question ends in exactly one answer or in peers_forget_all(): silence
  * is an answer too, with is_reachable false.  As Patroni does, the HTTP status
- * is not looked at, only the JSON, and the peer's certificate is not verified:
- * an answer is no proof of anything, it only makes a race more orderly.  The
- * store decides who leads.  But for POST /failsafe (src/ha/failsafe.c): there
- * the answer is a promise, and status and text both have to be right.
+ * is not looked at, only the JSON.  Nor is the peer's certificate verified,
+ * unless there is one of our own (ctl.certfile): then its chain is, not its
+ * name.  An answer is no proof of anything, it only makes a race more orderly;
+ * the store decides who leads.  But for POST /failsafe (src/ha/failsafe.c):
+ * there the answer is a promise, and status and text both have to be right.
  *-------------------------------------------------------------------------
  */
 #include "node/peers.h"
@@ -40,6 +41,7 @@ struct Peers
 	/* Of ctl, else restapi; "" = none.  Never logged. */
 	char username[256];
 	char password[256];
+	char cacert[SETTINGS_PATH_MAX];
 	char cert[SETTINGS_PATH_MAX];
 	char key[SETTINGS_PATH_MAX];
 	char key_password[256];
@@ -98,6 +100,9 @@ peers_configure(Peers *peers, const Settings *settings)
 		authentication = json_object_get(restapi, "authentication");
 	copy_setting(peers->username, sizeof(peers->username), authentication, "username");
 	copy_setting(peers->password, sizeof(peers->password), authentication, "password");
+	copy_setting(peers->cacert, sizeof(peers->cacert), ctl, "cacert");
+	if (peers->cacert[0] == '\0')
+		copy_setting(peers->cacert, sizeof(peers->cacert), restapi, "cafile");
 	copy_setting(peers->cert, sizeof(peers->cert), ctl, "certfile");
 	copy_setting(peers->key, sizeof(peers->key), ctl, "keyfile");
 	copy_setting(peers->key_password, sizeof(peers->key_password), ctl, "keyfile_password");
@@ -249,10 +254,12 @@ start(Peers *peers, PeerRequest *request, HttpOptions *options, const char *name
 {
 	options->username = peers->username[0] != '\0' ? peers->username : NULL;
 	options->password = peers->username[0] != '\0' ? peers->password : NULL;
+	options->cacert = peers->cert[0] != '\0' ? peers->cacert : NULL;
 	options->cert = peers->cert;
 	options->key = peers->key;
 	options->key_password = peers->key_password;
-	options->insecure = true;
+	options->insecure = peers->cert[0] == '\0';
+	options->any_host = true;
 	options->connect_timeout_ms = timeout_ms;
 	options->timeout_ms = timeout_ms;
 	options->body_max = PEER_BODY_MAX;

@@ -3,9 +3,11 @@
  * access.c
  *      Who may make calls that change something (rest-api.md 2).
  *
- * Closed by default: without restapi.authentication nobody may, where Patroni
- * would let everybody.  The time that a comparison takes does not depend on
- * how much of the password was right.
+ * Three locks, each of which may be configured: the address from where a call
+ * comes, a client certificate, a password.  Those that are must all be opened.
+ * Closed by default: where none is configured nobody may, and Patroni would let
+ * everybody.  The time that a comparison takes does not depend on how much of
+ * the password was right.
  *-------------------------------------------------------------------------
  */
 #include <stdio.h>
@@ -15,6 +17,7 @@
 
 #include "dcs/base64.h"
 #include "rest/rest_internal.h"
+#include "rest/tls.h"
 
 #define SCHEME "Basic "
 
@@ -59,46 +62,61 @@ is_equal(const char *given, const char *wanted)
 	return difference == 0;
 }
 
-/* Is there a user name and a password to ask for? */
-bool
-access_is_configured(const Settings *settings)
+/* 0, or the status: is the password right, if there is one? */
+static int
+password_code(const Settings *settings, const ServerRequest *request, bool *is_configured,
+			  const char **text)
 {
-	bool is_configured;
-	char *wanted = wanted_credentials(settings, &is_configured);
+	char *wanted = wanted_credentials(settings, is_configured);
+	bool is_allowed = false;
 
+	*text = "no auth header received";
+	if (*is_configured && request->has_authorization)
+	{
+		*text = "not authenticated";
+		is_allowed = wanted != NULL &&
+					 strncasecmp(request->authorization, SCHEME, strlen(SCHEME)) == 0 &&
+					 is_equal(request->authorization + strlen(SCHEME), wanted);
+	}
 	if (wanted != NULL)
 		explicit_bzero(wanted, strlen(wanted));
 	free(wanted);
-	return is_configured;
+	return is_allowed || !*is_configured ? 0 : 401;
 }
 
 /*
- * May a call with this Authorization header ("" unreadable, NULL none) change
- * something?  Returns 0, or the status and the text to refuse it with.
+ * May this request change something?  Returns 0, or the status and the text to
+ * refuse it with, in Patroni's order.  What members ask each other (POST
+ * /failsafe) needs no lock, as they may have no password, and need not be among
+ * the members that the store showed last.
  */
 int
-access_code(const Settings *settings, const char *authorization, const char **text)
+access_code(const Settings *settings, const Allowlist *list, const ClusterView *view,
+			const ServerRequest *request, bool is_of_members, const char **text)
 {
-	bool is_configured = false;
-	char *wanted = settings == NULL ? NULL : wanted_credentials(settings, &is_configured);
-	bool is_allowed = false;
+	bool has_password = false;
+	bool asks_certificate = tls_asks_for_certificate(settings);
+	int code;
 
-	if (!is_configured)
+	if (settings == NULL)
 	{
-		*text = "access is denied: calls that change something need restapi.authentication "
-				"(username and password) in the configuration of this member";
+		*text = "there is no configuration yet";
 		return 403;
 	}
-	if (authorization == NULL)
-		*text = "no auth header received";
-	else
+	*text = "Access is denied";
+	if ((!is_of_members || allowlist_has_entries(list)) &&
+		!allowlist_allows(list, view, (const struct sockaddr *) &request->from))
+		return 403;
+	*text = "client certificate required";
+	if (asks_certificate && !request->has_certificate)
+		return 403;
+	code = password_code(settings, request, &has_password, text);
+	if (code == 0 && !is_of_members && !has_password && !asks_certificate && !allowlist_is_used(list))
 	{
-		*text = "not authenticated";
-		is_allowed = wanted != NULL && strncasecmp(authorization, SCHEME, strlen(SCHEME)) == 0 &&
-					 is_equal(authorization + strlen(SCHEME), wanted);
+		*text = "access is denied: calls that change something need restapi.authentication "
+				"(username and password), restapi.allowlist or restapi.verify_client in the "
+				"configuration of this member";
+		return 403;
 	}
-	if (wanted != NULL)
-		explicit_bzero(wanted, strlen(wanted));
-	free(wanted);
-	return is_allowed ? 0 : 401;
+	return code;
 }

@@ -14,8 +14,7 @@
  *      callback frees.
  *  (2) rest_stop() may come while statuses and results are awaited; those
  *      that come later are ignored.
- *  (3) No call reaches the supervisor that access_code() did not allow; but
- *      POST /failsafe where no restapi.authentication is set, as for Patroni.
+ *  (3) No call reaches the supervisor that access_code() did not allow.
  *-------------------------------------------------------------------------
  */
 #include "rest/rest.h"
@@ -28,6 +27,7 @@
 #include "base/version.h"
 #include "rest/rest_internal.h"
 #include "rest/server.h"
+#include "rest/tls.h"
 
 #define BACKLOG_DEFAULT 128
 #define PENDING_MAX     512
@@ -81,6 +81,9 @@ struct Rest
 	RestOps ops;
 	RestListen listen;
 	Server *server;
+	SSL_CTX *tls; /* NULL = plain HTTP */
+	Allowlist *allowlist;
+	struct event *look_timer; /* names of the allowlist */
 	int64_t started_ms;
 	Pending *pending;
 	int n_pending;
@@ -110,25 +113,38 @@ server_token(const Settings *settings)
 	return "patroni_bgw/" PATRONI_BGW_VERSION;
 }
 
-/* restapi.http_extra_headers; what would break out of its line is left out. */
-static void
-extra_headers(const Settings *settings, char *text, size_t size)
+/* Append the headers of a map; what would break out of its line is left out. */
+static size_t
+add_headers(const json_t *headers, const json_t *winners, char *text, size_t size, size_t used)
 {
-	const json_t *headers = restapi_setting(settings, "http_extra_headers");
-	size_t used = 0;
 	const char *name;
 	json_t *value;
 
-	text[0] = '\0';
 	json_object_foreach((json_t *) headers, name, value)
 	{
 		const char *content = json_string_value(value);
 
 		if (content == NULL || strpbrk(content, "\r\n") != NULL ||
-		    strpbrk(name, "\r\n: ") != NULL || used + strlen(name) + strlen(content) + 5 > size)
+		    strpbrk(name, "\r\n: ") != NULL ||
+		    used + strlen(name) + strlen(content) + 5 > size ||
+		    json_object_get(winners, name) != NULL)
 			continue;
 		used += (size_t) snprintf(text + used, size - used, "%s: %s\r\n", name, content);
 	}
+	return used;
+}
+
+/* restapi.http_extra_headers; with TLS those of https_extra_headers come before them. */
+static void
+extra_headers(const Settings *settings, char *text, size_t size)
+{
+	bool is_tls = restapi_setting(settings, "certfile") != NULL;
+	const json_t *winners = is_tls ? restapi_setting(settings, "https_extra_headers") : NULL;
+	size_t used;
+
+	text[0] = '\0';
+	used = add_headers(winners, NULL, text, size, 0);
+	add_headers(restapi_setting(settings, "http_extra_headers"), winners, text, size, used);
 }
 
 static void
@@ -390,6 +406,12 @@ body_code(BodyKind kind, int64_t length)
 	return kind != BODY_NONE && length > SERVER_BODY_MAX ? 413 : 0;
 }
 
+static const ClusterView *
+rest_view(const Rest *rest)
+{
+	return rest->ops.view == NULL ? NULL : rest->ops.view(rest->ops.context);
+}
+
 static void
 handle_call(Rest *rest, Connection *connection, const ServerRequest *request, size_t index)
 {
@@ -398,10 +420,8 @@ handle_call(Rest *rest, Connection *connection, const ServerRequest *request, si
 	Pending *pending;
 	int code;
 
-	if (calls[index].call == REST_FAILSAFE && settings != NULL && !access_is_configured(settings))
-		code = 0;
-	else
-		code = access_code(settings, request->has_authorization ? request->authorization : NULL, &text);
+	code = access_code(settings, rest->allowlist, rest_view(rest), request,
+	                   calls[index].call == REST_FAILSAFE, &text);
 	if (code != 0)
 	{
 		answer_text(connection, settings, code, "text/html",
@@ -467,6 +487,7 @@ static Server *
 listen_at(Rest *rest, const RestListen *listen, Error *error)
 {
 	ServerConfig config;
+	Server *server;
 
 	memset(&config, 0, sizeof(config));
 	config.host = listen->host;
@@ -474,7 +495,69 @@ listen_at(Rest *rest, const RestListen *listen, Error *error)
 	config.backlog = listen->backlog > 0 ? listen->backlog : BACKLOG_DEFAULT;
 	config.handle = handle_request;
 	config.context = rest;
-	return server_start(rest->base, &config, error);
+	server = server_start(rest->base, &config, error);
+	if (server != NULL)
+		server_set_tls(server, rest->tls);
+	return server;
+}
+
+/* Names of the allowlist are looked up in the background; this looks for the answers. */
+static void
+look_due(evutil_socket_t fd, short what, void *arg)
+{
+	Rest *rest = arg;
+	struct timeval busy = { 0, 100000 };
+	struct timeval idle = { 1, 0 };
+	bool is_busy;
+
+	(void) fd;
+	(void) what;
+	if (!allowlist_is_used(rest->allowlist))
+		return;
+	is_busy = allowlist_look(rest->allowlist, rest_view(rest), clock_now_ms());
+	event_add(rest->look_timer, is_busy ? &busy : &idle);
+}
+
+/* The certificate's files as they are now, and the allowlist. */
+static bool
+take_settings(Rest *rest, Error *error)
+{
+	const Settings *settings = rest->ops.settings(rest->ops.context);
+	SSL_CTX *tls;
+
+	allowlist_configure(rest->allowlist, settings);
+	look_due(-1, 0, rest);
+	if (!tls_context(&tls, settings, error))
+		return error_wrap(error, "could not set up HTTPS");
+	SSL_CTX_free(rest->tls);
+	rest->tls = tls;
+	if (rest->server != NULL)
+		server_set_tls(rest->server, tls);
+	return true;
+}
+
+/* restapi.listen and restapi.request_queue_size. */
+void
+rest_listen_from_settings(RestListen *listen, const Settings *settings)
+{
+	int64_t backlog;
+
+	memset(listen, 0, sizeof(*listen));
+	snprintf(listen->host, sizeof(listen->host), "%s", settings->restapi_listen.host);
+	listen->port = settings->restapi_listen.port;
+	if (value_to_int(restapi_setting(settings, "request_queue_size"), NULL, &backlog) &&
+	    backlog > 0 && backlog <= 4096)
+		listen->backlog = (int) backlog;
+}
+
+static void
+rest_free(Rest *rest)
+{
+	allowlist_free(rest->allowlist);
+	if (rest->look_timer != NULL)
+		event_free(rest->look_timer);
+	SSL_CTX_free(rest->tls);
+	free(rest);
 }
 
 /* Start to serve; NULL and *error when it cannot listen there. */
@@ -492,11 +575,16 @@ rest_start(struct event_base *base, const RestOps *ops, const RestListen *listen
 	rest->ops = *ops;
 	rest->listen = *listen;
 	rest->started_ms = clock_now_ms();
-	rest->server = listen_at(rest, listen, error);
+	rest->allowlist = allowlist_create();
+	rest->look_timer = evtimer_new(base, look_due, rest);
+	if (rest->allowlist == NULL || rest->look_timer == NULL)
+		error_set(error, "out of memory");
+	else if (take_settings(rest, error))
+		rest->server = listen_at(rest, listen, error);
 	if (rest->server == NULL)
 	{
 		error_wrap(error, "could not start the REST API");
-		free(rest);
+		rest_free(rest);
 		return NULL;
 	}
 	rest->listen.port = server_port(rest->server);
@@ -515,16 +603,15 @@ rest_stop(Rest *rest)
 	server_stop(rest->server);
 	for (Pending *pending = rest->pending; pending != NULL; pending = pending->next)
 		pending->rest = NULL;
-	free(rest);
+	rest_free(rest);
 }
 
 /*
- * Listen at another address; does nothing when it is the same.  On false the
- * old one stays.  Where both would collide (same port, other interface) the
- * old socket is closed first, and opened again when the new one fails.
+ * Where both addresses would collide (same port, other interface) the old socket
+ * is closed first, and opened again when the new one fails.
  */
-bool
-rest_reconfigure(Rest *rest, const RestListen *listen, Error *error)
+static bool
+move(Rest *rest, const RestListen *listen, Error *error)
 {
 	Server *server;
 	Error ignored;
@@ -553,6 +640,15 @@ rest_reconfigure(Rest *rest, const RestListen *listen, Error *error)
 	rest->listen = *listen;
 	rest->listen.port = server_port(rest->server);
 	return true;
+}
+
+/* Take over changed settings.  On false what could not be changed stays as it was. */
+bool
+rest_reconfigure(Rest *rest, const RestListen *listen, Error *error)
+{
+	bool is_taken = take_settings(rest, error);
+
+	return move(rest, listen, error) && is_taken;
 }
 
 /* The port it listens at; 0 when it does not. */

@@ -6,8 +6,9 @@
  * Patroni's paths, status codes and JSON (rest-api.md).  Besides GET, HEAD and
  * OPTIONS there are the calls that change something (RestCall); all else is
  * refused with 501.  Such a call is allowed only with the user name and the
- * password of restapi.authentication, and to nobody where that is not set; but
- * POST /failsafe, which members send to each other, then to everybody.
+ * password of restapi.authentication, a client certificate or from an address
+ * of restapi.allowlist, as far as these are set, and to nobody where none is;
+ * but POST /failsafe, which members send to each other, then to everybody.
  *
  * Whether this node may call itself primary is read from the lease page at
  * the moment the answer is written: a node whose fence is closed is no
@@ -97,6 +98,8 @@ typedef struct RestOps
 	void (*status)(void *context, RestDone done, void *arg);
 	/* The settings in force, borrowed; NULL: none yet.  Decides who may call. */
 	const Settings *(*settings)(void *context);
+	/* The cluster, borrowed; may be NULL.  For restapi.allowlist_include_members. */
+	const ClusterView *(*view)(void *context);
 	/*
 	 * Do it, and call done(arg, result) exactly once, at once or within
 	 * rest_call_seconds(); like "status" also after rest_stop().  "body" is a
@@ -121,7 +124,13 @@ typedef struct Rest Rest;
 extern Rest *rest_start(struct event_base *base, const RestOps *ops, const RestListen *listen,
                         Error *error);
 extern void rest_stop(Rest *rest); /* NULL is fine */
-/* Listen elsewhere; does nothing when it is the same.  On false the old one stays. */
+/* restapi.listen and restapi.request_queue_size. */
+extern void rest_listen_from_settings(RestListen *listen, const Settings *settings);
+/*
+ * Take over changed settings.  Listens elsewhere if that is another place; the
+ * certificate's files are read again in any case, the allowlist's names looked
+ * up.  On false what could not be changed stays as it was.
+ */
 extern bool rest_reconfigure(Rest *rest, const RestListen *listen, Error *error) MUST_CHECK;
 extern int rest_port(const Rest *rest);
 /* How long a call may take until its answer is "unknown". */

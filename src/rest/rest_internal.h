@@ -9,7 +9,9 @@
 
 #include <jansson.h>
 
+#include "rest/allowlist.h"
 #include "rest/rest.h"
+#include "rest/server.h"
 
 #define REST_PARAMETERS_MAX 32
 
@@ -54,8 +56,8 @@ extern void query_parse(RestQuery *query, const char *text);
 extern const char *query_get(const RestQuery *query, const char *name); /* NULL = absent */
 
 /* access.c: 0 = allowed; else the status, and the reason in *text */
-extern bool access_is_configured(const Settings *settings);
-extern int access_code(const Settings *settings, const char *authorization, const char **text);
+extern int access_code(const Settings *settings, const Allowlist *list, const ClusterView *view,
+                       const ServerRequest *request, bool is_of_members, const char **text);
 
 /* facts.c */
 extern void rest_facts(RestFacts *facts, const RestStatus *status, int64_t now_ms, int64_t wall_ms);

@@ -19,6 +19,9 @@
  *      thrown away, up to the same length.
  *  (4) Nothing a client sent is used before the head is complete, nor the
  *      body before all of it is there.
+ *  (5) The TLS handshake counts as part of the head: the same seconds are for
+ *      both.  An end of TLS is said, as no length is: without that an answer
+ *      could have been cut short.
  *-------------------------------------------------------------------------
  */
 #include "rest/server.h"
@@ -38,7 +41,9 @@
 
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
+#include <event2/bufferevent_ssl.h>
 #include <event2/listener.h>
+#include <openssl/err.h>
 
 #define CONNECTIONS_MAX 256
 #define HEAD_MAX        (16 * 1024)
@@ -62,6 +67,8 @@ struct Connection
 	Connection **place; /* who waits for it; set to NULL when it ends */
 	struct bufferevent *buffer;
 	struct event *timer;
+	struct sockaddr_storage from;
+	SSL *tls; /* the buffer's; NULL = none */
 	ConnectionState state;
 	bool has_body; /* the client may still be sending */
 	size_t discarded;
@@ -76,10 +83,22 @@ struct Server
 	struct evconnlistener *listener;
 	void (*handle)(void *context, Connection *connection, const ServerRequest *request);
 	void *context;
+	SSL_CTX *tls; /* NULL = none */
 	Connection *connections;
 	int n_connections;
 	int port;
 };
+
+/* Say that no more will come; it is a few bytes, and nobody waits for them to go. */
+static void
+end_tls(Connection *connection)
+{
+	if (connection->tls == NULL || !SSL_is_init_finished(connection->tls))
+		return;
+	ERR_clear_error();
+	SSL_shutdown(connection->tls);
+	ERR_clear_error();
+}
 
 static void
 connection_close(Connection *connection)
@@ -98,6 +117,7 @@ connection_close(Connection *connection)
 		connection->next->previous = connection->previous;
 	server->n_connections--;
 	event_free(connection->timer);
+	end_tls(connection);
 	bufferevent_free(connection->buffer);
 	free(connection);
 }
@@ -408,6 +428,28 @@ head_length(const char *data, size_t length)
 	return 0;
 }
 
+static bool
+has_certificate(const Connection *connection)
+{
+	X509 *certificate =
+		connection->tls == NULL ? NULL : SSL_get_peer_certificate(connection->tls);
+
+	X509_free(certificate);
+	return certificate != NULL && SSL_get_verify_result(connection->tls) == X509_V_OK;
+}
+
+/*
+ * How much may wait to be read.  With TLS there is no such mark: libevent does
+ * not come back to what is decrypted already when reading goes on.  There it
+ * reads a record at a time, and each is dealt with before the next.
+ */
+static void
+limit_reading(Connection *connection, size_t high)
+{
+	if (connection->tls == NULL)
+		bufferevent_setwatermark(connection->buffer, EV_READ, 0, high);
+}
+
 static void
 read_head(Connection *connection)
 {
@@ -435,6 +477,8 @@ read_head(Connection *connection)
 	if (line_end > data && line_end[-1] == '\r')
 		line_end--;
 	memset(&request, 0, sizeof(request));
+	request.from = connection->from;
+	request.has_certificate = has_certificate(connection);
 	status = parse_request_line(data, line_end, &request);
 	if (status == 0)
 		status = parse_headers(line_end, data + length, &request);
@@ -464,7 +508,7 @@ read_body(Connection *connection)
 	connection->has_body = evbuffer_get_length(input) > connection->body_length;
 	connection->state = CONNECTION_WAITING;
 	connection_set_timer(connection, REQUEST_SECONDS);
-	bufferevent_setwatermark(connection->buffer, EV_READ, 0, HEAD_MAX);
+	limit_reading(connection, HEAD_MAX);
 	body = malloc(connection->body_length + 1);
 	if (body == NULL)
 	{
@@ -486,7 +530,7 @@ connection_read_body(Connection *connection, size_t length, ServerBodyDone done,
 	connection->body_arg = arg;
 	connection->body_length = length;
 	connection->state = CONNECTION_BODY;
-	bufferevent_setwatermark(connection->buffer, EV_READ, 0, length < HEAD_MAX ? HEAD_MAX : length);
+	limit_reading(connection, length < HEAD_MAX ? HEAD_MAX : length);
 	read_body(connection);
 }
 
@@ -507,6 +551,7 @@ finish(Connection *connection)
 		return;
 	}
 	connection->state = CONNECTION_LINGERING;
+	end_tls(connection);
 	shutdown(bufferevent_getfd(connection->buffer), SHUT_WR);
 	connection_set_timer(connection, LINGER_SECONDS);
 }
@@ -552,6 +597,8 @@ on_event(struct bufferevent *buffer, short what, void *context)
 {
 	Connection *connection = context;
 
+	if ((what & BEV_EVENT_CONNECTED) != 0)
+		return; /* the handshake is done */
 	if ((what & BEV_EVENT_EOF) != 0 && (what & BEV_EVENT_ERROR) == 0 &&
 	    (connection->state == CONNECTION_WAITING || connection->state == CONNECTION_WRITING))
 	{
@@ -586,6 +633,27 @@ set_keepalive(int fd)
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 }
 
+/* Takes the descriptor over if it returns one. */
+static struct bufferevent *
+make_buffer(const Server *server, evutil_socket_t fd, SSL **tls)
+{
+	struct bufferevent *buffer;
+
+	*tls = NULL;
+	if (server->tls == NULL)
+		return bufferevent_socket_new(server->base, fd, BEV_OPT_CLOSE_ON_FREE);
+	*tls = SSL_new(server->tls);
+	if (*tls == NULL)
+		return NULL;
+	buffer = bufferevent_openssl_socket_new(server->base, fd, *tls, BUFFEREVENT_SSL_ACCEPTING,
+	                                        BEV_OPT_CLOSE_ON_FREE);
+	if (buffer == NULL)
+		SSL_free(*tls);
+	else /* a client that just hangs up is no news */
+		bufferevent_openssl_set_allow_dirty_shutdown(buffer, 1);
+	return buffer;
+}
+
 static void
 on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *address, int length,
           void *context)
@@ -594,15 +662,13 @@ on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *
 	Connection *connection;
 
 	(void) listener;
-	(void) address;
-	(void) length;
 	connection = server->n_connections < CONNECTIONS_MAX ? calloc(1, sizeof(Connection)) : NULL;
 	if (connection == NULL)
 	{
 		close(fd);
 		return;
 	}
-	connection->buffer = bufferevent_socket_new(server->base, fd, BEV_OPT_CLOSE_ON_FREE);
+	connection->buffer = make_buffer(server, fd, &connection->tls);
 	connection->timer = evtimer_new(server->base, on_timer, connection);
 	if (connection->buffer == NULL || connection->timer == NULL)
 	{
@@ -616,6 +682,8 @@ on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *
 		return;
 	}
 	set_keepalive(fd);
+	if (length > 0 && (size_t) length <= sizeof(connection->from))
+		memcpy(&connection->from, address, (size_t) length);
 	connection->server = server;
 	connection->next = server->connections;
 	if (connection->next != NULL)
@@ -623,7 +691,7 @@ on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *
 	server->connections = connection;
 	server->n_connections++;
 	bufferevent_setcb(connection->buffer, on_read, on_written, on_event, connection);
-	bufferevent_setwatermark(connection->buffer, EV_READ, 0, HEAD_MAX);
+	limit_reading(connection, HEAD_MAX);
 	connection_set_timer(connection, REQUEST_SECONDS);
 	bufferevent_enable(connection->buffer, EV_READ);
 }
@@ -751,7 +819,18 @@ server_stop(Server *server)
 	evconnlistener_free(server->listener);
 	while (server->connections != NULL)
 		connection_close(server->connections);
+	SSL_CTX_free(server->tls);
 	free(server);
+}
+
+/* Speak TLS from now on, or not any more (NULL). */
+void
+server_set_tls(Server *server, SSL_CTX *tls)
+{
+	if (tls != NULL)
+		SSL_CTX_up_ref(tls);
+	SSL_CTX_free(server->tls);
+	server->tls = tls;
 }
 
 /* The port it listens at. */

@@ -2,6 +2,7 @@
  *
  * server.h
  *      A small HTTP/1.0 server: one request a connection, then it is closed.
+ *      With or without TLS.
  *-------------------------------------------------------------------------
  */
 #ifndef PATRONI_REST_SERVER_H
@@ -9,7 +10,10 @@
 
 #include <stdint.h>
 
+#include <sys/socket.h>
+
 #include <event2/event.h>
+#include <openssl/ssl.h>
 
 #include "base/error.h"
 
@@ -30,6 +34,8 @@ typedef struct ServerRequest
 	bool has_authorization;
 	char authorization[SERVER_AUTH_MAX]; /* the header's value; "" also when it is too long */
 	int64_t content_length;              /* -1 = no such header */
+	struct sockaddr_storage from;
+	bool has_certificate; /* the client has shown one, and it was verified */
 } ServerRequest;
 
 typedef struct ServerAnswer
@@ -60,6 +66,11 @@ typedef struct ServerConfig
 extern Server *server_start(struct event_base *base, const ServerConfig *config, Error *error);
 extern void server_stop(Server *server); /* NULL is fine */
 extern int server_port(const Server *server);
+/*
+ * Speak TLS on connections that come from now on; NULL: none.  The context is
+ * shared, the caller may free its reference.
+ */
+extern void server_set_tls(Server *server, SSL_CTX *tls);
 /*
  * Read the body of "length" bytes, at most SERVER_BODY_MAX, then call done();
  * with "body" NULL when the client went away or took too long: then the

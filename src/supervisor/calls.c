@@ -518,6 +518,15 @@ calls_settings(void *context)
 	return host_settings(supervisor->host);
 }
 
+/* RestOps.view: the cluster, NULL if it was never seen. */
+const ClusterView *
+calls_view(void *context)
+{
+	const Supervisor *supervisor = context;
+
+	return host_view(supervisor->host);
+}
+
 /* RestOps.call: start what was asked for. */
 void
 calls_request(void *context, RestCall kind, const json_t *body, RestCallDone done, void *arg)

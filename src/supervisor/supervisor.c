@@ -177,10 +177,8 @@ configure_rest(Supervisor *supervisor)
 	RestListen listen;
 	Error error;
 
-	memset(&listen, 0, sizeof(listen));
 	error_clear(&error);
-	snprintf(listen.host, sizeof(listen.host), "%s", settings->restapi_listen.host);
-	listen.port = settings->restapi_listen.port;
+	rest_listen_from_settings(&listen, settings);
 	if (!rest_reconfigure(supervisor->rest, &listen, &error))
 		log_error(LOG_LEVEL_WARNING, &error);
 }
@@ -575,14 +573,13 @@ start_rest(Supervisor *supervisor, Error *error)
 		.context = supervisor,
 		.status = status_request,
 		.settings = calls_settings,
+		.view = calls_view,
 		.call = calls_request,
 		.log = rest_log,
 	};
 	RestListen listen;
 
-	memset(&listen, 0, sizeof(listen));
-	snprintf(listen.host, sizeof(listen.host), "%s", settings->restapi_listen.host);
-	listen.port = settings->restapi_listen.port;
+	rest_listen_from_settings(&listen, settings);
 	supervisor->rest = rest_start(supervisor->base, &ops, &listen, error);
 	return supervisor->rest != NULL || error_wrap(error, "could not start the REST API");
 }

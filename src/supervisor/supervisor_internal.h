@@ -163,6 +163,7 @@ extern void status_give_up(Supervisor *supervisor, bool all);
 /* calls.c */
 typedef struct Calls Calls;
 extern const Settings *calls_settings(void *context);
+extern const ClusterView *calls_view(void *context);
 extern void calls_request(void *context, RestCall kind, const json_t *body, RestCallDone done,
 						  void *arg);
 extern bool calls_answer(Supervisor *supervisor, const HaAction *answer);

@@ -1126,6 +1126,8 @@ sub conninfo
 sub rest
 {
 	my ($self, $path, %option) = @_;
+
+	return $self->rest_over_tls($path, %option) if $self->{config}{restapi}{certfile};
 	my $as = defined $option{auth} ? "$option{auth}\@" : '';
 	my $response = HTTP::Tiny->new(timeout => $option{timeout} // 5)
 	  ->request($option{method} // 'GET', "http://$as$self->{host}:$self->{rest_port}$path",
@@ -1133,6 +1135,24 @@ sub rest
 
 	$response->{json} = eval { JSON::PP::decode_json($response->{content}) };
 	return $response;
+}
+
+# The same with curl: Perl's TLS is a package that need not be there.  Option
+# "certificate": begin of the names of a .crt and a .key to show.
+sub rest_over_tls
+{
+	my ($self, $path, %option) = @_;
+	my (undef, $out, $err) = PatroniCluster::run_command([
+		'curl', '-s', '-S', '--cacert', $self->{config}{restapi}{cafile}, '-m', $option{timeout} // 5,
+		'-X', $option{method} // 'GET', '-w', '\n%{http_code}',
+		($option{certificate} ? ('--cert', "$option{certificate}.crt", '--key', "$option{certificate}.key") : ()),
+		(defined $option{auth} ? ('-u', $option{auth}) : ()),
+		(defined $option{body} ? ('-d', JSON::PP::encode_json($option{body})) : ()),
+		"https://$self->{host}:$self->{rest_port}$path" ]);
+	my ($content, $status) = $out =~ /^(.*)\n(\d+)$/s;
+
+	return { status => $status && $status + 0 || 599, content => $content // $err,
+		json => eval { JSON::PP::decode_json($content) } };
 }
 
 # All that it has logged contains none of its passwords.

@@ -1261,7 +1261,7 @@ test_reconfigure(void **state)
 	RestListen listen = { .host = "127.0.0.1", .port = rest_port(node->rest) };
 	RestListen impossible = { .host = "192.0.2.1", .port = rest_port(node->rest) };
 	Error error;
-	RestOps ops = { .context = node, .status = give_status };
+	RestOps ops = { .context = node, .status = give_status, .settings = give_settings };
 
 	become_primary(node);
 	assert_true(rest_reconfigure(node->rest, &listen, &error));
