@@ -9,6 +9,7 @@
 #   make install    PG_CONFIG, PREFIX and DESTDIR say where; also: uninstall
 #   make check      build, then every test; ends with "N passed, N failed"
 #   make unit sanitize pure layering headers symbols store regress tap   its parts
+#   make fuzz       100,000 malformed requests to the HTTP server, sanitized
 #   make demo       a cluster of three members on this machine; demo-stop
 #   make docs       write docs/decisions.md from the decision tables
 #   make sim        simulated clusters under faults (docs/proof.md): SEEDS=n
@@ -294,7 +295,7 @@ export PG_CONFIG BUILD CLANG
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all install uninstall clean unit sanitize pure layering headers symbols store regress tap \
-	check demo demo-stop docs unit-programs clang lists FORCE \
+	fuzz check demo demo-stop docs unit-programs clang lists FORCE \
 	sim sim-replay sim-check sim-mutants sim-patches sim-regressions sim-digests
 
 all: $(BUILD)/patroni_bgw.so $(BUILD)/patroni_worker.so $(BUILD)/patroni_supervisor
@@ -395,6 +396,12 @@ sanitize:
 	@+$(MAKE) --no-print-directory BUILD='$(BUILD)/sanitize' SANITIZE=yes \
 		'$(BUILD)/sanitize/patroni_supervisor' unit-programs
 	@+$(MAKE) --no-print-directory BUILD='$(BUILD)/sanitize' SANITIZE=yes unit
+
+# The same requests as in the unit test test_fuzz, only more: FUZZ_REQUESTS=n FUZZ_SEED=x
+fuzz:
+	@+$(MAKE) --no-print-directory -s BUILD='$(BUILD)/sanitize' SANITIZE=yes '$(BUILD)/sanitize/test/rest/test_fuzz'
+	@TESTS=fuzz FUZZ_REQUESTS=$(or $(FUZZ_REQUESTS),50000) FUZZ_SEED=$(or $(FUZZ_SEED),1) \
+		scripts/unit.sh '$(BUILD)/sanitize/test/rest/test_fuzz'
 
 # What only it can find: the engine reaching for a clock, a socket or a file.
 pure: $(call objects,$(PURE_OBJS))

@@ -1,0 +1,57 @@
+# Thousands of malformed requests do not disturb a node: it keeps its lease,
+# acknowledges writes, and answers those who ask properly.
+
+use strict;
+use warnings;
+
+use File::Temp ();
+use FindBin;
+use PatroniCluster;
+use Test::More;
+
+my $requests = $ENV{FUZZ_REQUESTS} // 5000;
+my $directory = File::Temp::tempdir('pc_fuzz.XXXXXX', TMPDIR => 1, CLEANUP => 1);
+
+system($ENV{CC} // 'cc', '-std=gnu11', '-D_GNU_SOURCE', '-O2', '-o', "$directory/http_fuzzer",
+	"$FindBin::RealBin/../test/tools/http_fuzzer.c") == 0 or die 'could not build http_fuzzer';
+
+my $cluster = PatroniCluster->new('fuzz', members => 2, config => sub {
+	my ($node, $config) = @_;
+
+	$config->{restapi}{authentication} = { username => 'operator', password => 'nobody knows it' };
+});
+$cluster->start;
+$cluster->create_writes_table;
+my ($leader, $standby) = $cluster->nodes;
+my $writer = $cluster->writer;
+my $lowest = 1e9;
+
+for my $round (1 .. 5)
+{
+	for my $node ($leader, $standby)
+	{
+		my ($status, $out, $err) = PatroniCluster::run_command(
+			[ "$directory/http_fuzzer", $node->{host}, $node->{rest_port}, int($requests / 10), $round ], timeout => 60);
+
+		is($status, 0, "$node->{name}, round $round: every answer is one") or diag("$out\n$err");
+		measured("$node->{name}: $out") if $round == 1;
+		is($node->rest($node == $leader ? '/primary' : '/replica')->{status}, 200, 'and it answers as ever');
+		next if $node != $leader;
+		my ($remaining) = $node->rest('/metrics')->{content} =~ /^patroni_lease_remaining_seconds\S* (\S+)$/m;
+
+		$lowest = $remaining if $remaining < $lowest;
+	}
+}
+measured(sprintf('the lease had at least %.2f s left whenever it was looked at', $lowest));
+cmp_ok($lowest, '>', 0.5, 'the lease was renewed all the time');
+my ($refused) = $leader->rest('/metrics')->{content} =~ /^patroni_fence_refused_commits_total\S* (\d+)$/m;
+is($refused, 0, 'no commit was refused');
+ok(PatroniCluster::is_alive($_->{supervisor_pid}), "the supervisor of $_->{name} lives") for $leader, $standby;
+is($cluster->leader, $leader, 'the leader is the same');
+is($leader->sql('SELECT timeline_id FROM pg_control_checkpoint()'), 1, 'nobody was promoted');
+is($standby->sql("SELECT patroni.config() ->> 'ttl'"), 3, 'the configuration is the same');
+$writer->wait_for_acks(20, from => $leader, after_us => PatroniCluster::now_us());
+$writer->stop;
+is($cluster->lost_writes, 0, 'no acknowledged write is lost');
+
+done_testing();
