@@ -617,22 +617,6 @@ on_timer(evutil_socket_t fd, short what, void *context)
 	connection_close(context);
 }
 
-/* As Patroni: a client that vanished is noticed after ten seconds. */
-static void
-set_keepalive(int fd)
-{
-	int on = 1;
-	int idle = 3;
-	int interval = 2;
-	int count = 3;
-
-	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
-	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
-	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(count));
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-}
-
 /* Takes the descriptor over if it returns one. */
 static struct bufferevent *
 make_buffer(const Server *server, evutil_socket_t fd, SSL **tls)
@@ -681,7 +665,6 @@ on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *
 		free(connection);
 		return;
 	}
-	set_keepalive(fd);
 	if (length > 0 && (size_t) length <= sizeof(connection->from))
 		memcpy(&connection->from, address, (size_t) length);
 	connection->server = server;
@@ -701,6 +684,25 @@ on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *
  * ------------------------------------------------------------------------
  */
 
+/*
+ * As Patroni: a client that vanished is noticed after ten seconds.  Set once,
+ * for the listening socket: those that it accepts inherit it.
+ */
+static void
+set_keepalive(int fd)
+{
+	int on = 1;
+	int idle = 3;
+	int interval = 2;
+	int count = 3;
+
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(count));
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+}
+
 static int
 listen_address(const struct addrinfo *address, Error *error)
 {
@@ -716,6 +718,7 @@ listen_address(const struct addrinfo *address, Error *error)
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	if (address->ai_family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
+	set_keepalive(fd);
 	if (bind(fd, address->ai_addr, address->ai_addrlen) != 0)
 	{
 		error_set(error, "could not bind: %s", strerror(errno));

@@ -6,6 +6,13 @@
  * While the worker drives it is asked, so that what is shown is what the
  * server is now; a worker that does not answer in time is not waited for, and
  * the answer says so (is_fresh).
+ *
+ * Invariants:
+ *  (1) An answer is never older than its question: what comes in while the
+ *      worker is being asked waits for the next time.
+ *  (2) One message to the worker is under way at a time, for all who waited
+ *      when it was sent.  So the work of the worker does not grow with the
+ *      number of requests.
  *-------------------------------------------------------------------------
  */
 #include <stdlib.h>
@@ -125,6 +132,36 @@ ask_timer_arm(Supervisor *supervisor)
 	event_add(supervisor->ask_timer, &wait);
 }
 
+/* Ask the worker for all who wait, unless it is being asked. */
+static void
+ask_worker(Supervisor *supervisor)
+{
+	int64_t now_ms = clock_now_ms();
+	uint64_t id = supervisor->next_ask_id + 1;
+	bool is_wanted = false;
+
+	if (supervisor->worker == NULL ||
+		(supervisor->asked_ms != 0 && now_ms < supervisor->asked_ms + ASK_TIMEOUT_MS))
+		return;
+	for (int i = 0; i < ASKS_MAX; i++)
+	{
+		Ask *ask = &supervisor->asks[i];
+
+		if (ask->done != NULL && ask->id == 0)
+		{
+			ask->id = id;
+			is_wanted = true;
+		}
+	}
+	supervisor->asked_ms = 0;
+	if (!is_wanted)
+		return;
+	supervisor->asked_ms = now_ms;
+	supervisor->next_ask_id = id;
+	/* when it fails the link was closed, and that answered all */
+	baton_send(supervisor, json_pack("{s:s, s:I}", "type", "ask", "id", (json_int_t) id));
+}
+
 /* RestOps.status: find out the status and call done(). */
 void
 status_request(void *context, RestDone done, void *arg)
@@ -132,7 +169,6 @@ status_request(void *context, RestDone done, void *arg)
 	Supervisor *supervisor = context;
 	Ask *ask = NULL;
 	bool was_asking = false;
-	uint64_t id = 0;
 
 	if (host_is_driving(supervisor->host))
 	{
@@ -152,15 +188,13 @@ status_request(void *context, RestDone done, void *arg)
 		answer(supervisor, done, arg, false);
 		return;
 	}
-	id = ++supervisor->next_ask_id;
 	ask->done = done;
 	ask->arg = arg;
-	ask->id = id;
+	ask->id = 0;
 	ask->deadline_ms = clock_now_ms() + ASK_TIMEOUT_MS;
 	if (!was_asking)
 		ask_timer_arm(supervisor);
-	/* when it fails the link was closed, and that answered all */
-	baton_send(supervisor, json_pack("{s:s, s:I}", "type", "ask", "id", (json_int_t) id));
+	ask_worker(supervisor);
 }
 
 /* The worker answered the question "id", and with it all that are older. */
@@ -171,11 +205,14 @@ status_answer(Supervisor *supervisor, uint64_t id)
 	{
 		Ask ask = supervisor->asks[i];
 
-		if (ask.done == NULL || ask.id > id)
+		if (ask.done == NULL || ask.id == 0 || ask.id > id)
 			continue;
 		supervisor->asks[i].done = NULL;
 		answer(supervisor, ask.done, ask.arg, true);
 	}
+	if (id == supervisor->next_ask_id)
+		supervisor->asked_ms = 0;
+	ask_worker(supervisor);
 	ask_timer_arm(supervisor);
 }
 
@@ -194,5 +231,9 @@ status_give_up(Supervisor *supervisor, bool all)
 		supervisor->asks[i].done = NULL;
 		answer(supervisor, ask.done, ask.arg, false);
 	}
+	if (all)
+		supervisor->asked_ms = 0;
+	else
+		ask_worker(supervisor);
 	ask_timer_arm(supervisor);
 }

@@ -55,7 +55,7 @@ typedef struct Ask
 {
 	RestDone done; /* NULL = free */
 	void *arg;
-	uint64_t id;
+	uint64_t id; /* of the message that asks for it; 0 = not sent yet */
 	int64_t deadline_ms;
 } Ask;
 
@@ -120,6 +120,7 @@ typedef struct Supervisor
 	Takeovers takeovers; /* changes of the leader, as seen here */
 	Ask asks[ASKS_MAX];
 	uint64_t next_ask_id;
+	int64_t asked_ms; /* when the message under way was sent; 0 = none is */
 
 	/* reload */
 	json_t *written_part; /* owned; "postgresql" as last written to the files */
