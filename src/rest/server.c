@@ -9,7 +9,9 @@
  * needed here that this is shorter than working around it.
  *
  * Invariants:
- *  (1) At most CONNECTIONS_MAX connections; more are closed at once.
+ *  (1) At most CONNECTIONS_MAX connections.  When another one comes, the oldest
+ *      whose head is not complete makes room, so that clients that say nothing
+ *      cannot keep out those that do; if there is none, the new one is closed.
  *  (2) A connection lives at most REQUEST_SECONDS until its head is complete,
  *      as long again until its body is, if that is wanted, until the answer
  *      is known (or what connection_allow_seconds() said) and until that is
@@ -638,6 +640,23 @@ make_buffer(const Server *server, evutil_socket_t fd, SSL **tls)
 	return buffer;
 }
 
+/* The list is in the order of age, the newest first. */
+static void
+make_room(Server *server)
+{
+	Connection *oldest = NULL;
+
+	if (server->n_connections < CONNECTIONS_MAX)
+		return;
+	for (Connection *item = server->connections; item != NULL; item = item->next)
+	{
+		if (item->state == CONNECTION_READING)
+			oldest = item;
+	}
+	if (oldest != NULL)
+		connection_close(oldest);
+}
+
 static void
 on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *address, int length,
           void *context)
@@ -646,6 +665,7 @@ on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *
 	Connection *connection;
 
 	(void) listener;
+	make_room(server);
 	connection = server->n_connections < CONNECTIONS_MAX ? calloc(1, sizeof(Connection)) : NULL;
 	if (connection == NULL)
 	{

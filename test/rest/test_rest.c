@@ -38,6 +38,8 @@ typedef struct Node
 	bool is_slow; /* do not answer: keep done and arg */
 	RestDone done;
 	void *arg;
+	void *args[256]; /* all of them */
+	int n_args;
 	/* calls that change something */
 	RestResult result;
 	bool is_call_slow; /* do not answer: keep call_done and call_arg */
@@ -59,6 +61,8 @@ give_status(void *context, RestDone done, void *arg)
 	{
 		node->done = done;
 		node->arg = arg;
+		if (node->n_args < 256)
+			node->args[node->n_args++] = arg;
 	}
 	else
 		done(arg, &node->status);
@@ -830,7 +834,6 @@ test_too_many_connections(void **state)
 {
 	Node *node = *state;
 	int fds[256];
-	int extra;
 	char byte;
 
 	become_primary(node);
@@ -839,16 +842,50 @@ test_too_many_connections(void **state)
 		fds[i] = client_connect(node);
 		event_base_loop(node->base, EVLOOP_NONBLOCK);
 	}
+	/* who asks is heard: those that say nothing make room, the oldest first */
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(ask(node, "GET", "/primary"), 200);
+	run_for(node, 50);
+	assert_true(recv(fds[0], &byte, 1, MSG_DONTWAIT) == 0);
+	assert_true(recv(fds[1], &byte, 1, MSG_DONTWAIT) < 0);
+	assert_true(recv(fds[255], &byte, 1, MSG_DONTWAIT) < 0);
+	for (int i = 0; i < 256; i++)
+		close(fds[i]);
+}
+
+/* All of them have asked and wait: one more is closed at once. */
+static void
+test_too_many_requests(void **state)
+{
+	static const char text[] = "GET /primary HTTP/1.0\r\n\r\n";
+	Node *node = *state;
+	int fds[256];
+	int extra;
+	char byte;
+
+	become_primary(node);
+	node->is_slow = true;
+	for (int i = 0; i < 256; i++)
+	{
+		fds[i] = client_connect(node);
+		assert_true(send(fds[i], text, strlen(text), MSG_NOSIGNAL) > 0);
+		event_base_loop(node->base, EVLOOP_NONBLOCK);
+	}
+	for (int i = 0; i < 100 && node->n_args < 256; i++)
+		run_for(node, 10);
+	assert_int_equal(node->n_args, 256);
 	extra = client_connect(node);
 	run_for(node, 50);
 	assert_true(recv(extra, &byte, 1, MSG_DONTWAIT) == 0);
+	assert_true(recv(fds[0], &byte, 1, MSG_DONTWAIT) < 0);
 	close(extra);
-	assert_true(recv(fds[255], &byte, 1, MSG_DONTWAIT) < 0);
-	close(fds[0]);
+	node->is_slow = false;
+	for (int i = 0; i < 256; i++)
+		node->done(node->args[i], &node->status);
 	run_for(node, 50);
-	assert_int_equal(ask(node, "GET", "/primary"), 200);
-	for (int i = 1; i < 256; i++)
+	for (int i = 0; i < 256; i++)
 		close(fds[i]);
+	assert_int_equal(ask(node, "GET", "/primary"), 200);
 }
 
 /* The client leaves, or the server stops, before the status is known. */
@@ -1297,6 +1334,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_slow_request, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_request_takes_too_long, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_too_many_connections, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_too_many_requests, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_status_comes_late, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_half_closed_client, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_closed_by_default, setup, teardown),
