@@ -52,6 +52,11 @@ is($replayed->{patroni_postgres_streaming}, 1, 'it streams');
 like($standby->rest('/patroni')->{json}{xlog}{replayed_timestamp}, qr/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}\+00:00$/,
 	'and /patroni tells the same time');
 
+# Who streams from it, as far as that needs no query.
+my ($sender) = @{ $leader->rest('/patroni')->{json}{replication} };
+is_deeply($sender, { usename => undef, application_name => $standby->{name}, client_addr => '127.0.0.1', state => 'streaming',
+	sync_state => 'async', sync_priority => 0 }, '/patroni shows who streams from it');
+
 SKIP:
 {
 	skip 'promtool is not installed', 2 if system('promtool --version > /dev/null 2>&1') != 0;

@@ -7,8 +7,10 @@
  *  worker -> supervisor
  *    hello   {protocol, version, pid, generation, has_baton}   first message
  *    state   {postgres: {...}}       what the worker sees; on change, at most every 10 ms
- *    answer  {id, postgres: {...}, replayed_at_ms}   reply to ask; commit time of the last
- *                                    transaction replayed, 0 = none
+ *    answer  {id, postgres: {...}, replayed_at_ms, senders: [{client_addr, sync_priority}]}
+ *                                    reply to ask; commit time of the last transaction
+ *                                    replayed, 0 = none; senders in the order of those of
+ *                                    postgres
  *    baton   {generation, saved}     gives the baton back (the page says SUPERVISOR already)
  *    callback {name, role}           please run a callback script
  *    command {id, kind, arguments}   a SQL command that the supervisor must do: "reload"

@@ -71,18 +71,29 @@ xlog_to_json(const RestFacts *facts)
 	return xlog;
 }
 
-/* Connected standbys.  What only a query could tell is null. */
+/* Connected standbys.  The user's name, which only a query could tell, is null. */
 static json_t *
-senders_to_json(const HaPostgres *postgres)
+senders_to_json(const RestFacts *facts)
 {
+	static const char *const sync_names[] = { "async", "potential", "quorum", "sync" };
+	const HaPostgres *postgres = facts->status->postgres;
 	json_t *list = json_array();
 
 	for (int i = 0; i < postgres->n_senders; i++)
-		json_array_append_new(
-		    list, json_pack("{s:n, s:s, s:n, s:s, s:n, s:n}", "usename", "application_name",
-		                    postgres->senders[i].application_name, "client_addr", "state",
-		                    postgres->senders[i].is_streaming ? "streaming" : "catchup",
-		                    "sync_state", "sync_priority"));
+	{
+		const json_t *more = json_array_get(facts->status->senders, (size_t) i);
+		const char *address = json_string_value(json_object_get(more, "client_addr"));
+		json_t *sender =
+		    json_pack("{s:n, s:s, s:s?, s:s, s:s, s:I}", "usename", "application_name",
+		              postgres->senders[i].application_name, "client_addr",
+		              address == NULL || address[0] == '\0' ? NULL : address, "state",
+		              postgres->senders[i].is_streaming ? "streaming" : "catchup", "sync_state",
+		              sync_names[postgres->senders[i].sync_state & 3], "sync_priority",
+		              json_integer_value(json_object_get(more, "sync_priority")));
+
+		if (sender != NULL)
+			json_array_append_new(list, sender);
+	}
 	return list;
 }
 
@@ -111,7 +122,7 @@ add_server_fields(json_t *json, const RestFacts *facts)
 	if (facts->replication_state[0] != '\0')
 		set_text(json, "replication_state", facts->replication_state);
 	if (postgres->n_senders > 0)
-		set(json, "replication", senders_to_json(postgres));
+		set(json, "replication", senders_to_json(facts));
 }
 
 static void

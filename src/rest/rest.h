@@ -52,6 +52,7 @@ typedef struct RestStatus
 	bool is_failsafe_active; /* the leader leads by the consent of all members, without the store */
 	int64_t last_step_ms;       /* CLOCK_BOOTTIME of the driving home's last turn; 0 never */
 	int64_t replayed_at_ms;     /* commit time of the last transaction replayed; 0 unknown */
+	const json_t *senders;      /* array of {client_addr, sync_priority}; NULL: not known */
 	const Takeovers *takeovers; /* NULL: not measured */
 } RestStatus;
 

@@ -286,6 +286,8 @@ got_message(Link *link, const json_t *message)
 		observe_worker_state(supervisor, json_object_get(message, "postgres"));
 		supervisor->replayed_at_ms =
 			(int64_t) json_integer_value(json_object_get(message, "replayed_at_ms"));
+		json_decref(supervisor->senders);
+		supervisor->senders = json_incref(json_object_get(message, "senders"));
 		status_answer(supervisor, (uint64_t) json_integer_value(json_object_get(message, "id")));
 	}
 	else if (strcmp(type, "result") == 0)

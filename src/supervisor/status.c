@@ -87,6 +87,7 @@ answer(Supervisor *supervisor, RestDone done, void *arg, bool is_fresh)
 	status.store_last_seen_ms = host_store_last_seen_ms(supervisor->host);
 	status.replayed_at_ms = is_fresh && !host_is_driving(supervisor->host) ?
 		supervisor->replayed_at_ms : 0;
+	status.senders = is_fresh && !host_is_driving(supervisor->host) ? supervisor->senders : NULL;
 	status.takeovers = &supervisor->takeovers;
 	if (host_is_driving(supervisor->host))
 	{

@@ -623,6 +623,7 @@ close_parts(Supervisor *supervisor)
 		event_base_free(supervisor->base);
 	json_decref(supervisor->local_document);
 	json_decref(supervisor->written_part);
+	json_decref(supervisor->senders);
 	lease_page_close(supervisor->page);
 	if (is_alone)
 		lease_page_unlink(supervisor->page_name);

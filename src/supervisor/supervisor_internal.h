@@ -110,6 +110,7 @@ typedef struct Supervisor
 	bool has_seen;
 	pid_t seen_postmaster;
 	int64_t replayed_at_ms; /* told by the worker with its last answer; 0 = unknown */
+	json_t *senders;		/* likewise; owned, NULL = unknown */
 
 	/* the last observation given to the engine, to tell news from repetition */
 	HaPostgres given;

@@ -481,9 +481,10 @@ got_ask(Worker *worker, const json_t *message)
 		json_decref(postgres);
 		return;
 	}
-	worker_send(worker, json_pack("{s:s,s:O,s:o,s:I}", "type", "answer",
+	worker_send(worker, json_pack("{s:s,s:O,s:o,s:I,s:o}", "type", "answer",
 								  "id", id, "postgres", postgres,
-								  "replayed_at_ms", (json_int_t) observer_replayed_at_ms()));
+								  "replayed_at_ms", (json_int_t) observer_replayed_at_ms(),
+								  "senders", observer_senders(worker)));
 }
 
 /* POST /failsafe came to the supervisor: the engine decides, here if it is here. */

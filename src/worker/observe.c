@@ -19,6 +19,8 @@
 
 #include "worker/worker.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,6 +56,8 @@ typedef struct SenderName
 {
 	pid_t		pid;			/* 0: not known yet */
 	char		name[64];
+	char		address[INET6_ADDRSTRLEN];	/* of the client; "" = a local one */
+	int			priority;		/* sync_priority, now */
 } SenderName;
 
 struct Observer
@@ -83,6 +87,7 @@ struct Observer
 	Lsn			checkpoint_before;		/* redo position when it was asked for */
 
 	SenderName	sender_names[CLUSTER_MEMBERS_MAX];
+	const SenderName *senders[CLUSTER_MEMBERS_MAX];	/* of now.senders, in their order */
 };
 
 /* A new observer that has seen nothing; lives until the process ends. */
@@ -438,6 +443,21 @@ hurry_stream(Worker *worker, int64_t now_ms)
 	}
 }
 
+/* Where the client of a backend is, as text. */
+static void
+address_text(const SockAddr *client, char address[INET6_ADDRSTRLEN])
+{
+	const struct sockaddr *from = (const struct sockaddr *) &client->addr;
+	const void *bytes = NULL;
+
+	if (from->sa_family == AF_INET)
+		bytes = &((const struct sockaddr_in *) from)->sin_addr;
+	else if (from->sa_family == AF_INET6)
+		bytes = &((const struct sockaddr_in6 *) from)->sin6_addr;
+	if (bytes == NULL || inet_ntop(from->sa_family, bytes, address, INET6_ADDRSTRLEN) == NULL)
+		address[0] = '\0';
+}
+
 /* The application names of these processes; those not found stay "". */
 static void
 find_application_names(SenderName *const *wanted, int n_wanted)
@@ -452,9 +472,10 @@ find_application_names(SenderName *const *wanted, int n_wanted)
 			continue;
 		for (int k = 0; k < n_wanted; k++)
 		{
-			if (wanted[k]->pid == entry->backendStatus.st_procpid)
-				strlcpy(wanted[k]->name, entry->backendStatus.st_appname,
-						sizeof(wanted[k]->name));
+			if (wanted[k]->pid != entry->backendStatus.st_procpid)
+				continue;
+			strlcpy(wanted[k]->name, entry->backendStatus.st_appname, sizeof(wanted[k]->name));
+			address_text(&entry->backendStatus.st_clientaddr, wanted[k]->address);
 		}
 	}
 	COMPAT_FORGET_BACKEND_ENTRIES();
@@ -517,7 +538,9 @@ look_at_senders(Worker *worker, HaPostgres *now, int64_t now_ms)
 		}
 		if (name->name[0] == '\0')
 			unknown[n_unknown++] = name;
+		name->priority = priority;
 		names[n] = name;
+		observer->senders[n] = name;
 		now->senders[n].flush_lsn = flush;
 		now->senders[n].sync_lsn =
 			synchronous_commit == SYNCHRONOUS_COMMIT_REMOTE_APPLY ? apply :
@@ -595,6 +618,23 @@ wall_ms(TimestampTz timestamp)
 {
 	return (int64_t) (timestamp / 1000) +
 		INT64_C(86400000) * (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE);
+}
+
+/*
+ * What REST shows of the walsenders beside the observation: the client's address
+ * and sync_priority, in the order of "senders".
+ */
+json_t *
+observer_senders(const Worker *worker)
+{
+	const Observer *observer = worker->observer;
+	json_t	   *list = json_pack("[]");
+
+	for (int i = 0; i < observer->now.n_senders && observer->senders[i] != NULL; i++)
+		json_array_append_new(list, json_pack("{s:s,s:i}",
+											  "client_addr", observer->senders[i]->address,
+											  "sync_priority", observer->senders[i]->priority));
+	return list;
 }
 
 /*

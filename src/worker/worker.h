@@ -128,6 +128,7 @@ extern void observer_expect_promotion(Observer *observer, int64_t now_ms);
 extern void observer_expect_checkpoint(Observer *observer, int64_t now_ms);
 extern const HaPostgres *observer_look(Worker *worker, int64_t now_ms);
 extern int64_t observer_replayed_at_ms(void);
+extern json_t *observer_senders(const Worker *worker);	/* a new reference */
 extern void observer_turn(Worker *worker, int64_t now_ms);
 extern int	observer_timeout_ms(const Worker *worker, int64_t now_ms);
 extern void observer_send_state_again(Observer *observer);

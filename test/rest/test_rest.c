@@ -555,11 +555,14 @@ static void
 test_status_of_primary(void **state)
 {
 	Node *node = *state;
+	json_t *senders = json_pack("[{s:s, s:i}]", "client_addr", "10.0.0.2", "sync_priority", 1);
 	json_t *json;
 
 	become_primary(node);
 	node->postgres.n_senders = 1;
 	strcpy(node->postgres.senders[0].application_name, "node2");
+	node->postgres.senders[0].sync_state = SYNC_WALSENDER_QUORUM;
+	node->status.senders = senders;
 	node->postgres.senders[0].is_streaming = true;
 	assert_int_equal(ask(node, "GET", "/patroni"), 200);
 	assert_non_null(strstr(node->answer, "\r\nContent-Type: application/json\r\n"));
@@ -573,6 +576,10 @@ test_status_of_primary(void **state)
 	expect_integer(json, "timeline", 2);
 	expect_text(json_array_get(json_object_get(json, "replication"), 0), "application_name",
 	            "node2");
+	expect_text(json_array_get(json_object_get(json, "replication"), 0), "sync_state", "quorum");
+	expect_text(json_array_get(json_object_get(json, "replication"), 0), "client_addr", "10.0.0.2");
+	expect_integer(json_array_get(json_object_get(json, "replication"), 0), "sync_priority", 1);
+	json_decref(senders);
 	expect_integer(json, "dcs_last_seen", node->status.store_last_seen_ms / 1000);
 	expect_text(json, "database_system_identifier", "7300000000000000001");
 	expect_text(json_object_get(json, "patroni"), "scope", "demo");
