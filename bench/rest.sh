@@ -5,7 +5,8 @@
 # time on one etcd.  wrk -t1 -c16 asks both leaders in turns, so that the noise
 # of the machine hits both; then the leader is changed over, with and without
 # that load.  Prints each run, then the medians: requests/s and their ratio, the
-# 99th percentile, and how long switchovers took.  Needs a build (make), wrk,
+# 99th percentile, processor time per request, which a busy machine changes least,
+# and how long switchovers took.  Needs a build (make), wrk,
 # curl and Debian's patroni and etcd; run it on a machine that does nothing else.
 set -e
 cd "$(dirname "$0")/.."
@@ -92,22 +93,37 @@ begin ours2
 until_200 "$ours2" /readiness
 until_200 "$theirs" /primary
 
-# requests/s and p99 in ms, of a port
+# processor time of these processes so far, in ms
+spent() {
+	for pid in "$@"; do sed 's/.*) //' "/proc/$pid/stat"; done |
+		awk -v hz="$(getconf CLK_TCK)" '{ t += $12 + $13 } END { printf "%.0f", t * 1000 / hz }'
+}
+# requests/s, p99 in ms, how many were not 200, processor time in us a request: PORT PID...
 measure() {
-	wrk -t1 -c16 -d "${seconds}s" --latency "http://127.0.0.1:$1/primary" > wrk.out
-	awk '/^ *99%/ { v = $2; if (v ~ /us$/) v = v / 1000; else if (v ~ /ms$/) v = v + 0; else v = v * 1000; p = v }
-		/^Requests\/sec/ { r = $2 } /Non-2xx/ { n = $NF } END { print r, p, n + 0 }' wrk.out
+	port=$1
+	shift
+	before=$(spent "$@")
+	wrk -t1 -c16 -d "${seconds}s" --latency "http://127.0.0.1:$port/primary" > wrk.out
+	awk -v ms=$(($(spent "$@") - before)) '/requests in/ { all = $1 } /^ *99%/ { v = $2; if (v ~ /us$/) v = v / 1000; else if (v ~ /ms$/) v = v + 0; else v = v * 1000; p = v }
+		/^Requests\/sec/ { r = $2 } /Non-2xx/ { n = $NF } END { printf "%s %s %d %.0f\n", r, p, n, ms * 1000 / all }' wrk.out
 }
 median() { sort -n "$1" | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
 
-measure "$ours1" > /dev/null		# warm up
-measure "$theirs" > /dev/null
+# who answers: the supervisor and the worker in its server; Patroni and the sessions that it has
+begun_by() { ps -o pid= --ppid "$(head -n 1 "$1.data/postmaster.pid")" -o args= | awk -v what="$2" 'index($0, what) { print $1 }'; }
+ours_pids="$(cat ours1.pid) $(begun_by ours1 'patroni worker')"
+theirs_pids="$(cat theirs.pid) $(begun_by theirs 'postgres postgres 127.0.0.1')"
+ask_ours() { measure "$ours1" $ours_pids; }
+ask_theirs() { measure "$theirs" $theirs_pids; }
+ask_ours > /dev/null		# warm up
+ask_theirs > /dev/null
 for run in $(seq "$runs"); do
 	# who goes first changes, too
-	if [ $((run % 2)) -eq 1 ]; then a=$(measure "$ours1"); b=$(measure "$theirs"); else b=$(measure "$theirs"); a=$(measure "$ours1"); fi
+	if [ $((run % 2)) -eq 1 ]; then a=$(ask_ours); b=$(ask_theirs); else b=$(ask_theirs); a=$(ask_ours); fi
 	set -- $a $b
-	echo "run $run: ours $1 requests/s, 99 % within $2 ms ($3 not 200); Patroni $4 requests/s, $5 ms ($6 not 200)"
-	echo "$1" >> ours.rate; echo "$2" >> ours.p99; echo "$4" >> theirs.rate; echo "$5" >> theirs.p99
+	echo "run $run: ours $1 requests/s, 99 % within $2 ms, $4 us each ($3 not 200); Patroni $5 requests/s, $6 ms, $8 us ($7 not 200)"
+	echo "$1" >> ours.rate; echo "$2" >> ours.p99; echo "$4" >> ours.cpu
+	echo "$5" >> theirs.rate; echo "$6" >> theirs.p99; echo "$8" >> theirs.cpu
 done
 
 # change the leader over to the other member; its duration in ms, as clients of SQL see it: no primary
@@ -141,6 +157,8 @@ echo "switchovers under load, ms: $(tr '\n' ' ' < loaded.ms)"
 a=$(median ours.rate) b=$(median theirs.rate)
 echo "median: ours $a requests/s, Patroni $b, ratio $(awk "BEGIN { printf \"%.1f\", $a / $b }")"
 echo "median of the 99th percentile: ours $(median ours.p99) ms, Patroni $(median theirs.p99) ms"
+a=$(median ours.cpu) b=$(median theirs.cpu)
+echo "median processor time of a request: ours $a us, Patroni $b us, ratio $(awk "BEGIN { printf \"%.1f\", $b / $a }")"
 echo "median switchover: $(median free.ms) ms without load, $(median loaded.ms) ms under load"
 END
 scripts/as-user.sh sh "$stage/run.sh" "$stage" "$runs" "$seconds"

@@ -85,6 +85,9 @@ struct Rest
 	Allowlist *allowlist;
 	struct event *look_timer; /* names of the allowlist */
 	int64_t started_ms;
+	char *document; /* of the last status, owned; NULL = none */
+	RestFacts document_facts; /* only what is no pointer */
+	uint64_t document_number;
 	Pending *pending;
 	int n_pending;
 };
@@ -201,6 +204,37 @@ answer_json(Connection *connection, const RestStatus *status, int code, char *bo
  * ------------------------------------------------------------------------
  */
 
+/*
+ * The status as JSON.  Many who ask at a time are answered from one look at the
+ * server; they get one document.  Borrowed; NULL: no memory.
+ */
+static const char *
+shared_document(Rest *rest, const RestFacts *facts)
+{
+	const RestFacts *then = &rest->document_facts;
+
+	if (rest->document != NULL && facts->status->number != 0 &&
+	    rest->document_number == facts->status->number && then->now_ms == facts->now_ms &&
+	    then->is_fence_open == facts->is_fence_open && then->is_leader == facts->is_leader)
+		return rest->document;
+	free(rest->document);
+	rest->document = status_document(facts);
+	rest->document_facts = *facts;
+	rest->document_number = facts->status->number;
+	return rest->document;
+}
+
+static void
+answer_status(Rest *rest, Connection *connection, const RestFacts *facts, int code)
+{
+	const char *document = shared_document(rest, facts);
+
+	if (document == NULL)
+		connection_error_page(connection, 503, NULL);
+	else
+		answer_text(connection, facts->status->settings, code, "application/json", "", document);
+}
+
 /* Routing looks at the first element of the path: "/cluster/x" is /cluster. */
 static bool
 is_route(const char *path, const char *route)
@@ -211,14 +245,14 @@ is_route(const char *path, const char *route)
 }
 
 static void
-route_get(const Rest *rest, Connection *connection, const ServerRequest *request,
+route_get(Rest *rest, Connection *connection, const ServerRequest *request,
           const RestFacts *facts, const RestQuery *query)
 {
 	const RestStatus *status = facts->status;
 	const char *path = request->path;
 
 	if (is_route(path, "/patroni"))
-		answer_json(connection, status, 200, status_document(facts));
+		answer_status(rest, connection, facts, 200);
 	else if (is_route(path, "/cluster"))
 		answer_json(connection, status, 200, cluster_document(facts));
 	else if (is_route(path, "/history") && facts->view != NULL)
@@ -240,7 +274,7 @@ route_get(const Rest *rest, Connection *connection, const ServerRequest *request
 	else if (is_route(path, "/readiness"))
 		answer_status_line(connection, readiness_code(facts, query));
 	else
-		answer_json(connection, status, health_code(facts, path, query), status_document(facts));
+		answer_status(rest, connection, facts, health_code(facts, path, query));
 }
 
 static void
@@ -557,6 +591,7 @@ rest_free(Rest *rest)
 	if (rest->look_timer != NULL)
 		event_free(rest->look_timer);
 	SSL_CTX_free(rest->tls);
+	free(rest->document);
 	free(rest);
 }
 

@@ -35,6 +35,7 @@
  */
 typedef struct RestStatus
 {
+	uint64_t number;            /* answers of the same number say the same; 0: they may not */
 	const Settings *settings;   /* NULL: no configuration yet */
 	const LeasePage *page;      /* NULL: none; then nobody is primary */
 	const ClusterView *view;    /* NULL: never loaded, or too old to be shown */

@@ -199,11 +199,28 @@ add_date(struct evbuffer *output)
 	evbuffer_add_printf(output, "Date: %s\r\n", text);
 }
 
+static void finish(Connection *connection);
+
+/*
+ * Send the answer, which is taken over.  Mostly it fits into the socket at once:
+ * then the connection may be gone when this returns.
+ */
 static void
-start_writing(Connection *connection)
+start_writing(Connection *connection, struct evbuffer *answer)
 {
 	connection->place = NULL;
 	connection->state = CONNECTION_WRITING;
+	if (connection->tls == NULL)
+		(void) evbuffer_write(answer, bufferevent_getfd(connection->buffer));
+	if (evbuffer_get_length(answer) == 0)
+	{
+		evbuffer_free(answer);
+		finish(connection);
+		return;
+	}
+	/* what is wrong with the socket shows there */
+	bufferevent_write_buffer(connection->buffer, answer);
+	evbuffer_free(answer);
 	connection_set_timer(connection, REQUEST_SECONDS);
 	bufferevent_enable(connection->buffer, EV_WRITE);
 }
@@ -212,9 +229,14 @@ start_writing(Connection *connection)
 void
 connection_answer(Connection *connection, const ServerAnswer *answer)
 {
-	struct evbuffer *output = bufferevent_get_output(connection->buffer);
+	struct evbuffer *output = evbuffer_new();
 	const char *reason = answer->reason != NULL ? answer->reason : usual_reason(answer->status);
 
+	if (output == NULL)
+	{
+		connection_close(connection);
+		return;
+	}
 	evbuffer_add_printf(output, "HTTP/1.0 %d %s\r\n", answer->status, reason);
 	if (!answer->is_status_line_only)
 	{
@@ -227,16 +249,21 @@ connection_answer(Connection *connection, const ServerAnswer *answer)
 	evbuffer_add(output, "\r\n", 2);
 	if (!answer->is_status_line_only && answer->body != NULL)
 		evbuffer_add(output, answer->body, strlen(answer->body));
-	start_writing(connection);
+	start_writing(connection, output);
 }
 
 /* An error page.  "reason" is ours, or checked: it is not escaped. */
 void
 connection_error_page(Connection *connection, int status, const char *reason)
 {
-	struct evbuffer *output = bufferevent_get_output(connection->buffer);
+	struct evbuffer *output = evbuffer_new();
 	char page[1024];
 
+	if (output == NULL)
+	{
+		connection_close(connection);
+		return;
+	}
 	if (reason == NULL)
 		reason = usual_reason(status);
 	snprintf(page, sizeof(page),
@@ -253,7 +280,7 @@ connection_error_page(Connection *connection, int status, const char *reason)
 	                    "Connection: close\r\nContent-Type: text/html;charset=utf-8\r\n"
 	                    "Content-Length: %zu\r\n\r\n%s",
 	                    strlen(page), page);
-	start_writing(connection);
+	start_writing(connection, output);
 }
 
 /* ------------------------------------------------------------------------

@@ -73,6 +73,7 @@ answer(Supervisor *supervisor, RestDone done, void *arg, bool is_fresh)
 	RestStatus status;
 
 	memset(&status, 0, sizeof(status));
+	status.number = supervisor->status_number;
 	status.settings = host_settings(supervisor->host);
 	status.page = supervisor->page;
 	status.view = host_view(supervisor->host);
@@ -174,6 +175,7 @@ status_request(void *context, RestDone done, void *arg)
 	if (host_is_driving(supervisor->host))
 	{
 		observe_and_tell(supervisor);
+		supervisor->status_number++;
 		answer(supervisor, done, arg, true);
 		return;
 	}
@@ -186,6 +188,7 @@ status_request(void *context, RestDone done, void *arg)
 	}
 	if (supervisor->worker == NULL || ask == NULL)
 	{
+		supervisor->status_number++;
 		answer(supervisor, done, arg, false);
 		return;
 	}
@@ -202,6 +205,7 @@ status_request(void *context, RestDone done, void *arg)
 void
 status_answer(Supervisor *supervisor, uint64_t id)
 {
+	supervisor->status_number++;
 	for (int i = 0; i < ASKS_MAX; i++)
 	{
 		Ask ask = supervisor->asks[i];
@@ -223,6 +227,7 @@ status_give_up(Supervisor *supervisor, bool all)
 {
 	int64_t now_ms = clock_now_ms();
 
+	supervisor->status_number++;
 	for (int i = 0; i < ASKS_MAX; i++)
 	{
 		Ask ask = supervisor->asks[i];

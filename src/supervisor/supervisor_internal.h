@@ -121,6 +121,7 @@ typedef struct Supervisor
 	Takeovers takeovers; /* changes of the leader, as seen here */
 	Ask asks[ASKS_MAX];
 	uint64_t next_ask_id;
+	uint64_t status_number; /* grows with each look at the server that is answered from */
 	int64_t asked_ms; /* when the message under way was sent; 0 = none is */
 
 	/* reload */
