@@ -134,11 +134,14 @@ NODE_OBJS = \
 REST_OBJS = \
 	src/rest/access.o \
 	src/rest/allowlist.o \
+	src/rest/answer.o \
 	src/rest/documents.o \
 	src/rest/facts.o \
 	src/rest/health.o \
+	src/rest/listen.o \
 	src/rest/metrics.o \
 	src/rest/query.o \
+	src/rest/request.o \
 	src/rest/rest.o \
 	src/rest/restart.o \
 	src/rest/server.o \

@@ -24,14 +24,12 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/version.h"
 #include "rest/rest_internal.h"
 #include "rest/server.h"
 #include "rest/tls.h"
 
 #define BACKLOG_DEFAULT 128
 #define PENDING_MAX     512
-#define HEADERS_MAX     2048
 #define CALL_SECONDS    10 /* beyond what a call may take, to hear of its end */
 
 typedef enum BodyKind
@@ -96,88 +94,6 @@ struct Rest
  * Answers
  * ------------------------------------------------------------------------
  */
-
-static const json_t *
-restapi_setting(const Settings *settings, const char *key)
-{
-	return settings == NULL ? NULL
-	                        : json_object_get(json_object_get(settings->document, "restapi"), key);
-}
-
-static const char *
-server_token(const Settings *settings)
-{
-	const char *tokens = json_string_value(restapi_setting(settings, "server_tokens"));
-
-	if (tokens != NULL && strcasecmp(tokens, "productonly") == 0)
-		return "Patroni";
-	if (tokens != NULL && strcasecmp(tokens, "minimal") == 0)
-		return "Patroni/" PATRONI_PROTOCOL_VERSION;
-	return "patroni_bgw/" PATRONI_BGW_VERSION;
-}
-
-/* Append the headers of a map; what would break out of its line is left out. */
-static size_t
-add_headers(const json_t *headers, const json_t *winners, char *text, size_t size, size_t used)
-{
-	const char *name;
-	json_t *value;
-
-	json_object_foreach((json_t *) headers, name, value)
-	{
-		const char *content = json_string_value(value);
-
-		if (content == NULL || strpbrk(content, "\r\n") != NULL ||
-		    strpbrk(name, "\r\n: ") != NULL ||
-		    used + strlen(name) + strlen(content) + 5 > size ||
-		    json_object_get(winners, name) != NULL)
-			continue;
-		used += (size_t) snprintf(text + used, size - used, "%s: %s\r\n", name, content);
-	}
-	return used;
-}
-
-/* restapi.http_extra_headers; with TLS those of https_extra_headers come before them. */
-static void
-extra_headers(const Settings *settings, char *text, size_t size)
-{
-	bool is_tls = restapi_setting(settings, "certfile") != NULL;
-	const json_t *winners = is_tls ? restapi_setting(settings, "https_extra_headers") : NULL;
-	size_t used;
-
-	text[0] = '\0';
-	used = add_headers(winners, NULL, text, size, 0);
-	add_headers(restapi_setting(settings, "http_extra_headers"), winners, text, size, used);
-}
-
-static void
-answer_status_line(Connection *connection, int code)
-{
-	ServerAnswer answer;
-
-	memset(&answer, 0, sizeof(answer));
-	answer.status = code;
-	answer.is_status_line_only = true;
-	connection_answer(connection, &answer);
-}
-
-static void
-answer_text(Connection *connection, const Settings *settings, int code, const char *content_type,
-            const char *header, const char *body)
-{
-	char headers[HEADERS_MAX];
-	ServerAnswer answer;
-	size_t used = (size_t) snprintf(headers, sizeof(headers), "%s", header);
-
-	extra_headers(settings, headers + used, sizeof(headers) - used);
-	memset(&answer, 0, sizeof(answer));
-	answer.status = code;
-	answer.server = server_token(settings);
-	answer.content_type = content_type;
-	answer.extra_headers = headers;
-	answer.body = body;
-	connection_answer(connection, &answer);
-}
 
 /* Takes "body" over; NULL makes an error page. */
 static void

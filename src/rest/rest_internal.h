@@ -55,6 +55,12 @@ typedef struct RestFacts
 extern void query_parse(RestQuery *query, const char *text);
 extern const char *query_get(const RestQuery *query, const char *name); /* NULL = absent */
 
+/* answer.c */
+extern const json_t *restapi_setting(const Settings *settings, const char *key);
+extern void answer_status_line(Connection *connection, int code);
+extern void answer_text(Connection *connection, const Settings *settings, int code,
+                        const char *content_type, const char *header, const char *body);
+
 /* access.c: 0 = allowed; else the status, and the reason in *text */
 extern int access_code(const Settings *settings, const Allowlist *list, const ClusterView *view,
                        const ServerRequest *request, bool is_of_members, const char **text);

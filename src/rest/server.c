@@ -26,17 +26,12 @@
  *      could have been cut short.
  *-------------------------------------------------------------------------
  */
-#include "rest/server.h"
+#include "rest/server_internal.h"
 
-#include <ctype.h>
 #include <errno.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -288,175 +283,6 @@ connection_error_page(Connection *connection, int status, const char *reason)
  * ------------------------------------------------------------------------
  */
 
-/* A word up to a blank; false if it is empty or does not fit. */
-static bool
-take_word(const char **text, const char *end, char *word, size_t size)
-{
-	size_t length = 0;
-
-	while (*text + length < end && (*text)[length] != ' ')
-		length++;
-	if (length == 0 || length >= size)
-		return false;
-	memcpy(word, *text, length);
-	word[length] = '\0';
-	*text += length;
-	while (*text < end && **text == ' ')
-		(*text)++;
-	return true;
-}
-
-/*
- * Split "METHOD target HTTP/1.x".  The target may be a whole URL, as proxies
- * send it.  Returns 0, or the status of the error page.
- */
-static int
-parse_request_line(const char *line, const char *end, ServerRequest *request)
-{
-	char target[SERVER_PATH_MAX + SERVER_QUERY_MAX];
-	char version[16];
-	char *path = target;
-	char *query;
-
-	if (!take_word(&line, end, request->method, sizeof(request->method)))
-		return 400;
-	for (const char *c = request->method; *c != '\0'; c++)
-	{
-		if (!isalpha((unsigned char) *c))
-			return 400;
-	}
-	if (!take_word(&line, end, target, sizeof(target)))
-		return line < end ? 414 : 400;
-	if (!take_word(&line, end, version, sizeof(version)) || strncmp(version, "HTTP/1.", 7) != 0)
-		return 400;
-	for (const char *c = target; *c != '\0'; c++)
-	{
-		if ((unsigned char) *c < 0x21 || *c == 0x7f)
-			return 400;
-	}
-	if (strncasecmp(path, "http://", 7) == 0 || strncasecmp(path, "https://", 8) == 0)
-	{
-		path = strchr(strchr(path, ':') + 3, '/');
-		if (path == NULL)
-			path = strcpy(target, "/");
-	}
-	query = strchr(path, '?');
-	if (query != NULL)
-		*query++ = '\0';
-	if (strlen(path) >= sizeof(request->path) ||
-	    (query != NULL && strlen(query) >= sizeof(request->query)))
-		return 414;
-	strcpy(request->path, path);
-	strcpy(request->query, query == NULL ? "" : query);
-	return 0;
-}
-
-/* If the line is the header "name:", the value without blanks around it. */
-static const char *
-header_value(const char *line, const char *end, const char *name, size_t *length)
-{
-	size_t name_length = strlen(name);
-
-	if ((size_t) (end - line) < name_length || strncasecmp(line, name, name_length) != 0)
-		return NULL;
-	line += name_length;
-	while (line < end && (*line == ' ' || *line == '\t'))
-		line++;
-	while (end > line && isspace((unsigned char) end[-1]))
-		end--;
-	*length = (size_t) (end - line);
-	return line;
-}
-
-/* False: it is no length, or contradicts an earlier one. */
-static bool
-parse_content_length(const char *value, size_t length, int64_t *result)
-{
-	int64_t number = 0;
-
-	if (length == 0 || length > 15)
-		return false;
-	for (size_t i = 0; i < length; i++)
-	{
-		if (!isdigit((unsigned char) value[i]))
-			return false;
-		number = number * 10 + (value[i] - '0');
-	}
-	if (*result >= 0 && *result != number)
-		return false;
-	*result = number;
-	return true;
-}
-
-/* The headers that matter.  Returns 0, or the status of the error page. */
-static int
-parse_headers(const char *head, const char *end, ServerRequest *request)
-{
-	request->content_length = -1;
-	while (head < end)
-	{
-		const char *newline = memchr(head, '\n', (size_t) (end - head));
-		const char *line_end = newline == NULL ? end : newline;
-		const char *value;
-		size_t length;
-
-		if ((value = header_value(head, line_end, "Content-Length:", &length)) != NULL &&
-		    !parse_content_length(value, length, &request->content_length))
-			return 400;
-		if ((value = header_value(head, line_end, "Authorization:", &length)) != NULL &&
-		    !request->has_authorization)
-		{
-			request->has_authorization = true;
-			if (length < sizeof(request->authorization) && memchr(value, '\0', length) == NULL)
-				memcpy(request->authorization, value, length);
-		}
-		if (newline == NULL)
-			break;
-		head = newline + 1;
-	}
-	return 0;
-}
-
-/* Does any header announce a body?  Then the client must be let finish. */
-static bool
-announces_body(const char *head, const char *end)
-{
-	static const char *const names[] = { "Content-Length:", "Transfer-Encoding:" };
-
-	while (head < end)
-	{
-		const char *newline = memchr(head, '\n', (size_t) (end - head));
-
-		for (int i = 0; i < 2; i++)
-		{
-			size_t length = strlen(names[i]);
-
-			if ((size_t) (end - head) > length && strncasecmp(head, names[i], length) == 0)
-				return true;
-		}
-		if (newline == NULL)
-			break;
-		head = newline + 1;
-	}
-	return false;
-}
-
-/* Length of a complete head with its empty line; 0 = not complete yet. */
-static size_t
-head_length(const char *data, size_t length)
-{
-	for (size_t i = 0; i < length; i++)
-	{
-		if (data[i] != '\n')
-			continue;
-		if (i + 1 < length && data[i + 1] == '\n')
-			return i + 2;
-		if (i + 2 < length && data[i + 1] == '\r' && data[i + 2] == '\n')
-			return i + 3;
-	}
-	return 0;
-}
-
 static bool
 has_certificate(const Connection *connection)
 {
@@ -485,7 +311,6 @@ read_head(Connection *connection)
 	struct evbuffer *input = bufferevent_get_input(connection->buffer);
 	size_t available = evbuffer_get_length(input);
 	const char *data;
-	const char *line_end;
 	size_t length;
 	ServerRequest request;
 	int status;
@@ -493,7 +318,7 @@ read_head(Connection *connection)
 	if (available > HEAD_MAX)
 		available = HEAD_MAX;
 	data = (const char *) evbuffer_pullup(input, (ev_ssize_t) available);
-	length = data == NULL ? 0 : head_length(data, available);
+	length = data == NULL ? 0 : request_head_length(data, available);
 	if (length == 0)
 	{
 		if (available < HEAD_MAX)
@@ -502,17 +327,12 @@ read_head(Connection *connection)
 		connection_error_page(connection, 431, NULL);
 		return;
 	}
-	line_end = memchr(data, '\n', length);
-	if (line_end > data && line_end[-1] == '\r')
-		line_end--;
 	memset(&request, 0, sizeof(request));
 	request.from = connection->from;
 	request.has_certificate = has_certificate(connection);
-	status = parse_request_line(data, line_end, &request);
-	if (status == 0)
-		status = parse_headers(line_end, data + length, &request);
+	status = request_parse(&request, data, length);
 	connection->has_body =
-	    status != 0 || announces_body(data, data + length) || evbuffer_get_length(input) > length;
+	    status != 0 || request_announces_body(data, data + length) || evbuffer_get_length(input) > length;
 	evbuffer_drain(input, length);
 	connection->state = CONNECTION_WAITING;
 	connection_set_timer(connection, REQUEST_SECONDS);
@@ -731,99 +551,6 @@ on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *
  * ------------------------------------------------------------------------
  */
 
-/*
- * As Patroni: a client that vanished is noticed after ten seconds.  Set once,
- * for the listening socket: those that it accepts inherit it.
- */
-static void
-set_keepalive(int fd)
-{
-	int on = 1;
-	int idle = 3;
-	int interval = 2;
-	int count = 3;
-
-	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
-	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
-	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(count));
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-}
-
-static int
-listen_address(const struct addrinfo *address, Error *error)
-{
-	int on = 1;
-	int off = 0;
-	int fd = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	if (fd < 0)
-	{
-		error_set(error, "could not create socket: %s", strerror(errno));
-		return -1;
-	}
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (address->ai_family == AF_INET6)
-		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
-	set_keepalive(fd);
-	if (bind(fd, address->ai_addr, address->ai_addrlen) != 0)
-	{
-		error_set(error, "could not bind: %s", strerror(errno));
-		close(fd);
-		return -1;
-	}
-	return fd;
-}
-
-/* All interfaces: both families through one IPv6 socket, if there is IPv6. */
-static int
-open_socket(const ServerConfig *config, Error *error)
-{
-	bool is_any = config->host[0] == '\0' || strcmp(config->host, "*") == 0;
-	int families[2] = { AF_INET, AF_INET6 };
-	struct addrinfo hints;
-	char port[16];
-	int fd = -1;
-
-	if (is_any)
-	{
-		families[0] = AF_INET6;
-		families[1] = AF_INET;
-	}
-	snprintf(port, sizeof(port), "%d", config->port);
-	error_set(error, "cannot resolve the address");
-	for (int i = 0; i < 2 && fd < 0; i++)
-	{
-		struct addrinfo *list = NULL;
-
-		memset(&hints, 0, sizeof(hints));
-		hints.ai_family = families[i];
-		hints.ai_socktype = SOCK_STREAM;
-		hints.ai_flags = AI_PASSIVE;
-		if (getaddrinfo(is_any ? NULL : config->host, port, &hints, &list) != 0)
-			continue;
-		for (struct addrinfo *item = list; item != NULL && fd < 0; item = item->ai_next)
-			fd = listen_address(item, error);
-		freeaddrinfo(list);
-	}
-	if (fd < 0)
-		error_wrap(error, "could not listen at \"%s\" port %d", config->host, config->port);
-	return fd;
-}
-
-static int
-bound_port(int fd)
-{
-	struct sockaddr_storage address;
-	socklen_t length = sizeof(address);
-
-	if (getsockname(fd, (struct sockaddr *) &address, &length) != 0)
-		return 0;
-	if (address.ss_family == AF_INET6)
-		return ntohs(((struct sockaddr_in6 *) &address)->sin6_port);
-	return ntohs(((struct sockaddr_in *) &address)->sin_port);
-}
-
 /* Start to listen; NULL and *error when that cannot be. */
 Server *
 server_start(struct event_base *base, const ServerConfig *config, Error *error)
@@ -839,13 +566,13 @@ server_start(struct event_base *base, const ServerConfig *config, Error *error)
 	server->base = base;
 	server->handle = config->handle;
 	server->context = config->context;
-	fd = open_socket(config, error);
+	fd = listen_open(config->host, config->port, error);
 	if (fd < 0)
 	{
 		free(server);
 		return NULL;
 	}
-	server->port = bound_port(fd);
+	server->port = listen_port(fd);
 	server->listener =
 	    evconnlistener_new(base, on_accept, server, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC,
 	                       config->backlog, fd);

@@ -252,7 +252,7 @@ fuzz_add_request(Fuzz *fuzz)
 
 	static const char *const calls[] = {
 		"PATCH /config", "PUT /config", "POST /switchover", "POST /failover", "POST /restart", "DELETE /restart",
-		"POST /reinitialize", "POST /mpp", "DELETE /switchover", "POST /sigterm",
+		"POST /reinitialize", "POST /failsafe", "POST /mpp", "DELETE /switchover", "POST /sigterm",
 	};
 
 	if (fuzz_dice(fuzz, 2) == 0)

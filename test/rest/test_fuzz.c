@@ -24,6 +24,7 @@
 
 #include <cmocka.h>
 
+#include "node/peers.h"
 #include "rest/rest.h"
 #include "rest/restart.h"
 #include "rest/switchover.h"
@@ -115,6 +116,7 @@ take_call(void *context, RestCall call, const json_t *body, RestCallDone done, v
 	static RestMove move;
 	static RestRestart restart;
 	RestResult result = fine;
+	HaCommand command;
 	ConfigProblems problems;
 	char *text;
 	char *patched;
@@ -132,6 +134,9 @@ take_call(void *context, RestCall call, const json_t *body, RestCallDone done, v
 			break;
 		case REST_RESTART:
 			restart_check(&restart, body, &settings, clock_wall_ms(), &result);
+			break;
+		case REST_FAILSAFE:
+			peer_failsafe_command(&command, body);
 			break;
 		case REST_REINITIALIZE:
 			reinitialize_check(&restart, body, &settings, &view, &result);
