@@ -6,7 +6,8 @@
 # about a source file that no list names.
 #
 #   make [all]      build everything into $(BUILD)
-#   make install    PG_CONFIG, PREFIX and DESTDIR say where; also: uninstall
+#   make install    PG_CONFIG, PREFIX and DESTDIR say where; PATRONICTL=yes: also under
+#                   the name patronictl if there is none; also: uninstall
 #   make check      build, then every test; ends with "N passed, N failed"
 #   make unit sanitize pure layering headers symbols store regress tap   its parts
 #   make fuzz       100,000 malformed requests to the HTTP server, sanitized
@@ -41,6 +42,8 @@ BINDIR     ?= $(PREFIX)/bin
 UNITDIR    ?= $(PREFIX)/lib/systemd/system
 SYSCONFDIR ?= /etc/patroni_bgw
 DOCDIR     ?= $(PREFIX)/share/doc/patroni_bgw
+BASHDIR    ?= $(PREFIX)/share/bash-completion/completions
+PATRONICTL ?= no
 BUILD      ?= build
 # make WERROR= builds with a compiler that warns of more than ours do
 WERROR     ?= -Werror
@@ -168,6 +171,31 @@ SUPERVISOR_OBJS = \
 
 SUPERVISOR_MAIN = src/supervisor/main.o
 
+CTL_OBJS = \
+	src/ctl/client.o \
+	src/ctl/cluster.o \
+	src/ctl/cmd_cluster.o \
+	src/ctl/cmd_config.o \
+	src/ctl/cmd_inner.o \
+	src/ctl/cmd_member.o \
+	src/ctl/cmd_query.o \
+	src/ctl/cmd_show.o \
+	src/ctl/cmd_switchover.o \
+	src/ctl/config.o \
+	src/ctl/config_change.o \
+	src/ctl/diff.o \
+	src/ctl/members.o \
+	src/ctl/options.o \
+	src/ctl/say.o \
+	src/ctl/store.o \
+	src/ctl/table.o \
+	src/ctl/tree.o \
+	src/ctl/values.o \
+	src/ctl/when.o \
+	src/ctl/yaml_text.o
+
+CTL_MAIN = src/ctl/main.o
+
 # In the server.  The stub is loaded by the postmaster, the rest only by the
 # worker process.
 STUB_OBJS = \
@@ -264,7 +292,8 @@ REPLAY_OBJS = src/sim/replay.o $(BASE_OBJS) $(CLUSTER_OBJS) $(HA_OBJS) \
 
 PURE_OBJS   = $(CLUSTER_OBJS) $(HA_OBJS)
 SHARED_OBJS = $(BASE_OBJS) $(PURE_OBJS) $(CONFIG_OBJS) $(POSTGRES_OBJS) $(DCS_OBJS) $(NODE_OBJS)
-LIBRARY_OBJS = $(SHARED_OBJS) $(REST_OBJS) $(SUPERVISOR_OBJS)
+LIBRARY_OBJS = $(SHARED_OBJS) $(REST_OBJS) $(SUPERVISOR_OBJS) $(CTL_OBJS)
+MAIN_OBJS   = $(SUPERVISOR_MAIN) $(CTL_MAIN)
 
 
 # ---------------------------------------------------------------------------
@@ -301,7 +330,7 @@ export PG_CONFIG BUILD CLANG
 	fuzz check demo demo-stop docs unit-programs clang lists FORCE \
 	sim sim-replay sim-check sim-mutants sim-patches sim-regressions sim-digests
 
-all: $(BUILD)/patroni_bgw.so $(BUILD)/patroni_worker.so $(BUILD)/patroni_supervisor
+all: $(BUILD)/patroni_bgw.so $(BUILD)/patroni_worker.so $(BUILD)/patroni_supervisor $(BUILD)/patroni_ctl
 
 # ---------------------------------------------------------------------------
 # Building
@@ -323,6 +352,9 @@ $(BUILD)/libpatroni.a: $(call objects,$(LIBRARY_OBJS))
 	$(AR) rcs $@ $^
 
 $(BUILD)/patroni_supervisor: $(call objects,$(SUPERVISOR_MAIN)) $(BUILD)/libpatroni.a
+	$(CC) $(OUR_CFLAGS) $(OUR_LDFLAGS) $(LDFLAGS) -o $@ $^ $(PROGRAM_LIBS)
+
+$(BUILD)/patroni_ctl: $(call objects,$(CTL_MAIN)) $(BUILD)/libpatroni.a
 	$(CC) $(OUR_CFLAGS) $(OUR_LDFLAGS) $(LDFLAGS) -o $@ $^ $(PROGRAM_LIBS)
 
 $(BUILD)/patroni_sim: $(call objects,$(SIM_OBJS) $(SIM_SHIPPED_OBJS))
@@ -357,10 +389,12 @@ SHAREDIR  = $(shell $(PG_CONFIG) --sharedir)
 install: all
 	$(INSTALL) -d '$(DESTDIR)$(PKGLIBDIR)' '$(DESTDIR)$(SHAREDIR)/extension' '$(DESTDIR)$(BINDIR)' \
 		'$(DESTDIR)$(UNITDIR)' '$(DESTDIR)$(SYSCONFDIR)' '$(DESTDIR)$(DOCDIR)/docs' \
-		'$(DESTDIR)$(DOCDIR)/examples'
+		'$(DESTDIR)$(DOCDIR)/examples' '$(DESTDIR)$(BASHDIR)'
 	$(INSTALL) -m 755 $(BUILD)/patroni_bgw.so $(BUILD)/patroni_worker.so '$(DESTDIR)$(PKGLIBDIR)'
 	$(INSTALL) -m 644 extension/*.sql patroni_bgw.control '$(DESTDIR)$(SHAREDIR)/extension'
-	$(INSTALL) -m 755 $(BUILD)/patroni_supervisor '$(DESTDIR)$(BINDIR)'
+	$(INSTALL) -m 755 $(BUILD)/patroni_supervisor $(BUILD)/patroni_ctl '$(DESTDIR)$(BINDIR)'
+	$(INSTALL) -m 644 src/ctl/patroni_ctl.bash '$(DESTDIR)$(BASHDIR)/patroni_ctl'
+	scripts/link-patronictl.sh '$(PATRONICTL)' '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(BASHDIR)'
 	sed 's,@BINDIR@,$(BINDIR),g; s,@SYSCONFDIR@,$(SYSCONFDIR),g; s,@DOCDIR@,$(DOCDIR),g' \
 		systemd/patroni_supervisor@.service > $(BUILD)/patroni_supervisor@.service
 	$(INSTALL) -m 644 $(BUILD)/patroni_supervisor@.service '$(DESTDIR)$(UNITDIR)'
@@ -374,6 +408,8 @@ uninstall:
 	rm -f '$(DESTDIR)$(SHAREDIR)/extension/patroni_bgw.control' \
 		$(patsubst extension/%,'$(DESTDIR)$(SHAREDIR)/extension/%',$(wildcard extension/*.sql))
 	rm -f '$(DESTDIR)$(BINDIR)/patroni_supervisor' '$(DESTDIR)$(UNITDIR)/patroni_supervisor@.service'
+	scripts/link-patronictl.sh remove '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(BASHDIR)'
+	rm -f '$(DESTDIR)$(BINDIR)/patroni_ctl' '$(DESTDIR)$(BASHDIR)/patroni_ctl'
 	rm -f '$(DESTDIR)$(SYSCONFDIR)/patroni.yml.sample'
 	rm -rf '$(DESTDIR)$(DOCDIR)'
 
@@ -397,7 +433,7 @@ unit: $(UNIT_PROGRAMS)
 # What only it can find: memory and arithmetic errors that happen to work.
 sanitize:
 	@+$(MAKE) --no-print-directory BUILD='$(BUILD)/sanitize' SANITIZE=yes \
-		'$(BUILD)/sanitize/patroni_supervisor' unit-programs
+		'$(BUILD)/sanitize/patroni_supervisor' '$(BUILD)/sanitize/patroni_ctl' unit-programs
 	@+$(MAKE) --no-print-directory BUILD='$(BUILD)/sanitize' SANITIZE=yes unit
 
 # The same requests as in the unit test test_fuzz, only more: FUZZ_REQUESTS=n FUZZ_SEED=x
@@ -412,7 +448,7 @@ pure: $(call objects,$(PURE_OBJS))
 
 # What only it can find: an include that points upwards, a file no list names.
 layering:
-	@scripts/layering.sh $(LIBRARY_OBJS) $(SUPERVISOR_MAIN) $(STUB_OBJS) $(WORKER_OBJS) $(SIM_OBJS) src/sim/replay.o
+	@scripts/layering.sh $(LIBRARY_OBJS) $(MAIN_OBJS) $(STUB_OBJS) $(WORKER_OBJS) $(SIM_OBJS) src/sim/replay.o
 
 # What only it can find: a header that needs another one included before it.
 headers:
@@ -437,7 +473,8 @@ tap: all $(BUILD)/patroni_replay
 # What only it can find: what clang warns of and gcc does not.
 clang:
 	@+scripts/tally.sh clang $(MAKE) --no-print-directory -s BUILD='$(BUILD)/clang' CC='$(CLANG)' \
-		'$(BUILD)/clang/patroni_worker.so' '$(BUILD)/clang/patroni_supervisor'
+		'$(BUILD)/clang/patroni_worker.so' '$(BUILD)/clang/patroni_supervisor' \
+		'$(BUILD)/clang/patroni_ctl'
 
 # ---------------------------------------------------------------------------
 # The simulator: docs/proof.md
@@ -486,5 +523,5 @@ demo-stop:
 docs: $(BUILD)/test/docs/test_decisions
 	$< --print > docs/decisions.md
 
--include $(patsubst %.o,%.d,$(call objects,$(LIBRARY_OBJS) $(SUPERVISOR_MAIN) $(SIM_OBJS) src/sim/replay.o) \
+-include $(patsubst %.o,%.d,$(call objects,$(LIBRARY_OBJS) $(MAIN_OBJS) $(SIM_OBJS) src/sim/replay.o) \
 	$(call worker_objects,$(WORKER_OBJS) $(SHARED_OBJS))) $(addsuffix .d,$(UNIT_PROGRAMS))

@@ -58,7 +58,6 @@ fi
 
 unlisted=
 for source in src/*/*.c; do
-	case $source in src/ctl/*) continue ;; esac
 	case " $* " in
 		*" ${source%.c}.o "*) ;;
 		*) unlisted="$unlisted $source" ;;

@@ -3,7 +3,7 @@
 # and print the directory it is in.  See the Makefile for why.
 #
 #   DIR/pg/...      the installation, at the same relative places as the real one
-#   DIR/bin         patroni_supervisor, patroni_replay, and a link to the server's programs: pgbin
+#   DIR/bin         patroni_supervisor, patroni_ctl, patroni_replay, and a link to the server's programs: pgbin
 #   DIR/src         sql, expected, t, test and src, for a user who cannot read the work tree
 #   DIR/env         shell variables for the tests: to be sourced
 #
@@ -36,7 +36,7 @@ for file in patroni_bgw.so patroni_worker.so; do
 done
 rm -f "$pg$sharedir"/extension/patroni_bgw*
 cp extension/*.sql patroni_bgw.control "$pg$sharedir/extension/"
-for file in patroni_supervisor patroni_replay; do
+for file in patroni_supervisor patroni_ctl patroni_replay; do
 	[ ! -e "$build/$file" ] || cp "$build/$file" "$stage/bin/"
 done
 for folder in sql expected t test src; do
@@ -46,6 +46,7 @@ cat > "$stage/env" <<END
 export PATH="$pg$bindir:$stage/bin:\$PATH"
 export PG_BINDIR="$pg$bindir"
 export PATRONI_SUPERVISOR="$stage/bin/patroni_supervisor"
+export PATRONI_CTL="$stage/bin/patroni_ctl"
 export TMPDIR="$stage/tmp"
 export PG_REGRESS="$pkglibdir/pgxs/src/test/regress/pg_regress"
 export PGXS_PERL="$pkglibdir/pgxs/src/test/perl"

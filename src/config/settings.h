@@ -58,6 +58,9 @@ extern const json_t *local_config_document(const LocalConfig *config);
 /* Put another dynamic configuration in the place of bootstrap.dcs; nothing
  * happens when there is no bootstrap section. */
 extern void local_config_set_initial(LocalConfig *config, json_t *dynamic);
+/* Any YAML text as a new reference; NULL after an error was listed. */
+extern json_t *config_read_yaml(const char *text, size_t length, const char *name,
+								ConfigProblems *problems);
 /* The names of the recognised PATRONI_* variables are removed by this. */
 extern void local_config_scrub_environment(void);
 

@@ -665,3 +665,18 @@ yaml_parse(const char *text, size_t length, const char *name, Places *places, co
 	free(reader);
 	return value;
 }
+
+/*
+ * Read any YAML text as a JSON value (null for an empty one).  A new
+ * reference, or NULL after an error has been listed.
+ */
+json_t *
+config_read_yaml(const char *text, size_t length, const char *name, ConfigProblems *problems)
+{
+	Places places = { 0 };
+	int n_nodes = 0;
+	json_t *value = yaml_parse(text, length, name, &places, "", &n_nodes, problems);
+
+	places_free(&places);
+	return value;
+}

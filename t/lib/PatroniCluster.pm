@@ -615,14 +615,28 @@ sub lost_writes
 	return scalar @lost;
 }
 
-# --- the command line of Patroni as Debian has it ---
+# --- the command lines: Patroni's as Debian has it, and ours ---
 
-sub patronictl
+# A hash in front of the arguments is for run_command(); environment => {...} as well.
+sub command_line
+{
+	my ($self, $program, @arguments) = @_;
+	my %option = ref $arguments[0] ? %{ shift @arguments } : ();
+	my ($node) = $self->nodes;
+	my $file = exists $option{config} ? $option{config} : $node->{yaml};
+	local %ENV = (%ENV, %{ $option{environment} // {} });
+
+	return run_command([ @as_user, $program, (defined $file ? ('-c', $file) : ()), @arguments ],
+		timeout => 60, %option);
+}
+
+sub patronictl { my ($self, @arguments) = @_; return $self->command_line('patronictl', @arguments); }
+
+sub patroni_ctl
 {
 	my ($self, @arguments) = @_;
-	my ($node) = $self->nodes;
 
-	return run_command([ @as_user, 'patronictl', '-c', $node->{yaml}, @arguments ], timeout => 60);
+	return $self->command_line($ENV{PATRONI_CTL} // 'patroni_ctl', @arguments);
 }
 
 # patroni_supervisor in the foreground; for runs that end by themselves.
@@ -880,7 +894,7 @@ sub write_config
 sub start
 {
 	my ($self, %option) = @_;
-	my $program = $ENV{PATRONI_SUPERVISOR} // 'patroni_supervisor';
+	my $program = $option{program} // $ENV{PATRONI_SUPERVISOR} // 'patroni_supervisor';
 
 	die "$self->{name} runs already" if $self->supervisor_is_alive;
 	$self->{supervisor_pid} = PatroniCluster::spawn(
