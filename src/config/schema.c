@@ -104,6 +104,7 @@ static const Key keys[] = {
 
 	{ "ctl", "authentication", KEY_SECTION, 0, 0, NULL },
 	{ "ctl", "insecure", KEY_BOOL, 0, 0, NULL },
+	{ "ctl", "layout", KEY_TEXT, 0, 0, NULL },
 	{ "ctl", "cacert", KEY_TEXT, 0, 0, NULL },
 	{ "ctl", "certfile", KEY_TEXT, 0, 0, NULL },
 	{ "ctl", "keyfile", KEY_TEXT, 0, 0, NULL },

@@ -1,0 +1,107 @@
+# patroni_ctl on a cluster of Debian's Patroni: every command for members does there what it does with ours.
+
+use strict;
+use warnings;
+
+use PatroniCluster;
+use Test::More;
+
+plan skip_all => 'patroni is not installed'
+  if system('patroni --version > /dev/null 2>&1') != 0;
+
+my $cluster = PatroniCluster->new('debian', members => 2, dcs => { ttl => 20, loop_wait => 2, retry_timeout => 3 });
+my ($first, $second) = $cluster->nodes;
+my $scope = $cluster->{scope};
+my ($status, $out, $err);
+
+$cluster->start_etcd;
+$first->start(program => 'patroni');
+$cluster->wait_for_leader;
+$second->start(program => 'patroni');
+$cluster->wait_until_streaming;
+
+sub ctl
+{
+	my ($what, $pattern, @words) = @_;
+
+	($status, $out, $err) = $cluster->patroni_ctl(@words);
+	shift @words if ref $words[0];
+	ok($status == 0 && $out =~ $pattern, "$words[0]: $what") or diag("status $status\n$out\n$err");
+}
+
+sub started_at { return $_[0]->sql('SELECT pg_postmaster_start_time()'); }
+
+sub same
+{
+	my (@words) = @_;
+	my (@theirs, @ours);
+
+	for (1 .. 5)
+	{
+		@theirs = $cluster->patronictl(@words);
+		@ours = $cluster->patroni_ctl(@words);
+		last if "@theirs" eq "@ours";
+	}
+	is("@ours", "@theirs", "@words: as patronictl shows it");
+}
+
+$cluster->wait_for('both run', sub {
+	2 == grep { ($cluster->key_json("members/$_->{name}") // {})->{state} eq 'running' } $cluster->nodes;
+});
+same('list', '-f', $_) for qw(pretty tsv json yaml);
+same('topology');
+same('show-config');
+same('dsn', '-r', 'standby');
+
+# --- reload and restart ---
+
+ctl('nothing to do', qr/^(No changes to apply on member node2|Reload request received for member node2 .*)$/m, 'reload',
+	$scope, 'node2', '--force');
+my $before = started_at($second);
+ctl('one member', qr/^Success: restart on member node2$/m, 'restart', $scope, 'node2', '--force');
+isnt(started_at($second), $before, 'which has been restarted');
+ctl('asks', qr/\[now\]: Are you sure you want to restart members node1\? \[y\/N\]: Restart if the PostgreSQL version is less than provided \(e\.g\. 9\.5\.2\)  \[\]: Failed: restart for member node1, status code=503, \(restart conditions are not satisfied\)$/m,
+	{ input => "\ny\n9.6.1\n" }, 'restart', $scope, '-r', 'leader');
+ctl('scheduled', qr/^Success: restart scheduled on member node2$/m, 'restart', $scope, 'node2', '--force',
+	'--scheduled', '2030-01-02T03:04:05+01:00', '--pg-version', '15.9');
+$cluster->wait_for('the schedule is published', sub { ($cluster->key_json('members/node2') // {})->{scheduled_restart} });
+same('list', '-e', '-f', $_) for qw(pretty tsv json yaml);
+ctl('the other schedule wins with --force', qr/^Success: restart scheduled on member node2$/m, 'restart', $scope, 'node2',
+	'--scheduled', '2031-01-02T03:04:05+01:00', '--force');
+ctl('one at a time', qr/^Failed: another restart is already scheduled on member node2$/m,
+	{ input => "2032-01-01T00:00Z\ny\n\n" }, 'restart', $scope, 'node2');
+ctl('by name', qr/^Success: flush scheduled restart for member node2$/m, 'flush', $scope, 'node2', 'restart', '--force');
+ctl('nothing', qr/^No scheduled restart for member node1$/m, 'flush', $scope, 'node1', 'restart', '--force');
+ctl('a setting that waits', qr/Configuration changed/, 'edit-config', '-p', 'max_connections=120', '--force');
+$cluster->wait_for('a restart is pending', sub {
+	2 == grep { ($cluster->key_json("members/$_->{name}") // {})->{pending_restart} } $cluster->nodes;
+});
+$before = started_at($first);
+ctl('only those that wait', qr/^Success: restart on member node1$/m, 'restart', $scope, 'node1', '--pending', '--force');
+isnt(started_at($first), $before, 'which has been restarted');
+is($first->sql('SHOW max_connections'), 120, 'with the new setting');
+$cluster->wait_for_leader(is => $first);
+
+# --- reinit, pause, switchover ---
+
+$cluster->wait_until_streaming;
+ctl('waits', qr/^Success: reinitialize for member node2\nWaiting for reinitialize to complete on: node2\nReinitialize is completed on: node2$/m,
+	'reinit', $scope, 'node2', '--force', '--wait');
+is(($cluster->patroni_ctl('reinit', $scope, 'node1', '--force'))[2], 'Error: No replica among provided members', 'reinit: not the leader');
+$cluster->wait_until_streaming;
+ctl('waits', qr/Success: cluster management is paused$/, 'pause', '--wait');
+is(($cluster->patroni_ctl('switchover', '--force', '--scheduled', '2030-01-01T00:00Z'))[2],
+	"Error: Can't schedule switchover in the paused state", 'switchover: not scheduled while paused');
+ctl('waits', qr/Success: cluster management is resumed$/, 'resume', '--wait');
+ctl('refused', qr/^Switchover failed, details: 4\d\d, /m, 'switchover', '--force', '--scheduled', '2020-01-01T00:00Z');
+ctl('with answers', qr/Successfully switched over to "node2"$/m, { input => "node1\nnode2\n\ny\n" }, 'switchover');
+$cluster->wait_for_leader(is => $second);
+$cluster->wait_until_streaming;
+ctl('back', qr/Successfully (switched|failed) over to "node1"$/m, 'failover', '--candidate', 'node1', '--force');
+$cluster->wait_for_leader(is => $first);
+$cluster->wait_for('history', sub { 2 == @{ $cluster->key_json('history') // [] } });
+same('history', '-f', $_) for qw(pretty tsv json yaml);
+$cluster->wait_until_streaming;
+ctl('both', qr/^node1: Patroni 3\.\S+ PostgreSQL 15\.\d+\nnode2: Patroni 3\.\S+ PostgreSQL 15\.\d+$/m, 'version', $scope);
+
+done_testing();
