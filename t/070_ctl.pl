@@ -183,6 +183,36 @@ same('usage', @$_) for
   [ 'flush', $scope, 'everything' ], [ 'list', '--group', 'x' ];
 same('usage', { config => '/nowhere.yml' }, 'list');
 
+# --- Citus ---
+
+my %citus = (environment => { PATRONI_CITUS_GROUP => '0', PATRONI_CITUS_DATABASE => 'citus' });
+
+for my $group (0 .. 2)
+{
+	$cluster->put_key("$group/initialize", "72776942031421729$group");
+	$cluster->put_key("$group/config", qq({"ttl":3$group,"loop_wait":10}));
+	$cluster->put_key("$group/history", '[[1,25623960,"no recovery target specified"]]') if $group == 1;
+	$cluster->put_key("$group/leader", "w$group-a") if $group != 2;
+	$cluster->put_key("$group/status", '{"optime":100000000}');
+	$cluster->put_key("$group/members/w$group-$_", qq({"conn_url":"postgres://10.0.$group.1:543$group/postgres",)
+		  . qq("api_url":"http://127.0.0.1:1/patroni","state":"running","xlog_location":90000000})) for qw(b a);
+}
+$cluster->put_key('1/failover', '{"leader":"w1-a","scheduled_at":"2030-01-02T03:04:05Z"}');
+$cluster->put_key('0/config', '{"pause":true}');
+for my $format (qw(pretty tsv json yaml))
+{
+	same('Citus', \%citus, 'list', '-f', $format);
+	same('Citus', \%citus, 'list', '--group', 1, '-f', $format);
+	same('Citus', \%citus, 'history', '--group', 1, '-f', $format);
+}
+same('Citus', \%citus, @$_) for [ 'topology' ], [ 'topology', '--group', 0 ], [ 'dsn', '--group', 1 ], [ 'show-config' ],
+  [ 'show-config', '--group', 2 ], [ 'pause' ], [ 'remove', $scope ], [ 'dsn', '-m', 'w2-b' ];
+
+# --- again and again ---
+
+my (undef, $twice) = PatroniCluster::run_command([ 'timeout', 2, $ours, '-c', ($cluster->nodes)[0]{yaml}, 'list', '-w', '0.3' ]);
+cmp_ok(scalar(() = $twice =~ /^\+ Cluster/mg), '>', 2, 'list -w: repeats');
+
 # --- values, tables and diffs of all kinds ---
 
 my ($status, $out) = PatroniCluster::run_command([ '/usr/bin/python3', 'test/tools/ctl_format.py', $ours, 3000, 1 ],

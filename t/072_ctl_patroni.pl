@@ -9,7 +9,21 @@ use Test::More;
 plan skip_all => 'patroni is not installed'
   if system('patroni --version > /dev/null 2>&1') != 0;
 
-my $cluster = PatroniCluster->new('debian', members => 2, dcs => { ttl => 20, loop_wait => 2, retry_timeout => 3 });
+# their REST API speaks HTTPS
+my $certificate = ($ENV{TMPDIR} // '/tmp') . "/ctl_patroni.$$.pem";
+
+system("openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=patroni -addext subjectAltName=IP:127.0.0.1 -days 2"
+	  . " -keyout $certificate.key -out $certificate 2> /dev/null") == 0 or die 'could not make a certificate';
+
+my $cluster = PatroniCluster->new('debian', members => 2, dcs => { ttl => 20, loop_wait => 2, retry_timeout => 3 },
+	config => sub {
+		my ($node, $config) = @_;
+
+		$config->{restapi}{certfile} = $certificate;
+		$config->{restapi}{keyfile} = "$certificate.key";
+		$config->{restapi}{authentication} = { username => 'operator', password => 'ctl secret' };
+		$config->{ctl}{cacert} = $certificate;
+	});
 my ($first, $second) = $cluster->nodes;
 my $scope = $cluster->{scope};
 my ($status, $out, $err);
@@ -26,6 +40,7 @@ sub ctl
 
 	($status, $out, $err) = $cluster->patroni_ctl(@words);
 	shift @words if ref $words[0];
+	shift @words if $words[0] =~ /^-/;
 	ok($status == 0 && $out =~ $pattern, "$words[0]: $what") or diag("status $status\n$out\n$err");
 }
 
@@ -68,7 +83,7 @@ $cluster->wait_for('the schedule is published', sub { ($cluster->key_json('membe
 same('list', '-e', '-f', $_) for qw(pretty tsv json yaml);
 ctl('the other schedule wins with --force', qr/^Success: restart scheduled on member node2$/m, 'restart', $scope, 'node2',
 	'--scheduled', '2031-01-02T03:04:05+01:00', '--force');
-ctl('one at a time', qr/^Failed: another restart is already scheduled on member node2$/m,
+ctl('one at a time', qr/Failed: another restart is already scheduled on member node2$/m,
 	{ input => "2032-01-01T00:00Z\ny\n\n" }, 'restart', $scope, 'node2');
 ctl('by name', qr/^Success: flush scheduled restart for member node2$/m, 'flush', $scope, 'node2', 'restart', '--force');
 ctl('nothing', qr/^No scheduled restart for member node1$/m, 'flush', $scope, 'node1', 'restart', '--force');
@@ -103,5 +118,28 @@ $cluster->wait_for('history', sub { 2 == @{ $cluster->key_json('history') // [] 
 same('history', '-f', $_) for qw(pretty tsv json yaml);
 $cluster->wait_until_streaming;
 ctl('both', qr/^node1: Patroni 3\.\S+ PostgreSQL 15\.\d+\nnode2: Patroni 3\.\S+ PostgreSQL 15\.\d+$/m, 'version', $scope);
+
+
+# --- a standby cluster, and back ---
+
+is(($cluster->patroni_ctl('demote-cluster', '--force'))[2],
+	'Error: At least --host, --port or --restore-command should be specified', 'demote-cluster: whom to follow');
+is(($cluster->patroni_ctl('promote-cluster', '--force'))[2], 'Error: Cluster is already in the required state',
+	'promote-cluster: not needed');
+is(($cluster->patroni_ctl({ input => "n\n" }, 'demote-cluster', '--host', '10.0.0.1'))[2], 'Error: Aborted cluster demotion',
+	'demote-cluster: asks');
+ctl('waits', qr/leader role: standby_leader, leader state: running\n.* cluster is successfully demoted\n/, 'demote-cluster', '--force',
+	'--host', '127.0.0.1', '--port', 1);
+like($out, qr/^\| node1 +\| \S+ +\| Standby Leader /m, 'and shows who follows');
+ctl('waits', qr/leader state: running\n.* cluster is successfully promoted\n/, 'promote-cluster', '--force');
+is($cluster->wait_for_leader, $first, 'which takes writes');
+
+# --- certificates ---
+
+my %bare = (config => undef, environment => { PATRONI_SCOPE => $scope, PATRONI_ETCD3_HOSTS => "127.0.0.1:$cluster->{etcd_port}" });
+
+ctl('a certificate that nobody knows', qr/^node1: failed to get version: .*certificate/m, \%bare, 'version', $scope);
+ctl('is taken with -k', qr/^node1: Patroni 3/m, \%bare, '-k', 'version', $scope);
+unlink $certificate, "$certificate.key";
 
 done_testing();

@@ -55,45 +55,53 @@ chosen_role(const Ctl *ctl)
 	return ctl->values[OPTION_ROLE] != NULL ? ctl->values[OPTION_ROLE] : "any";
 }
 
-int
-command_reload(Ctl *ctl)
+static int
+reload_members(Ctl *ctl, const CtlCluster *cluster, const CtlMembers *members)
 {
-	CtlCluster *cluster = cluster_load(ctl, ctl->scope);
 	int status = CTL_EXIT_OK;
-	CtlMembers members;
 
-	if (cluster == NULL)
-		return CTL_EXIT_ERROR;
-	if (!members_select(ctl, cluster, chosen_role(ctl), ctl->words + 1, ctl->n_words - 1, "reload",
-						&members) ||
-		!members_confirm(ctl, &members, "reload", NULL))
+	for (int i = 0; i < members->count; i++)
 	{
-		cluster_unload(cluster);
-		return CTL_EXIT_ERROR;
-	}
-	for (int i = 0; i < members.count; i++)
-	{
-		const char *name = members.items[i]->known.name;
+		const CtlMember *member = members->items[i];
 		RestAnswer answer;
 		Error error;
 
-		if (!client_call(ctl, members.items[i], "POST", "reload", NULL, 0, &answer, &error))
+		if (!client_call(ctl, member, "POST", "reload", NULL, 0, &answer, &error))
 		{
-			report_silence(members.items[i], "reload", &error);
+			report_silence(member, "reload", &error);
 			status = CTL_EXIT_ERROR;
 			continue;
 		}
 		if (answer.status == 200)
-			printf("No changes to apply on member %s\n", name);
+			printf("No changes to apply on member %s\n", member->known.name);
 		else if (answer.status == 202)
 			printf("Reload request received for member %s and will be processed within "
 				   "%" JSON_INTEGER_FORMAT " seconds\n",
-				   name, configured_loop_wait(cluster));
+				   member->known.name, configured_loop_wait(cluster));
 		else
-			report_answer(&answer, members.items[i], "reload", true);
+			printf("Failed: reload for member %s, status code=%d, (%s)\n", member->known.name,
+				   answer.status, answer.text);
 		client_answer_free(&answer);
 	}
-	members_free(&members);
+	return status;
+}
+
+int
+command_reload(Ctl *ctl)
+{
+	CtlCluster *cluster = cluster_load(ctl, ctl->scope);
+	int status = CTL_EXIT_ERROR;
+	CtlMembers members;
+
+	if (cluster == NULL)
+		return CTL_EXIT_ERROR;
+	if (members_select(ctl, cluster, chosen_role(ctl), ctl->words + 1, ctl->n_words - 1, "reload",
+					   &members))
+	{
+		if (members_confirm(ctl, &members, "reload", NULL))
+			status = reload_members(ctl, cluster, &members);
+		members_free(&members);
+	}
 	cluster_unload(cluster);
 	return status;
 }
@@ -379,30 +387,37 @@ wait_for_reinitialize(Ctl *ctl, CtlMembers *members)
 	}
 }
 
+static int
+reinitialize_members(Ctl *ctl, CtlMembers *members)
+{
+	int status = CTL_EXIT_OK;
+	int kept = 0;
+
+	for (int i = 0; i < members->count; i++)
+		if (reinitialize_member(ctl, members->items[i], &status))
+			members->items[kept++] = members->items[i];
+	members->count = kept;
+	if (ctl->flags[OPTION_WAIT])
+		wait_for_reinitialize(ctl, members);
+	return status;
+}
+
 int
 command_reinit(Ctl *ctl)
 {
 	CtlCluster *cluster = cluster_load(ctl, ctl->scope);
-	int status = CTL_EXIT_OK;
-	int kept = 0;
+	int status = CTL_EXIT_ERROR;
 	CtlMembers members;
 
 	if (cluster == NULL)
 		return CTL_EXIT_ERROR;
-	if (!members_select(ctl, cluster, "replica", ctl->words + 1, ctl->n_words - 1, "reinitialize",
-						&members) ||
-		!members_confirm(ctl, &members, "reinitialize", NULL))
+	if (members_select(ctl, cluster, "replica", ctl->words + 1, ctl->n_words - 1, "reinitialize",
+					   &members))
 	{
-		cluster_unload(cluster);
-		return CTL_EXIT_ERROR;
+		if (members_confirm(ctl, &members, "reinitialize", NULL))
+			status = reinitialize_members(ctl, &members);
+		members_free(&members);
 	}
-	for (int i = 0; i < members.count; i++)
-		if (reinitialize_member(ctl, members.items[i], &status))
-			members.items[kept++] = members.items[i];
-	members.count = kept;
-	if (ctl->flags[OPTION_WAIT])
-		wait_for_reinitialize(ctl, &members);
-	members_free(&members);
 	cluster_unload(cluster);
 	return status;
 }

@@ -39,6 +39,7 @@ typedef struct Query
 	const char *password; /* the same */
 	const char *database; /* the same */
 	PGconn *connection;
+	char error[ERROR_TEXT_MAX]; /* what the server or libpq said last */
 } Query;
 
 /* 2026-03-23 18:00:00.5+01 as Python shows it: 2026-03-23 18:00:00.500000+01:00 */
@@ -119,7 +120,10 @@ static void
 take_error(Query *query, json_t *rows, const PGresult *result)
 {
 	const char *state = result != NULL ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
-	char message[1100];
+	char message[ERROR_TEXT_MAX + 30];
+
+	snprintf(query->error, sizeof(query->error), "%s", PQerrorMessage(query->connection));
+	query->error[strcspn(query->error, "\n")] = '\0';
 
 	snprintf(message, sizeof(message), "ERROR, SQLSTATE: %s",
 			 state != NULL ? state : PQerrorMessage(query->connection));
@@ -230,6 +234,7 @@ run_query(Query *query, json_t **columns, json_t *rows)
 	PGresult *result;
 
 	*columns = NULL;
+	query->error[0] = '\0';
 	if (query->connection == NULL)
 		open_connection(query, rows);
 	if (query->connection == NULL)
@@ -455,7 +460,10 @@ show_view(Ctl *ctl, const char *sql)
 			status = CTL_EXIT_OK;
 		}
 		else
-			status = ctl_fail("%s", json_string_value(json_array_get(json_array_get(rows, 0), 1)));
+			status =
+				ctl_fail("%s", query.error[0] != '\0'
+								   ? query.error
+								   : json_string_value(json_array_get(json_array_get(rows, 0), 1)));
 		json_decref(columns);
 		json_decref(rows);
 	}
