@@ -213,6 +213,27 @@ same('Citus', \%citus, @$_) for [ 'topology' ], [ 'topology', '--group', 0 ], [ 
 my (undef, $twice) = PatroniCluster::run_command([ 'timeout', 2, $ours, '-c', ($cluster->nodes)[0]{yaml}, 'list', '-w', '0.3' ]);
 cmp_ok(scalar(() = $twice =~ /^\+ Cluster/mg), '>', 2, 'list -w: repeats');
 
+# --- completion of the shell ---
+
+sub completed
+{
+	my (@words) = @_;
+	my $words = join ' ', map { "'$_'" } @words;
+	my (undef, $found) = PatroniCluster::run_command([ 'bash', '-c', "source src/ctl/patroni_ctl.bash; COMP_WORDS=('$ours' $words);"
+			. ' COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _patroni_ctl; echo "${COMPREPLY[*]}"' ]);
+
+	return join ' ', split /\s+/, $found;
+}
+
+my @config = ('-c', ($cluster->nodes)[0]{yaml});
+is(completed('sho'), 'show-config', 'a command is completed');
+is(completed('list', '--f'), '--format', 'an option is');
+is(completed('list', '-f', ''), 'pretty tsv json yaml yml', 'a value is');
+is(completed(@config, 'dsn', ''), $scope, 'the cluster is');
+is(completed(@config, 'restart', $scope, ''), 'node1 node2 node3 node4 node5', 'members are');
+is(completed(@config, 'switchover', '--candidate', 'node3'), 'node3', 'a candidate is');
+is(completed('flush', 'nobody', ''), 'restart switchover', 'what can be flushed is');
+
 # --- values, tables and diffs of all kinds ---
 
 my ($status, $out) = PatroniCluster::run_command([ '/usr/bin/python3', 'test/tools/ctl_format.py', $ours, 3000, 1 ],

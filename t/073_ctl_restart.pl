@@ -37,12 +37,12 @@ sub started_at { return $_[0]->sql('SELECT pg_postmaster_start_time()'); }
 my $before = started_at($second);
 ctl('one member', qr/^Success: restart on member node2$/m, 'restart', $scope, 'node2', '--force');
 isnt(started_at($second), $before, 'which has been restarted');
-ctl('not if it is new enough', qr/Failed: restart for member node1, status code=503, \(restart conditions are not satisfied\)$/m,
+ctl('not if it is new enough', qr/Failed: restart for member node1, status code=503, \(restart conditions are not satisfied\b.*\)$/m,
 	{ input => "\ny\n9.6.1\n" }, 'restart', $scope, '-r', 'leader');
 ctl('scheduled', qr/^Success: restart scheduled on member node2$/m, 'restart', $scope, 'node2', '--force',
 	'--scheduled', '2030-01-02T03:04:05+01:00', '--pg-version', '15.99');
 $cluster->wait_for('the schedule is published', sub { ($cluster->key_json('members/node2') // {})->{scheduled_restart} });
-ctl('shows it', qr/\| 2030-01-02T03:04:05\+01:00 if version < 15\.99 \|/, 'list');
+ctl('shows it', qr/\| 2030-01-02T0[23]:04:05\S* if version < 15\.99 \|/, 'list');
 ctl('one at a time', qr/Failed: another restart is already scheduled on member node2$/m,
 	{ input => "2032-01-01T00:00Z\ny\n\n" }, 'restart', $scope, 'node2');
 ctl('the other schedule wins with --force', qr/^Success: restart scheduled on member node2$/m, 'restart', $scope, 'node2',

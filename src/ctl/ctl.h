@@ -145,6 +145,7 @@ extern bool ctl_confirm(const char *format, ...) PRINTF_LIKE(1, 2);
 /* "<text> [default]: "; malloc'ed.  without a default it asks until it gets one. */
 extern char *ctl_prompt(const char *text, const char *otherwise);
 extern char *ctl_prompt_password(void);
+extern void ctl_show_typing(void); /* before the program is cut off */
 /* "2026-03-23T18:00", an hour from now: an example. */
 extern void ctl_next_hour(char text[24]);
 /* Print a text and a line feed, and free it. */

@@ -20,6 +20,7 @@ interrupted(int signal_number)
 	static const char message[] = "\nAborted!\n";
 	ssize_t ignored = write(STDERR_FILENO, message, sizeof(message) - 1);
 
+	ctl_show_typing();
 	(void) ignored;
 	(void) signal_number;
 	_exit(CTL_EXIT_ERROR);

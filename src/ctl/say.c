@@ -8,6 +8,7 @@
 #include "ctl/ctl.h"
 
 #include <ctype.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -101,6 +102,7 @@ read_line(void)
 	if (length < 0)
 	{
 		free(line);
+		ctl_show_typing();
 		fputs("Aborted!\n", stderr);
 		exit(CTL_EXIT_ERROR);
 	}
@@ -163,35 +165,51 @@ ctl_prompt(const char *text, const char *otherwise)
 	}
 }
 
+/* How the terminal was before what is typed was hidden. */
+static struct termios terminal_before;
+static volatile sig_atomic_t is_typing_hidden;
+
+static void
+hide_typing(void)
+{
+	struct termios hidden;
+
+	if (tcgetattr(STDIN_FILENO, &terminal_before) != 0)
+		return;
+	hidden = terminal_before;
+	hidden.c_lflag &= ~(tcflag_t) ECHO;
+	is_typing_hidden = true;
+	tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden);
+}
+
+/* Show again what is typed.  A signal handler may call this. */
+void
+ctl_show_typing(void)
+{
+	if (is_typing_hidden)
+		tcsetattr(STDIN_FILENO, TCSAFLUSH, &terminal_before);
+	is_typing_hidden = false;
+}
+
 /* Ask for a password, which is not shown.  malloc'ed. */
 char *
 ctl_prompt_password(void)
 {
-	struct termios before;
-	bool is_terminal = tcgetattr(STDIN_FILENO, &before) == 0;
-	char *line;
-
-	do
+	for (;;)
 	{
-		fputs("Password: ", is_terminal ? stdout : stderr);
-		fflush(stdout);
-		if (is_terminal)
-		{
-			struct termios hidden = before;
+		char *line;
 
-			hidden.c_lflag &= ~(tcflag_t) ECHO;
-			tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden);
-		}
+		fputs("Password: ", isatty(STDIN_FILENO) ? stdout : stderr);
+		fflush(stdout);
+		hide_typing();
 		line = read_line();
-		if (is_terminal)
-		{
-			tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
+		if (is_typing_hidden)
 			putchar('\n');
-		}
+		ctl_show_typing();
 		if (line[0] != '\0')
 			return line;
 		free(line);
-	} while (true);
+	}
 }
 
 /* Print and free a text; NULL is what out of memory looks like. */
