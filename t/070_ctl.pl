@@ -208,6 +208,44 @@ for my $format (qw(pretty tsv json yaml))
 same('Citus', \%citus, @$_) for [ 'topology' ], [ 'topology', '--group', 0 ], [ 'dsn', '--group', 1 ], [ 'show-config' ],
   [ 'show-config', '--group', 2 ], [ 'pause' ], [ 'remove', $scope ], [ 'dsn', '-m', 'w2-b' ];
 
+# --- the columns of newer versions ---
+
+{
+	local $cluster->{scope} = 'batman';
+	$cluster->put_key('initialize', '7277694203142172922');
+	$cluster->put_key('leader', 'postgresql0');
+	$cluster->put_key('status', '{"optime":67110120}');
+	$cluster->put_key('config', '{"synchronous_mode":"quorum"}');
+	$cluster->put_key('members/postgresql0', '{"conn_url":"postgres://127.0.0.1:5432/postgres","state":"running","timeline":3}');
+	$cluster->put_key('members/postgresql1', '{"conn_url":"postgres://127.0.0.1:5433/postgres","state":"running","timeline":3,'
+		  . '"replication_state":"streaming","receive_lsn":67110120,"replay_lsn":67110120}');
+	is(($cluster->patroni_ctl('--layout', '4.1', 'list', 'batman'))[1], <<'END' =~ s/\n\z//r, 'two positions');
++ Cluster: batman (7277694203142172922) -+-----------+----+-------------+-----+------------+-----+
+| Member      | Host           | Role    | State     | TL | Receive LSN | Lag | Replay LSN | Lag |
++-------------+----------------+---------+-----------+----+-------------+-----+------------+-----+
+| postgresql0 | 127.0.0.1:5432 | Leader  | running   |  3 |             |     |            |     |
+| postgresql1 | 127.0.0.1:5433 | Replica | streaming |  3 |   0/40004E8 |   0 |  0/40004E8 |   0 |
++-------------+----------------+---------+-----------+----+-------------+-----+------------+-----+
+END
+	$cluster->put_key('sync', '{"leader":"postgresql0","sync_standby":"postgresql1"}');
+	$cluster->put_key('members/postgresql1', '{"conn_url":"postgres://127.0.0.1:5433/postgres","state":"starting","xlog_location":1,'
+		  . '"pending_restart":true,"pending_restart_reason":{"max_connections":{"old_value":"100","new_value":"120"},'
+		  . '"shared_preload_libraries":{"old_value":"a_long_name, another_long_name","new_value":""}}}');
+	is(($cluster->patroni_ctl({ environment => { PATRONICTL_LAYOUT => '4.1' } }, 'list', 'batman'))[1],
+		<<'END' =~ s/\n\z//r, 'an older member in quorum mode, and why a restart is pending');
++ Cluster: batman (7277694203142172922) --------+----------+----+-------------+-----+------------+-----+-----------------+-----------------------------------------------+
+| Member      | Host           | Role           | State    | TL | Receive LSN | Lag | Replay LSN | Lag | Pending restart | Pending restart reason                        |
++-------------+----------------+----------------+----------+----+-------------+-----+------------+-----+-----------------+-----------------------------------------------+
+| postgresql0 | 127.0.0.1:5432 | Leader         | running  |  3 |             |     |            |     |                 |                                               |
++-------------+----------------+----------------+----------+----+-------------+-----+------------+-----+-----------------+-----------------------------------------------+
+| postgresql1 | 127.0.0.1:5433 | Quorum Standby | starting |    |     unknown |     |        0/1 |  64 | *               | max_connections: 100->120                     |
+|             |                |                |          |    |             |     |            |     |                 | shared_preload_libraries: [hidden - too long] |
++-------------+----------------+----------------+----------+----+-------------+-----+------------+-----+-----------------+-----------------------------------------------+
+END
+	like(($cluster->patroni_ctl('--layout', '4.1', 'list', 'batman', '-f', 'json'))[1],
+		qr/"Receive LSN": "unknown", "Replay LSN": "0\/1", "Replay Lag": 64, /, 'their names in JSON');
+}
+
 # --- again and again ---
 
 my (undef, $twice) = PatroniCluster::run_command([ 'timeout', 2, $ours, '-c', ($cluster->nodes)[0]{yaml}, 'list', '-w', '0.3' ]);
