@@ -1,5 +1,6 @@
 # No write is acknowledged after the deadline in the lease page, reading goes
 # on, and clients that look for a server that takes writes move on.
+# run alone
 
 use strict;
 use warnings;

@@ -1,5 +1,6 @@
 # Synchronous replication: in each mode every write that was acknowledged is on
 # every later primary, and a standby that is lost delays commits for moments.
+# run alone
 
 use strict;
 use warnings;

@@ -1,4 +1,5 @@
 # run as root
+# run alone
 # An asynchronous primary that is cut off from the store and from its standbys
 # acknowledges writes that its successor does not have for about a second, not
 # for the whole ttl; one that is cut off from either alone acknowledges as ever.

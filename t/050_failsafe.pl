@@ -4,6 +4,7 @@
 #
 # PATRONI_TEST_OUTAGE=60 makes the outages of the store that many seconds long,
 # with a ttl of 30 (about four minutes in all) instead of three times a ttl of 4.
+# run alone
 
 use strict;
 use warnings;

@@ -75,12 +75,13 @@ sub now_us { return int(clock_gettime(CLOCK_BOOTTIME) * 1e6); }
 sub free_port
 {
 	my $directory = "/tmp/patroni_test_ports.$<";
-	my $start = int(rand(8000));
+	my $start = int(rand(4000));
 
+	# another user's locks are not ours to see: root has the odd ones
 	mkdir $directory, 0700;
-	for my $i (0 .. 7999)
+	for my $i (0 .. 3999)
 	{
-		my $port = 20000 + ($start + $i) % 8000;
+		my $port = 20000 + 2 * (($start + $i) % 4000) + ($< == 0);
 
 		open(my $lock, '>', "$directory/$port") or next;
 		next unless flock($lock, LOCK_EX | LOCK_NB);
@@ -91,6 +92,24 @@ sub free_port
 		return $port;
 	}
 	die 'no free port';
+}
+
+# The second byte of a network 10.N.0.0/16 that no other test of ours uses, locked for us.
+sub free_network
+{
+	my $directory = "/tmp/patroni_test_ports.$<";
+
+	mkdir $directory, 0700;
+	for my $i (0 .. 119)
+	{
+		my $number = 100 + ($$ + $i) % 120;
+
+		open(my $lock, '>', "$directory/net.$number") or next;
+		next unless flock($lock, LOCK_EX | LOCK_NB);
+		push @port_locks, $lock;
+		return $number;
+	}
+	die 'no free network';
 }
 
 sub slurp
@@ -274,7 +293,7 @@ sub new
 	chown $user_id, $group_id, $self->{store_directory} if $< == 0;
 	push @clusters, $self;
 
-	$self->{subnet} = '10.' . (100 + $$ % 120) if $self->{is_namespaced};
+	$self->{subnet} = '10.' . free_network() if $self->{is_namespaced};
 	$self->{etcd_host} = $self->{is_namespaced} ? $self->{subnet} . '.200.2' : '127.0.0.1';
 	$self->{etcd_port} = free_port();
 	$self->{etcd_peer_port} = free_port();
