@@ -207,6 +207,23 @@ leaves_lease(const HaNode *node, const HaPeer *peer)
 }
 
 /*
+ * Did the leader that the sync key names make this member's timeline, from that
+ * one?  It wrote its name there before the promotion, and nobody else has led
+ * since, even if it lost the store before it could write the history.
+ */
+static bool
+sync_leader_left(const HaNode *node, uint32_t parent)
+{
+	const ClusterView *view = &node->view;
+
+	for (int i = 0; i < view->n_taken && ha_sync_is_active(node) && view->sync.exists; i++)
+		if (view->taken[i].timeline == ha_own_timeline(node))
+			return view->taken[i].parent == parent && view->taken[i].name[0] != '\0' &&
+				strcmp(view->taken[i].name, view->sync.leader) == 0;
+	return false;
+}
+
+/*
  * May the peer have WAL that this member does not have?  That a timeline is
  * newer proves nothing: a person may have made it while the leader went on.
  * So of WAL on an older one this member has what is before its own left it.
@@ -227,7 +244,8 @@ ha_race_is_ahead(const HaNode *node, const HaPeer *peer)
 	for (int i = 0; i < postgres->n_history; i++)
 		if (postgres->history[i].timeline == peer->timeline)
 			common = postgres->history[i].switch_lsn;
-	if (common != 0 && cluster_left_at(&node->view, peer->timeline) == common)
+	if (common != 0 && (cluster_left_at(&node->view, peer->timeline) == common ||
+						sync_leader_left(node, peer->timeline)))
 		return false;
 	return peer->position > common;
 }

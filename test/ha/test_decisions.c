@@ -2065,6 +2065,25 @@ not_synchronous(void)
 	answer_from("node3", (Answer) {.position = END_OF_WAL - 50});
 	last(HA_ACQUIRE);
 
+	/* that leader is node1, which the sync key names: the history need not say so, its claim does */
+	for (int i = 0; i < 2; i++)
+	{
+		start_follower(HA_HOME_WORKER);
+		be_synchronous(SYNC_PLAN_QUORUM, "{\"leader\":\"node1\",\"quorum\":1,\"sync_standby\":\"node2,node3\"}");
+		postgres.timeline = postgres.newest_timeline = 2;
+		postgres.n_history = 1;
+		postgres.history[0].timeline = 1;
+		postgres.history[0].switch_lsn = END_OF_WAL - 100;
+		set_key("promotions", i == 0 ? "{\"2\":{\"name\":\"node2\",\"from\":1,\"lsn\":83885980}}" :
+				"{\"2\":{\"name\":\"node1\",\"from\":1,\"lsn\":83885980}}");
+		set_key("leader", NULL);
+		tell_view();
+		tell_postgres();
+		answer_from("node2", (Answer) {.position = END_OF_WAL - 50});
+		answer_from("node3", (Answer) {.is_silent = true});
+		assert_int_equal(count(HA_ACQUIRE), i);
+	}
+
 	/* on: the key does not name it */
 	start_follower(HA_HOME_WORKER);
 	be_synchronous(SYNC_PLAN_ON, "{\"leader\":\"node2\",\"quorum\":0,\"sync_standby\":\"node3\"}");
