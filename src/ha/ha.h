@@ -230,7 +230,7 @@ typedef struct HaPeer
 	uint64_t	round;				/* of the HA_ASK_PEER it answers */
 	bool		is_reachable;		/* false: silence, refusal or nonsense */
 	bool		is_in_recovery;
-	bool		can_lead;			/* false: it says that it cannot reach the store or has promised not to (ours) */
+	bool		can_lead;			/* false: it says that it would not take the lease (ours) */
 	bool		nofailover;
 	bool		watchdog_failed;
 	int			failover_priority;

@@ -111,7 +111,7 @@ add_server_fields(json_t *json, const RestFacts *facts)
 	 * fence.  An old position must not be told: others count it as a vote that
 	 * this member has no more WAL than they have.
 	 */
-	if ((facts->is_replica && !facts->is_out_of_race && !facts->status->is_remembered) ||
+	if ((facts->is_replica && !facts->hides_wal && !facts->status->is_remembered) ||
 	    facts->is_primary)
 		set(json, "xlog", xlog_to_json(facts));
 	if (facts->is_sync_standby)
@@ -198,7 +198,7 @@ fence_to_json(const RestFacts *facts)
 	int64_t remaining_ms = deadline_us / 1000 - facts->now_ms;
 
 	return json_pack(
-	    "{s:s, s:b, s:b, s:o}", "version", PATRONI_BGW_VERSION, "can_lead", facts->status->can_lead,
+	    "{s:s, s:b, s:b, s:o}", "version", PATRONI_BGW_VERSION, "can_lead", facts->can_lead,
 	    "fence_open", facts->is_fence_open, "lease_remaining_ms",
 	    deadline_us == LEASE_NEVER_US ? json_null()
 	                                  : json_integer(remaining_ms > 0 ? remaining_ms : 0));
@@ -233,7 +233,7 @@ status_document(const RestFacts *facts)
 		add_scheduled_restart(json, facts);
 		add_settings_fields(json, status->settings);
 	}
-	if (!status->can_lead)
+	if (!facts->can_lead)
 		set(json, "can_lead", json_false());
 	if (status->missing_slots > 0 && (status->postgres == NULL || status->postgres->is_in_recovery))
 		set(json, "missing_slots", json_integer(status->missing_slots));

@@ -43,7 +43,8 @@ typedef struct RestFacts
 	bool is_leader;  /* Patroni's is_leader; section 3, case B */
 	bool is_primary; /* out of recovery, and allowed to say so */
 	bool is_replica; /* in recovery */
-	bool is_out_of_race; /* it would not take the leader lease, whatever its position */
+	bool can_lead;  /* false: it would not take the leader lease, whatever its position */
+	bool hides_wal; /* likewise, and Patroni's members need not know its position to vote */
 	bool is_sync_standby;
 	bool is_quorum_standby;
 	MemberRole role; /* as shown */

@@ -413,6 +413,7 @@ peers_status_of(SimHome *supervisor, bool is_fresh, HaPeer *peer)
 	const ClusterView *view = host_view(supervisor->host);
 	MemberRole	role = ROLE_UNINITIALIZED;
 	MemberTags	tags;
+	bool		is_outranked;
 
 	nobody(peer);
 	if (host_is_driving(supervisor->host))
@@ -441,10 +442,12 @@ peers_status_of(SimHome *supervisor, bool is_fresh, HaPeer *peer)
 		return;
 	}
 	peer->timeline = postgres->timeline;
-	if (postgres->is_in_recovery && view != NULL && view->is_loaded && !view->has_leader &&
-		settings != NULL && settings->synchronous_mode != SYNC_MODE_QUORUM &&
-		ha_is_outranked(view, settings->name, postgres,
-											settings->maximum_lag_on_failover))
+	is_outranked = postgres->is_in_recovery && view != NULL && view->is_loaded && !view->has_leader &&
+		settings != NULL && ha_is_outranked(view, settings->name, postgres,
+											settings->maximum_lag_on_failover);
+	if (is_outranked)
+		peer->can_lead = false;
+	if (is_outranked && settings->synchronous_mode != SYNC_MODE_QUORUM)
 		peer->is_in_recovery = true;	/* likewise: it is out of the race */
 	else if (postgres->is_in_recovery && host_is_driving(supervisor->host))
 		peer->is_in_recovery = true;	/* an old position is told to nobody */

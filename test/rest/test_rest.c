@@ -639,17 +639,27 @@ test_status_of_outranked(void **state)
 	assert_int_equal(ask(node, "GET", "/patroni"), 200);
 	json = body_json(node);
 	assert_null(json_object_get(json, "xlog")); /* node2 is on timeline 2 */
+	assert_true(json_is_false(json_object_get(json, "can_lead")));
 	json_decref(json);
 	put_key(node, "members/node2", "{\"timeline\":1,\"xlog_location\":50331000}");
 	assert_int_equal(ask(node, "GET", "/patroni"), 200);
 	json = body_json(node);
 	expect_integer(json_object_get(json, "xlog"), "received_location", 0x3000000);
+	assert_null(json_object_get(json, "can_lead"));
 	json_decref(json);
 	put_key(node, "history", "[[1,33554432,\"no recovery target specified\"]]");
 	assert_int_equal(ask(node, "GET", "/patroni"), 200);
 	json = body_json(node);
 	expect_text(json, "state", "running");
 	assert_null(json_object_get(json, "xlog"));
+	json_decref(json);
+
+	/* where others need its vote they see its WAL, and that it is nobody to wait for */
+	node->settings.synchronous_mode = SYNC_MODE_QUORUM;
+	assert_int_equal(ask(node, "GET", "/patroni"), 200);
+	json = body_json(node);
+	expect_integer(json_object_get(json, "xlog"), "received_location", 0x3000000);
+	assert_true(json_is_false(json_object_get(json, "can_lead")));
 	json_decref(json);
 }
 
