@@ -365,6 +365,7 @@ got_hello(SimHome *supervisor, const SimMessage *message)
 static void
 got_baton(SimHome *supervisor, const SimMessage *message)
 {
+	supervisor->may_have_baton = true;
 	if (message->generation != lease_page_generation(page_of(supervisor)) ||
 		sim_page_holder(supervisor->node) != LEASE_HOLDER_SUPERVISOR)
 	{
@@ -372,7 +373,6 @@ got_baton(SimHome *supervisor, const SimMessage *message)
 				  message->generation);
 		return;
 	}
-	supervisor->may_have_baton = true;
 	drive(supervisor, message->generation, message->saved);
 }
 

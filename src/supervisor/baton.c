@@ -17,8 +17,8 @@
  * Invariants:
  *  (1) We drive only under a generation that we took or were given, and only
  *      while the page shows it (src/node sees to the second).
- *  (2) A worker that lost the baton gets it back only after a new hello: then
- *      it knows that it had lost it.
+ *  (2) A worker that lost the baton gets it back only after a new hello, or
+ *      after it has given the old one back: then it knows that it had lost it.
  *  (3) Taking the baton never moves the fence.
  *-------------------------------------------------------------------------
  */
@@ -246,6 +246,8 @@ got_baton(Link *link, const json_t *message)
 	json_int_t generation = json_integer_value(json_object_get(message, "generation"));
 	const json_t *saved = json_object_get(message, "saved");
 
+	/* it stays connected, and may have the baton again when the work is done */
+	link->may_have_baton = true;
 	if ((uint32_t) generation != lease_page_generation(supervisor->page) ||
 		page_holder(supervisor) != LEASE_HOLDER_SUPERVISOR)
 	{
@@ -254,8 +256,6 @@ got_baton(Link *link, const json_t *message)
 		return;
 	}
 	log_write(LOG_LEVEL_LOG, "the worker gave control of this node back", NULL, NULL);
-	/* it stays connected, and may have the baton again when the work is done */
-	link->may_have_baton = true;
 	drive(supervisor, (uint32_t) generation, json_string_value(saved));
 }
 
