@@ -137,20 +137,31 @@ sim_check_page_lost(int number)
 			sim.write[i].is_cut_off = true;
 }
 
-/* Could this member lead by the key, with the votes that can be had at all? */
+/*
+ * Could this member lead by the key, with the votes that can be had at all?  Where
+ * persons have promoted, nobody votes for a member that lacks WAL of his.
+ */
 static bool
 can_have_votes(const SyncState *sync, int number)
 {
+	SimPosition end = sim.node[number].data.end;
 	int			n_voters = 0;
+	int			n_ahead = 0;
 
 	for (int n = 0; n < sim.n_nodes; n++)
 	{
 		const SimNode *node = &sim.node[n];
 
-		n_voters += n != number && node->is_member && node->data.state == HA_DATA_PRESENT &&
-			!node->data.is_broken && !node->data.is_rewinding && sync_names_member(sync, node->name);
+		if (n == number || !node->is_member || node->data.state != HA_DATA_PRESENT ||
+			node->data.is_broken || node->data.is_rewinding)
+			continue;
+		if (check.had_hands && !sim_wal_contains(end, node->data.end))
+			n_ahead++;
+		else
+			n_voters += sync_names_member(sync, node->name);
 	}
-	return strcmp(sync->leader, sim.node[number].name) == 0 || n_voters >= sync->quorum;
+	return (strcmp(sync->leader, sim.node[number].name) == 0 && n_ahead == 0) ||
+		n_voters >= sync->quorum;
 }
 
 /*
