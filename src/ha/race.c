@@ -207,19 +207,18 @@ leaves_lease(const HaNode *node, const HaPeer *peer)
 }
 
 /*
- * Did the leader that the sync key names make this member's timeline, from that
- * one?  It wrote its name there before the promotion, and nobody else has led
- * since, even if it lost the store before it could write the history.
+ * Was this member's timeline made by the leader that the sync key names?  It had
+ * every acknowledged write and wrote its name there before the promotion; nobody
+ * else has led since, even if the store was lost before the history was written.
  */
 static bool
-sync_leader_left(const HaNode *node, uint32_t parent)
+is_on_sync_leaders_timeline(const HaNode *node)
 {
 	const ClusterView *view = &node->view;
 
 	for (int i = 0; i < view->n_taken && ha_sync_is_active(node) && view->sync.exists; i++)
 		if (view->taken[i].timeline == ha_own_timeline(node))
-			return view->taken[i].parent == parent && view->taken[i].name[0] != '\0' &&
-				strcmp(view->taken[i].name, view->sync.leader) == 0;
+			return view->taken[i].name[0] != '\0' && strcmp(view->taken[i].name, view->sync.leader) == 0;
 	return false;
 }
 
@@ -245,7 +244,7 @@ ha_race_is_ahead(const HaNode *node, const HaPeer *peer)
 		if (postgres->history[i].timeline == peer->timeline)
 			common = postgres->history[i].switch_lsn;
 	if (common != 0 && (cluster_left_at(&node->view, peer->timeline) == common ||
-						sync_leader_left(node, peer->timeline)))
+						is_on_sync_leaders_timeline(node)))
 		return false;
 	return peer->position > common;
 }

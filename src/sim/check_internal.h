@@ -69,7 +69,7 @@ extern void check_isolation_acknowledged(int write);
 
 /* check_sync.c */
 extern void check_sync_promotion(int node, SimPosition fork);
-extern bool check_sync_waits_for_operator(void);
+extern bool check_sync_lets_lead(int number);
 
 /* check_peace.c */
 extern void check_peace_reset(void);

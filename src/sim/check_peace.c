@@ -317,7 +317,7 @@ is_further(const SimData *a, const SimData *b)
 	return a_timeline != b_timeline ? a_timeline > b_timeline : a->end.lsn > b->end.lsn;
 }
 
-/* The best place a member has; NULL when no member has data. */
+/* The best placed of those that the key "sync" lets lead; NULL when none has data. */
 static const SimNode *
 best_placed(void)
 {
@@ -328,7 +328,7 @@ best_placed(void)
 		const SimNode *node = &sim.node[n];
 
 		if (node->is_member && node->data.state == HA_DATA_PRESENT && node->data.end.lsn != 0 &&
-			(best == NULL || is_further(&node->data, &best->data)))
+			check_sync_lets_lead(n) && (best == NULL || is_further(&node->data, &best->data)))
 			best = node;
 	}
 	return best;
@@ -356,7 +356,6 @@ sim_check_has_eligible(void)
 {
 	uint32_t	timeline = check_history_timeline();
 	Lsn			optime = check_old_optime(0);
-	bool		needs_operator = check_sync_waits_for_operator();
 
 	for (int n = 0; n < sim.n_nodes; n++)
 	{
@@ -364,7 +363,7 @@ sim_check_has_eligible(void)
 
 		if (!node->is_member || node->data.state == HA_DATA_UNREADABLE || node->data.is_broken)
 			continue;
-		if (node->data.state == HA_DATA_PRESENT && node->data.end.lsn != 0 && !needs_operator &&
+		if (node->data.state == HA_DATA_PRESENT && node->data.end.lsn != 0 && check_sync_lets_lead(n) &&
 			sim.profile.nofailover != n && !waits_as_patroni(n) &&
 			sim_timeline_of(node->data.end) >= timeline &&
 			(node->data.end.lsn >= optime ||

@@ -138,8 +138,10 @@ sim_check_page_lost(int number)
 }
 
 /*
- * Could this member lead by the key, with the votes that can be had at all?  Where
- * persons have promoted, nobody votes for a member that lacks WAL of his.
+ * Could this member lead by the key, with the votes that can be had at all?  Nobody
+ * votes for a member that lacks his WAL, unless that is the end of a timeline which
+ * was left; where persons have promoted, nobody knows that.  And a server that is
+ * down, because it waits for a leader to be rewound to, tells nobody what it has.
  */
 static bool
 can_have_votes(const SyncState *sync, int number)
@@ -155,8 +157,10 @@ can_have_votes(const SyncState *sync, int number)
 		if (n == number || !node->is_member || node->data.state != HA_DATA_PRESENT ||
 			node->data.is_broken || node->data.is_rewinding)
 			continue;
-		if (check.had_hands && !sim_wal_contains(end, node->data.end))
-			n_ahead++;
+		if (!sim_wal_contains(end, node->data.end) &&
+			(check.had_hands || node->server.state == HA_SERVER_STOPPED ||
+			 sim_timeline_of(node->data.end) >= sim_timeline_of(end)))
+			n_ahead += check.had_hands;
 		else
 			n_voters += sync_names_member(sync, node->name);
 	}
@@ -165,29 +169,25 @@ can_have_votes(const SyncState *sync, int number)
 }
 
 /*
- * Have all whom the key "sync" lets lead been removed for good, are they
- * tagged nofailover, or are the others gone whose votes they need?  Then who
- * is left may lack acknowledged writes, and an operator has to name one.
+ * May this member lead, by the key "sync"?  Not if the key does not name it, or if
+ * the others whose votes it needs are gone: then it may lack acknowledged writes,
+ * and an operator has to name it.  nofailover does not keep a primary from going
+ * on: that is looked at elsewhere.
  */
 bool
-check_sync_waits_for_operator(void)
+check_sync_lets_lead(int number)
 {
 	const SimKey *key = sim.profile.engine_keeps_sync ? sim_store_find("sync") : NULL;
+	const SimNode *node = &sim.node[number];
 	SyncState	sync;
-	bool		can_anybody = false;
+	bool		lets_lead;
 
 	if (key == NULL || key->value == NULL)
-		return false;
+		return true;
 	memset(&sync, 0, sizeof(sync));
 	sync_from_text(&sync, key->value);
-	for (int n = 0; n < sim.n_nodes && !can_anybody; n++)
-	{
-		const SimNode *node = &sim.node[n];
-
-		/* nofailover does not keep a primary from going on: that is looked at elsewhere */
-		can_anybody = node->is_member && sim.profile.nofailover != n && !node->data.is_rewinding &&
-			sync_names_member(&sync, node->name) && can_have_votes(&sync, n);
-	}
+	lets_lead = node->is_member && sim.profile.nofailover != number && !node->data.is_rewinding &&
+		sync_names_member(&sync, node->name) && can_have_votes(&sync, number);
 	free(sync.sync_standby);
-	return !can_anybody;
+	return lets_lead;
 }
