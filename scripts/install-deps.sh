@@ -9,7 +9,7 @@ packages="gcc make pkg-config clang libclang-rt-14-dev
 	etcd-server etcd-client patroni libipc-run-perl iproute2 procps openssl"
 
 # Programs of others that some tests use; without them those tests are skipped.
-optional="prometheus wrk"
+optional="curl haproxy prometheus vip-manager wrk"
 
 list_missing() {
 	for package in "$@"; do
@@ -61,5 +61,8 @@ install $missing || {
 	rm -f "$log"
 	exit 1
 }
-install $optional || echo "could not install these; tests that need them are skipped"
+# one by one: not every one need be available
+for package in $optional; do
+	install "$package" || echo "could not install $package; tests that need it are skipped"
+done
 rm -f "$log"

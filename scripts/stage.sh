@@ -4,7 +4,7 @@
 #
 #   DIR/pg/...      the installation, at the same relative places as the real one
 #   DIR/bin         patroni_supervisor, patroni_ctl, patroni_replay, and a link to the server's programs: pgbin
-#   DIR/src         sql, expected, t, test and src, for a user who cannot read the work tree
+#   DIR/src         sql, expected, t, test, src, docs and examples, for a user who cannot read the work tree
 #   DIR/env         shell variables for the tests: to be sourced
 #
 # The caller removes DIR.  It belongs to the user the servers run as.
@@ -39,7 +39,7 @@ cp extension/*.sql patroni_bgw.control "$pg$sharedir/extension/"
 for file in patroni_supervisor patroni_ctl patroni_replay; do
 	[ ! -e "$build/$file" ] || cp "$build/$file" "$stage/bin/"
 done
-for folder in sql expected t test src; do
+for folder in sql expected t test src docs examples; do
 	[ ! -d $folder ] || cp -r $folder "$stage/src/"
 done
 cat > "$stage/env" <<END

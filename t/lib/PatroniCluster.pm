@@ -214,6 +214,28 @@ sub run_command
 	return ($status, $out, $err);
 }
 
+# Where a program is, also one that is not in the PATH of ordinary users; undef: nowhere.
+sub program
+{
+	my ($name) = @_;
+	my ($found) = grep { -x $_ } map { "$_/$name" } split(/:/, $ENV{PATH} // ''), qw(/usr/local/sbin /usr/sbin /sbin);
+
+	return $found;
+}
+
+# A key and a certificate for 127.0.0.1, signed by itself: $base.key and $base.crt.
+sub make_certificate
+{
+	my ($base) = @_;
+	my ($status, undef, $err) = run_command([ 'openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt',
+		'ec_paramgen_curve:P-256', '-nodes', '-keyout', "$base.key", '-out', "$base.crt", '-subj', '/CN=patroni',
+		'-addext', 'subjectAltName=IP:127.0.0.1', '-days', 2 ]);
+
+	die "could not make a certificate: $err" if $status != 0;
+	spew($_, slurp($_)) for "$base.key", "$base.crt";		# for the user the servers run as
+	return $base;
+}
+
 # Start a command in the background, its output appended to a file.
 sub spawn
 {
@@ -362,7 +384,8 @@ sub show_logs
 {
 	my ($self, $lines) = @_;
 
-	for my $log ($self->{etcd_log}, map { $_->{log} } $self->nodes)
+	for my $log ($self->{etcd_log}, (map { $self->log_beside($_) } sort keys %{ $self->{beside} // {} }),
+		map { $_->{log} } $self->nodes)
 	{
 		next unless defined $log && -e $log;
 		my @text = split /\n/, slurp($log);
@@ -634,6 +657,38 @@ sub lost_writes
 	return scalar @lost;
 }
 
+# --- programs beside the cluster: a proxy, a monitor ---
+
+# They are started as the user the servers run as, unless as_root is given, and
+# end with the test at the latest.  Returns the process id.
+sub run_beside
+{
+	my ($self, $name, $command, %option) = @_;
+	my $pid = spawn([ $option{in} ? $self->in_namespace($option{in}) : (), $option{as_root} ? () : @as_user, @$command ],
+		$self->log_beside($name));
+
+	$self->{beside}{$name} = $pid;
+	return $pid;
+}
+
+sub log_beside { my ($self, $name) = @_; return "$self->{log_directory}/$name.log"; }
+
+# End one, or stop it from cleaning up: signal => 'KILL'.
+sub stop_beside
+{
+	my ($self, $name, $signal) = @_;
+	my $pid = delete $self->{beside}{$name} or return;
+
+	kill $signal // 'TERM', $pid;
+	for (1 .. 250)
+	{
+		return if waitpid($pid, WNOHANG) != 0;
+		usleep(20_000);
+	}
+	kill 'KILL', $pid;
+	waitpid $pid, 0;
+}
+
 # --- the command lines: Patroni's as Debian has it, and ours ---
 
 # A hash in front of the arguments is for run_command(); environment => {...} as well.
@@ -763,6 +818,7 @@ sub clean_up
 	my ($self) = @_;
 
 	$_->kill for @{ $self->{writers} };
+	$self->stop_beside($_, 'KILL') for keys %{ $self->{beside} // {} };
 	for my $node ($self->nodes)
 	{
 		$node->remove_traces;
