@@ -364,3 +364,50 @@ cluster_document(const RestFacts *facts)
 	json_decref(json);
 	return text;
 }
+
+/* ------------------------------------------------------------------------
+ * GET /v2/keys/NAMESPACE/SCOPE/leader
+ * ------------------------------------------------------------------------
+ */
+
+/*
+ * The leader key in the words of etcd's API v2, for vip-manager 1.x, which
+ * cannot read keys of API v3.  This member is named only while its lease holds,
+ * as in /leader; another one as the store was seen last.  *code becomes 404 for
+ * any other key and where nobody leads.
+ */
+char *
+leader_key_document(const RestFacts *facts, const char *path, int *code)
+{
+	const Settings *settings = facts->status->settings;
+	const ClusterView *view = facts->view;
+	const char *key = path + strlen(LEADER_KEY_ROUTE);
+	const char *leader = NULL;
+	char wanted[sizeof(settings->base) + 16];
+	json_t *json;
+	char *text;
+
+	if (settings != NULL)
+	{
+		snprintf(wanted, sizeof(wanted), "%s/leader", settings->base);
+		if (facts->is_leader)
+			leader = settings->name;
+		else if (view != NULL && view->has_leader && strcmp(view->leader, settings->name) != 0)
+			leader = view->leader;
+	}
+	if (leader != NULL && strcmp(key, wanted) == 0)
+	{
+		*code = 200;
+		json = json_pack("{s:s, s:{s:s, s:s}}", "action", "get", "node", "key", key, "value",
+		                 leader);
+	}
+	else
+	{
+		*code = 404;
+		json = json_pack("{s:i, s:s, s:s, s:i}", "errorCode", 100, "message", "Key not found",
+		                 "cause", key, "index", 0);
+	}
+	text = json_dumps(json, JSON_ENSURE_ASCII);
+	json_decref(json);
+	return text;
+}

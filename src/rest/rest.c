@@ -166,9 +166,16 @@ route_get(Rest *rest, Connection *connection, const ServerRequest *request,
 {
 	const RestStatus *status = facts->status;
 	const char *path = request->path;
+	char *document;
+	int code;
 
 	if (is_route(path, "/patroni"))
 		answer_status(rest, connection, facts, 200);
+	else if (is_route(path, LEADER_KEY_ROUTE))
+	{
+		document = leader_key_document(facts, path, &code);
+		answer_json(connection, status, code, document);
+	}
 	else if (is_route(path, "/cluster"))
 		answer_json(connection, status, 200, cluster_document(facts));
 	else if (is_route(path, "/history") && facts->view != NULL)

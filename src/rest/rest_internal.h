@@ -77,6 +77,8 @@ extern int readiness_code(const RestFacts *facts, const RestQuery *query);
 /* documents.c: malloc'ed texts, NULL = no memory */
 extern char *status_document(const RestFacts *facts);
 extern char *cluster_document(const RestFacts *facts); /* NULL also without a view */
+#define LEADER_KEY_ROUTE "/v2/keys"
+extern char *leader_key_document(const RestFacts *facts, const char *path, int *code);
 
 /* metrics.c: malloc'ed, NULL without settings */
 extern char *metrics_document(const RestFacts *facts);

@@ -618,7 +618,8 @@ sub wait_until_synchronous
 # --- writing clients ---
 
 # A table for them, and a client.  Options: nodes (all), mode, interval_ms,
-# patience_ms, any (take any server), sync (wait for the first acknowledgement).
+# patience_ms, any (take any server), in (a network namespace), no_wait (for the
+# first acknowledgement).
 sub create_writes_table
 {
 	my ($self) = @_;
@@ -795,6 +796,27 @@ sub make_namespaces
 		ip("-n $net-$name link set eth0 up");
 		ip("-n $net-$name link set lo up");
 		ip("-n $net-$name route add default via $net.$n.1");
+	}
+}
+
+# One more network, which all members share, as database servers in one rack do:
+# the interface "lan" of a member has the address SUBNET.$number.N, ours in the hub
+# SUBNET.$number.254.  Cuts do not matter there.
+sub add_lan
+{
+	my ($self, $number) = @_;
+	my $net = $self->{subnet};
+	my $hub = "$net-hub";
+
+	ip("-n $hub link add lan type bridge");
+	ip("-n $hub addr add $net.$number.254/24 dev lan");
+	ip("-n $hub link set lan up");
+	for my $node ($self->nodes)
+	{
+		ip("link add lan$node->{number} netns $hub type veth peer name lan netns $net-$node->{name}");
+		ip("-n $hub link set lan$node->{number} master lan up");
+		ip("-n $net-$node->{name} addr add $net.$number.$node->{number}/24 dev lan");
+		ip("-n $net-$node->{name} link set lan up");
 	}
 }
 
@@ -1177,7 +1199,7 @@ sub try_sql
 	local $ENV{PGCONNECT_TIMEOUT} = 3;
 	return PatroniCluster::run_command(
 		[ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-v', 'VERBOSITY=verbose', '-f', '-', '-d',
-			'host=' . $self->{cluster}{sockets} . " port=$self->{port} user=" . ($option{user} // 'postgres')
+			'host=' . ($self->{sockets} // $self->{cluster}{sockets}) . " port=$self->{port} user=" . ($option{user} // 'postgres')
 			  . ' dbname=' . ($option{database} // 'postgres') ],
 		input => $sql, timeout => $option{timeout} // 20);
 }
@@ -1303,7 +1325,7 @@ sub new
 		log => "$cluster->{base}/writer$number.log",
 		result => "$cluster->{base}/writer$number.json",
 	}, $class;
-	my @command = (build(), '-l', $self->{log}, '-f', $number * 10_000_000,
+	my @command = ($option{in} ? $cluster->in_namespace($option{in}) : (), build(), '-l', $self->{log}, '-f', $number * 10_000_000,
 		'-i', $option{interval_ms} // 5, '-m', $option{mode} // 'simple',
 		'-p', $option{patience_ms} // 1000, '-c', $option{connect_ms} // 400,
 		$option{any} ? '-a' : (), 'dbname=postgres user=' . ($option{user} // 'writer'),

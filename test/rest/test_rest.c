@@ -346,6 +346,7 @@ setup(void **state)
 	settings_init(&node->settings);
 	strcpy(node->settings.name, "node1");
 	strcpy(node->settings.scope, "demo");
+	strcpy(node->settings.base, "/service/demo");
 	node->settings.ttl_ms = 10000;
 	node->settings.loop_wait_ms = 5000;
 	node->settings.maximum_lag_on_failover = 1048576;
@@ -726,6 +727,50 @@ test_cluster(void **state)
 	expect_text(json, "scope", "demo");
 	expect_text(json_object_get(json, "scheduled_switchover"), "to", "node2");
 	json_decref(json);
+}
+
+/* The leader key as etcd's API v2 would show it: whom a virtual address belongs to. */
+static void
+test_leader_key(void **state)
+{
+	static const struct
+	{
+		void (*become)(Node *node);
+		const char *leader; /* NULL: no such key */
+	} rows[] = {
+		{ become_primary, "node1" }, { become_fenced, NULL },         { become_replica, "node2" },
+		{ become_unlocked, NULL },   { become_cut_off_replica, NULL }, { become_paused_primary, "node1" },
+		{ become_paused_intruder, "node2" },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+	{
+		Node *node;
+		json_t *json;
+
+		teardown(state);
+		setup(state);
+		node = *state;
+		rows[i].become(node);
+		assert_int_equal(ask(node, "GET", "/v2/keys/service/demo/leader?quorum=true&recursive=false"),
+		                 rows[i].leader == NULL ? 404 : 200);
+		json = body_json(node);
+		if (rows[i].leader != NULL)
+		{
+			expect_text(json, "action", "get");
+			expect_text(json_object_get(json, "node"), "key", "/service/demo/leader");
+			expect_text(json_object_get(json, "node"), "value", rows[i].leader);
+		}
+		else
+			expect_integer(json, "errorCode", 100);
+		json_decref(json);
+		assert_int_equal(ask(node, "GET", "/v2/keys/service/other/leader"), 404);
+		assert_int_equal(ask(node, "GET", "/v2/keys"), 404);
+		assert_int_equal(ask(node, "GET", "/v2/keys/\xff"), 503); /* cannot be said in JSON */
+	}
+	/* before there is a configuration */
+	((Node *) *state)->status.settings = NULL;
+	assert_int_equal(ask(*state, "GET", "/v2/keys/service/demo/leader"), 404);
 }
 
 /* ------------------------------------------------------------------------
@@ -1346,6 +1391,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_status_of_silent, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_status_of_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_cluster, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_leader_key, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_status_line_only, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bad_requests, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_slow_request, setup, teardown),
