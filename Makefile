@@ -110,6 +110,7 @@ POSTGRES_OBJS = \
 	src/postgres/divergence.o \
 	src/postgres/files.o \
 	src/postgres/history_file.o \
+	src/postgres/own_conf.o \
 	src/postgres/postmaster_file.o \
 	src/postgres/unused_history.o
 

@@ -136,7 +136,5 @@ extern bool parameter_has_rule(const char *name);
 extern json_t *parameters_controlled_defaults(void);
 extern bool parameter_controlled_valid(const char *name, const json_t *value,
 									   const char **allowed);
-extern bool preload_add(const char *list, const char *library, char *result,
-						size_t size);
 
 #endif							/* PATRONI_CONFIG_INTERNAL_H */

@@ -405,6 +405,20 @@ preload_add(const char *list, const char *library, char *result, size_t size)
 	return n >= 0 && (size_t) n < size;
 }
 
+/* A warning: the operator has set it where it does not count. */
+void
+parameter_overruled(ConfigProblems *problems, const char *name, const char *own,
+                    const char *in_force)
+{
+	const Controlled *parameter = controlled_find(name);
+	const char *format =
+	    parameter != NULL && parameter->kind == CONTROLLED_FIXED
+	        ? "\"%s\" in the server's own files has no effect, postgresql.listen says \"%s\""
+	        : "\"%s\" in the server's own files has no effect, the cluster's configuration says \"%s\"";
+
+	parameter_problem(problems, false, name, format, own, in_force);
+}
+
 /* The map key under which a parameter is kept, whatever its case. */
 static const char *
 parameter_key(const json_t *map, const char *name)

@@ -211,5 +211,11 @@ extern bool value_to_int(const json_t *value, const char *base_unit, int64_t *re
 extern bool settings_server_parameters(const Settings *settings, int server_version_num,
 									   json_t **command_line, json_t **config_file,
 									   ConfigProblems *problems) MUST_CHECK;
+/* Add a library at the end of a list as shared_preload_libraries has. */
+extern bool preload_add(const char *list, const char *library, char *result,
+						size_t size) MUST_CHECK;
+/* Say that a value in the server's own files is not the one in force. */
+extern void parameter_overruled(ConfigProblems *problems, const char *name, const char *own,
+								const char *in_force);
 
 #endif							/* PATRONI_CONFIG_SETTINGS_H */

@@ -23,9 +23,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "postgres/own_conf.h"
 #include "postgres/postgres_files.h"
 
 #define CONF_MAX			(4 * 1024 * 1024)
+#define PRELOAD_MAX			2048
 #define SYNC_NUMBER			"patroni.sync_generation"
 #define RECOVERY_MARK		"# recovery.conf\n"
 
@@ -256,38 +258,19 @@ conf_write_recovery(const Settings *settings, const char *conn_url, const char *
 static bool
 conf_value(const char *text, const char *name, char *value, size_t size)
 {
-	size_t		name_length = strlen(name);
+	char		word[64];
+	char	   *line = malloc(size);
 	bool		found = false;
 
-	for (; *text != '\0'; text = *text == '\n' ? text + 1 : text)
+	while (line != NULL && conf_line(&text, word, sizeof(word), line, size))
 	{
-		const char *at = text + strspn(text, " \t");
-		size_t		used = 0;
-
-		text = strchrnul(text, '\n');
-		if (strncasecmp(at, name, name_length) != 0)
-			continue;
-		at += name_length;
-		if (*at != ' ' && *at != '\t' && *at != '=')
-			continue;
-		at += strspn(at, " \t");
-		if (*at == '=')
-			at++;
-		at += strspn(at, " \t");
-		if (*at == '\'')
-			at++;
-		for (; at < text; at++)
+		if (strcasecmp(word, name) == 0)
 		{
-			if (*at == '\'' && at[1] != '\'')
-				break;
-			if ((*at == '\'' || *at == '\\') && at + 1 < text)
-				at++;
-			if (used + 1 < size)
-				value[used++] = *at;
+			snprintf(value, size, "%s", line);
+			found = true;
 		}
-		value[used] = '\0';
-		found = true;
 	}
+	free(line);
 	return found;
 }
 
@@ -330,7 +313,38 @@ raise_parameter(json_t *parameters, const char *name, int minimum)
 	}
 }
 
-/* settings_server_parameters(), raised for a standby (config.md section 6). */
+/*
+ * Libraries that the operator's own files name are loaded as well, unless the
+ * cluster's configuration has the list: ours on the command line must not take
+ * theirs away.
+ */
+static bool
+keep_preload(const Settings *settings, json_t *command_line, json_t *config_file, Error *error)
+{
+	static const char *const name = "shared_preload_libraries";
+	const json_t *parameters = settings_value(settings, "postgresql", "parameters", NULL);
+	char		own[PRELOAD_MAX];
+	char		all[PRELOAD_MAX + 64];
+	const char *key;
+	json_t	   *value;
+
+	json_object_foreach((json_t *) parameters, key, value)
+		if (strcasecmp(key, name) == 0 && !json_is_null(value))
+			return true;
+	if (!own_conf_value(settings, name, own, sizeof(own)) || own[0] == '\0')
+		return true;
+	if (!preload_add(own, "patroni_bgw", all, sizeof(all)))
+		return error_set(error, "\"%s\" is not a list of libraries, so \"patroni_bgw\" cannot be "
+						 "added to %s", own, name);
+	json_object_set_new(command_line, name, json_string(all));
+	json_object_set_new(config_file, name, json_string(all));
+	return true;
+}
+
+/*
+ * settings_server_parameters(), with the operator's libraries, and raised for a
+ * standby (config.md section 6).
+ */
 bool
 server_parameters(const Settings *settings, int server_version_num, bool is_standby,
 				  json_t **command_line, json_t **config_file, ConfigProblems *problems,
@@ -341,6 +355,13 @@ server_parameters(const Settings *settings, int server_version_num, bool is_stan
 	*command_line = *config_file = NULL;
 	if (!settings_server_parameters(settings, server_version_num, command_line, config_file, problems))
 		return error_set(error, "server parameters cannot be used");
+	if (!keep_preload(settings, *command_line, *config_file, error))
+	{
+		json_decref(*command_line);
+		json_decref(*config_file);
+		*command_line = *config_file = NULL;
+		return false;
+	}
 	if (is_standby && control_file_load(settings->data_dir, &control, NULL))
 	{
 		json_t	   *both[] = {*command_line, *config_file};
@@ -396,6 +417,20 @@ put_parameters(FILE *file, json_t *command_line, json_t *config_file, Error *err
 	return true;
 }
 
+/* Did we, or Patroni, write this file? */
+static bool
+is_ours(const char *text)
+{
+	return strncmp(text, header, strlen(header)) == 0;
+}
+
+static void
+base_name(const Settings *settings, char name[200])
+{
+	snprintf(name, 200, "%s.base.conf",
+			 settings->config_base_name[0] != '\0' ? settings->config_base_name : "postgresql");
+}
+
 /*
  * The operator's own file becomes postgresql.base.conf the first time.  A file
  * of ours without a base file beside it must not include itself.
@@ -407,23 +442,20 @@ keep_base_file(const Settings *settings, const char *conf, char *include, size_t
 	char		name[200];
 	char		base[PATH_MAX];
 	char	   *text;
-	bool		is_ours;
 
 	if (custom != NULL)
 	{
 		snprintf(include, size, "%s", custom);
 		return true;
 	}
-	snprintf(name, sizeof(name), "%s.base.conf",
-			 settings->config_base_name[0] != '\0' ? settings->config_base_name : "postgresql");
+	base_name(settings, name);
 	snprintf(include, size, "%s", name);
 	if (!config_dir_path(settings, name, base, error))
 		return false;
 	if (access(base, F_OK) == 0)
 		return true;
 	text = file_read(conf, CONF_MAX, NULL);
-	is_ours = text != NULL && strncmp(text, header, strlen(header)) == 0;
-	if (text != NULL && !is_ours)
+	if (text != NULL && !is_ours(text))
 	{
 		free(text);
 		if (rename(conf, base) != 0)
@@ -435,11 +467,65 @@ keep_base_file(const Settings *settings, const char *conf, char *include, size_t
 	return file_replace(base, "", 0, file_mode(settings, base), error);
 }
 
+/* Has this server been written a configuration by us, or by Patroni? */
+bool
+conf_is_managed(const Settings *settings)
+{
+	char		path[PATH_MAX];
+	char	   *text;
+	bool		is_managed;
+
+	if (!conf_path(settings, path, sizeof(path)))
+		return false;
+	text = file_read(path, CONF_MAX, NULL);
+	/* a clone may lack it: then its copy is put back */
+	if (text == NULL && path_join(path, sizeof(path), settings->data_dir, "postgresql.conf.backup"))
+		text = file_read(path, CONF_MAX, NULL);
+	is_managed = text != NULL && is_ours(text);
+	free(text);
+	return is_managed;
+}
+
+/* The file that holds what the operator has set; false: there is none. */
+bool
+conf_own_path(const Settings *settings, char *path, size_t size)
+{
+	const char *custom = settings_text(settings, "postgresql", "custom_conf", NULL);
+	char		found[PATH_MAX];
+	char		name[200];
+
+	if (custom != NULL && custom[0] == '/')
+		return snprintf(path, size, "%s", custom) < (int) size;
+	base_name(settings, name);
+	if (!config_dir_path(settings, custom != NULL ? custom : name, found, NULL))
+		return false;
+	if (custom != NULL || access(found, F_OK) == 0)
+		return snprintf(path, size, "%s", found) < (int) size;
+	return !conf_is_managed(settings) && conf_path(settings, path, size);
+}
+
 /* Is a parameter set by the operator? */
 static bool
 has_parameter(const json_t *command_line, const json_t *config_file, const char *name)
 {
 	return json_object_get(command_line, name) != NULL || json_object_get(config_file, name) != NULL;
+}
+
+/* The operator's pg_hba.conf becomes pg_hba.conf.before_patroni before it is replaced. */
+static bool
+keep_own_lines(const Settings *settings, const char *path, Error *error)
+{
+	char		kept[PATH_MAX];
+	size_t		length = 0;
+	char	   *text = file_read(path, CONF_MAX, &length);
+	bool		ok = true;
+
+	if (snprintf(kept, sizeof(kept), "%s.before_patroni", path) >= (int) sizeof(kept))
+		ok = error_set(error, "configuration directory name is too long");
+	else if (text != NULL && !is_ours(text) && access(kept, F_OK) != 0)
+		ok = file_replace(kept, text, length, file_mode(settings, path), error);
+	free(text);
+	return ok;
 }
 
 /* pg_hba.conf or pg_ident.conf from its list; untouched when there is none. */
@@ -472,9 +558,9 @@ write_lines(const Settings *settings, const char *key, const char *file_name, bo
 	json_array_foreach((json_t *) lines, index, line)
 		if (json_is_string(line))
 			fprintf(file, "%s\n", json_string_value(line));
-	ok = fclose(file) == 0;
-	ok = ok ? file_replace(path, text, length, file_mode(settings, path), error) :
-		error_set(error, "out of memory");
+	ok = fclose(file) == 0 || error_set(error, "out of memory");
+	ok = ok && keep_own_lines(settings, path, error) &&
+		file_replace(path, text, length, file_mode(settings, path), error);
 	free(text);
 	return ok;
 }

@@ -160,6 +160,10 @@ extern bool server_parameters(const Settings *settings, int server_version_num, 
 
 /* Where postgresql.conf is. */
 extern bool conf_path(const Settings *settings, char *path, size_t size) MUST_CHECK;
+/* Where the operator's own settings are; false: nowhere. */
+extern bool conf_own_path(const Settings *settings, char *path, size_t size) MUST_CHECK;
+/* Did we, or Patroni, write the server's configuration? */
+extern bool conf_is_managed(const Settings *settings);
 /* Copies in the data directory, put back where the originals are missing. */
 extern bool conf_restore_backups(const Settings *settings, Error *error) MUST_CHECK;
 

@@ -24,6 +24,7 @@
 
 #include "base/clock.h"
 #include "base/version.h"
+#include "postgres/own_conf.h"
 #include "supervisor/log.h"
 #include "supervisor/notify.h"
 #include "supervisor/supervisor_internal.h"
@@ -111,6 +112,8 @@ supervisor_validate(const char *config_path)
 		char *dynamic = settings_initial_dynamic(local);
 
 		ok = settings_merge(&settings, local, dynamic, &problems);
+		if (ok)
+			own_conf_compare(&settings, &problems);
 		free(dynamic);
 	}
 	print_problems(&problems);

@@ -33,6 +33,7 @@
 #include <libpq-fe.h>
 
 #include "postgres/postgres_dir.h"
+#include "postgres/own_conf.h"
 #include "postgres/postgres_files.h"
 #include "postgres/unused_history.h"
 #include "supervisor/data_files.h"
@@ -395,6 +396,7 @@ write_configuration(Work *work, bool is_standby, Error *error)
 	bool		ok;
 
 	config_problems_init(&problems);
+	own_conf_compare(work->settings, &problems);
 	ok = conf_write_all(work->settings, version_num(work->settings), work->request->conn_url,
 						wanted_slot(work, slot), is_standby, &problems, error);
 	for (int i = 0; i < problems.count; i++)
@@ -710,6 +712,8 @@ work_start(Work *work, bool is_standby, char *const *arguments)
 		leave(work, HA_TASK_IMPOSSIBLE, "an interrupted pg_rewind left the data directory unusable");
 	if (mark == DATA_MARK_CLONE)
 		leave(work, HA_TASK_IMPOSSIBLE, "the data directory holds an unfinished clone");
+	if (is_standby && work->request->conn_url[0] == '\0' && !own_conf_may_lead(settings, &error))
+		leave(work, HA_TASK_FAILED, error.message);
 	/* before standby.signal: after that nothing else tells */
 	if (!is_standby || !work->request->is_former_primary)
 		data_former_primary_clear(settings->data_dir);

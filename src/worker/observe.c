@@ -43,6 +43,7 @@
 #include "utils/timestamp.h"
 
 #include "postgres/postgres_dir.h"
+#include "postgres/postgres_files.h"
 #include "worker/compat.h"
 
 /* utils/builtins.h declares SQL functions that have the names of jansson's. */
@@ -275,14 +276,15 @@ look_at_pending_restart(Worker *worker, HaPostgres *now)
 	json_t	   *config_file = NULL;
 	json_t	   *reasons = json_pack("{}");
 	ConfigProblems problems;
+	Error		error;
 	struct config_generic **variables;
 	int			n_variables = 0;
 	char	   *text;
 
 	config_problems_init(&problems);
 	if (settings != NULL &&
-		!settings_server_parameters(settings, now->version_num, &command_line,
-									&config_file, &problems))
+		!server_parameters(settings, now->version_num, false, &command_line,
+						   &config_file, &problems, &error))
 	{
 		/* the supervisor, who writes the files, complains about them */
 	}
