@@ -395,7 +395,7 @@ install: all
 	$(INSTALL) -m 644 extension/*.sql patroni_bgw.control '$(DESTDIR)$(SHAREDIR)/extension'
 	$(INSTALL) -m 755 $(BUILD)/patroni_supervisor $(BUILD)/patroni_ctl '$(DESTDIR)$(BINDIR)'
 	$(INSTALL) -m 644 src/ctl/patroni_ctl.bash '$(DESTDIR)$(BASHDIR)/patroni_ctl'
-	scripts/link-patronictl.sh '$(PATRONICTL)' '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(BASHDIR)'
+	scripts/link-patronictl.sh '$(PATRONICTL)' '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(BASHDIR)' '$(DESTDIR)'
 	sed 's,@BINDIR@,$(BINDIR),g; s,@SYSCONFDIR@,$(SYSCONFDIR),g; s,@DOCDIR@,$(DOCDIR),g' \
 		systemd/patroni_supervisor@.service > $(BUILD)/patroni_supervisor@.service
 	$(INSTALL) -m 644 $(BUILD)/patroni_supervisor@.service '$(DESTDIR)$(UNITDIR)'

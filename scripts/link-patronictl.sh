@@ -1,12 +1,14 @@
 #!/bin/sh
-# link-patronictl.sh yes|no|remove BINDIR BASHDIR: give patroni_ctl the name
-# patronictl as well, unless a program has it; or take that name away again.
+# link-patronictl.sh yes|no|remove BINDIR BASHDIR [DESTDIR]: give patroni_ctl the
+# name patronictl as well, unless a program has it; or take that name away again.
+# With DESTDIR it is for another machine: what this one has does not count.
 bin=$2/patronictl bash=$3/patronictl
 is_ours() { [ "$(readlink "$1")" = patroni_ctl ]; }
 
 case $1 in
 	yes)
-		other=$(command -v patronictl)
+		other=
+		[ -n "$4" ] || other=$(command -v patronictl)
 		if [ -e "$bin" ] && ! is_ours "$bin"; then
 			other=$bin
 		elif [ -n "$other" ] && is_ours "$other"; then
