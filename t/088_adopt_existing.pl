@@ -23,8 +23,10 @@ my $cluster = PatroniCluster->new('existing', members => 3,
 		delete $config->{bootstrap}{dcs}{postgresql}{parameters}{$_}
 		  for qw(unix_socket_directories dynamic_shared_memory_type shared_buffers fsync log_line_prefix wal_keep_size);
 		s/replicator/streamer/ for @{ $config->{postgresql}{pg_hba} };
-		# node2 keeps its own pg_hba.conf
-		delete $config->{postgresql}{pg_hba} if $node->{name} eq 'node2';
+		# node2 keeps its own pg_hba.conf, and all of them in another directory, as Debian does
+		return if $node->{name} ne 'node2';
+		delete $config->{postgresql}{pg_hba};
+		$config->{postgresql}{config_dir} = "$node->{directory}/etc";
 	});
 my ($one, $two, $three) = $cluster->nodes;
 my %plain_log = map { $_->{name} => "$cluster->{log_directory}/plain-$_->{name}.log" } $cluster->nodes;
@@ -46,15 +48,23 @@ sub append
 	PatroniCluster::spew($path, PatroniCluster::slurp($path) . $text);
 }
 
+# Where its configuration is.
+sub conf
+{
+	my ($node, $name) = @_;
+
+	return join '/', $node->{config}{postgresql}{config_dir} // $node->{data_directory}, $name // ();
+}
+
 # A server without anything of ours, by hand.
 sub plain_start
 {
 	my ($node) = @_;
 
-	run_tool('pg_ctl', { timeout => 30 }, 'start', '-s', '-w', '-D', $node->{data_directory}, '-l', $plain_log{ $node->{name} });
+	run_tool('pg_ctl', { timeout => 30 }, 'start', '-s', '-w', '-D', conf($node), '-l', $plain_log{ $node->{name} });
 }
 
-sub plain_stop { run_tool('pg_ctl', 'stop', '-s', '-w', '-m', 'fast', '-D', $_[0]{data_directory}); }
+sub plain_stop { run_tool('pg_ctl', 'stop', '-s', '-w', '-m', 'fast', '-D', conf($_[0])); }
 
 sub identity
 {
@@ -121,13 +131,22 @@ $one->sql('CREATE ROLE writer LOGIN; CREATE TABLE writes (id bigint PRIMARY KEY,
 	run_tool('pg_basebackup', { timeout => 60 }, '-D', $two->{data_directory}, '-R', '-S', 'left_hand', '-c', 'fast', '--no-sync',
 		'-d', "host=127.0.0.1 port=$one->{port} user=streamer application_name=left");
 }
-append("$two->{data_directory}/postgresql.conf", "port = $two->{port}\nwork_mem = 6MB\n");
+PatroniCluster::make_directory(conf($two));
+rename "$two->{data_directory}/$_", conf($two, $_) or die "$_: $!" for qw(postgresql.conf pg_hba.conf pg_ident.conf conf.d);
+append(conf($two, 'postgresql.conf'), <<"END");
+port = $two->{port}
+work_mem = 6MB
+data_directory = '$two->{data_directory}'
+hba_file = '@{[conf($two, 'pg_hba.conf')]}'
+ident_file = '@{[conf($two, 'pg_ident.conf')]}'
+external_pid_file = '$two->{directory}/own.pid'
+END
 plain_start($two);
 my %before = map { $_->{name} => identity($_) } $one, $two;
 my $writer = $cluster->writer(patience_ms => 500);
 $two->wait_for_sql("SELECT count(*) > 0 FROM writes");
 
-my %own = map { $_->{name} => PatroniCluster::slurp("$_->{data_directory}/postgresql.conf") } $one, $two;
+my %own = map { $_->{name} => PatroniCluster::slurp(conf($_, 'postgresql.conf')) } $one, $two;
 
 # A server that runs is left alone, and what will be different is said before.
 $cluster->start_etcd;
@@ -151,7 +170,7 @@ $two->start;
 $two->wait_for_log(qr/start as standby failed.*"standby\.signal" is there, this server was not managed before, and no member leads: start the member on its primary first/);
 is($cluster->key('leader'), undef, 'a standby does not lead while its primary is not a member');
 is($two->stop, 0, 'told to stop, its supervisor ends');
-is(PatroniCluster::slurp("$two->{data_directory}/postgresql.conf"), $own{node2}, 'its files are as they were');
+is(PatroniCluster::slurp(conf($two, 'postgresql.conf')), $own{node2}, 'its files are as they were');
 plain_start($two);
 $two->wait_for_sql("SELECT status = 'streaming' FROM pg_stat_wal_receiver");
 
@@ -194,10 +213,12 @@ $writer->wait_for_more(50);
 measured('taking over the standby: no write for ' . refused_ms($writer, $since) . ' ms');
 is(identity($two), $before{node2}, 'the data directory is the same');
 is_set($two, 'work_mem', '6MB');
+is_set($two, 'hba_file', conf($two, 'pg_hba.conf'));
+is_set($two, 'shop.currency', 'EUR');
 is_set($two, 'shared_preload_libraries', 'pg_stat_statements, patroni_bgw');
-like(PatroniCluster::slurp("$two->{data_directory}/pg_hba.conf"), qr/^# written by hand/, 'pg_hba.conf stays where the file has none');
-unlike(PatroniCluster::slurp("$two->{data_directory}/$_"), qr/\Q$repl_password\E/, "the password is not in $_")
-  for qw(postgresql.conf postgresql.auto.conf);
+like(PatroniCluster::slurp(conf($two, 'pg_hba.conf')), qr/^# written by hand/, 'pg_hba.conf stays where the file has none');
+unlike(PatroniCluster::slurp($_), qr/\Q$repl_password\E/, "the password is not in $_")
+  for conf($two, 'postgresql.conf'), "$two->{data_directory}/postgresql.auto.conf";
 unlike($_->log_text, qr/copying from|pg_basebackup/, "$_->{name}: nothing was copied") for $one, $two;
 is($one->sql("SELECT active FROM pg_replication_slots WHERE slot_name = 'node2'"), 't', 'it has a slot of its own');
 ($status, $out, $err) = $cluster->patroni_ctl('edit-config', $cluster->{scope}, '--force', '-s', 'ignore_slots=null');
@@ -260,10 +281,8 @@ $since = PatroniCluster::now_us();
 is($two->stop, 0, 'then the primary');
 for my $node ($one, $two)
 {
-	my $directory = $node->{data_directory};
-
-	rename "$directory/postgresql.base.conf", "$directory/postgresql.conf" or die $!;
-	rename "$directory/pg_hba.conf.before_patroni", "$directory/pg_hba.conf" if -e "$directory/pg_hba.conf.before_patroni";
+	rename conf($node, 'postgresql.base.conf'), conf($node, 'postgresql.conf') or die $!;
+	rename conf($node, 'pg_hba.conf.before_patroni'), conf($node, 'pg_hba.conf') if -e conf($node, 'pg_hba.conf.before_patroni');
 }
 ok(!-e "$two->{data_directory}/standby.signal", 'the primary is none by its files');
 ok(-e "$one->{data_directory}/standby.signal", 'the standby is one');
@@ -272,7 +291,7 @@ $writer->wait_for_more(50);
 measured('giving back the primary: no write for ' . refused_ms($writer, $since) . ' ms');
 $two->sql("SELECT pg_drop_replication_slot('node1')");
 $two->sql("SELECT pg_create_physical_replication_slot('right_hand')");
-append("$one->{data_directory}/postgresql.conf",
+append(conf($one, 'postgresql.conf'),
 	"primary_conninfo = 'host=127.0.0.1 port=$two->{port} user=streamer password=''$repl_password'''\nprimary_slot_name = 'right_hand'\n");
 plain_start($one);
 $one->wait_for_sql("SELECT status = 'streaming' FROM pg_stat_wal_receiver");
@@ -290,7 +309,7 @@ is($cluster->key('initialize'), undef, 'all of them');
 # --- and once more, after a crash of the primary ---
 
 plain_stop($one);
-run_tool('pg_ctl', 'stop', '-s', '-w', '-m', 'immediate', '-D', $two->{data_directory});
+run_tool('pg_ctl', 'stop', '-s', '-w', '-m', 'immediate', '-D', conf($two));
 $two->start;
 $cluster->wait_for_leader(is => $two);
 is($two->sql('SELECT count(*) FROM writes WHERE id = 1'), '1', 'a primary that was not shut down cleanly recovers first');
