@@ -55,11 +55,35 @@ chosen_role(const Ctl *ctl)
 	return ctl->values[OPTION_ROLE] != NULL ? ctl->values[OPTION_ROLE] : "any";
 }
 
+/* What a command does to the members that were chosen; returns the exit code. */
+typedef int (*MembersAction)(Ctl *ctl, CtlCluster *cluster, CtlMembers *members);
+
+/* Do it to the members of a role that the command line names. */
 static int
-reload_members(Ctl *ctl, const CtlCluster *cluster, const CtlMembers *members)
+on_members(Ctl *ctl, const char *role, const char *what, MembersAction action)
+{
+	CtlCluster *cluster = cluster_load(ctl, ctl->scope);
+	int status = CTL_EXIT_ERROR;
+	CtlMembers members;
+
+	if (cluster == NULL)
+		return CTL_EXIT_ERROR;
+	if (members_select(ctl, cluster, role, ctl->words + 1, ctl->n_words - 1, what, &members))
+	{
+		status = action(ctl, cluster, &members);
+		members_free(&members);
+	}
+	cluster_unload(cluster);
+	return status;
+}
+
+static int
+reload_members(Ctl *ctl, CtlCluster *cluster, CtlMembers *members)
 {
 	int status = CTL_EXIT_OK;
 
+	if (!members_confirm(ctl, members, "reload", NULL))
+		return CTL_EXIT_ERROR;
 	for (int i = 0; i < members->count; i++)
 	{
 		const CtlMember *member = members->items[i];
@@ -89,21 +113,7 @@ reload_members(Ctl *ctl, const CtlCluster *cluster, const CtlMembers *members)
 int
 command_reload(Ctl *ctl)
 {
-	CtlCluster *cluster = cluster_load(ctl, ctl->scope);
-	int status = CTL_EXIT_ERROR;
-	CtlMembers members;
-
-	if (cluster == NULL)
-		return CTL_EXIT_ERROR;
-	if (members_select(ctl, cluster, chosen_role(ctl), ctl->words + 1, ctl->n_words - 1, "reload",
-					   &members))
-	{
-		if (members_confirm(ctl, &members, "reload", NULL))
-			status = reload_members(ctl, cluster, &members);
-		members_free(&members);
-	}
-	cluster_unload(cluster);
-	return status;
+	return on_members(ctl, chosen_role(ctl), "reload", reload_members);
 }
 
 /* X.Y or X.Y.Z, as rest-api.md 6.4 asks for. */
@@ -285,20 +295,7 @@ restart_members(Ctl *ctl, CtlCluster *cluster, CtlMembers *members)
 int
 command_restart(Ctl *ctl)
 {
-	CtlCluster *cluster = cluster_load(ctl, ctl->scope);
-	int status = CTL_EXIT_ERROR;
-	CtlMembers members;
-
-	if (cluster == NULL)
-		return CTL_EXIT_ERROR;
-	if (members_select(ctl, cluster, chosen_role(ctl), ctl->words + 1, ctl->n_words - 1, "restart",
-					   &members))
-	{
-		status = restart_members(ctl, cluster, &members);
-		members_free(&members);
-	}
-	cluster_unload(cluster);
-	return status;
+	return on_members(ctl, chosen_role(ctl), "restart", restart_members);
 }
 
 /* Ask one member; true if it began. */
@@ -388,11 +385,14 @@ wait_for_reinitialize(Ctl *ctl, CtlMembers *members)
 }
 
 static int
-reinitialize_members(Ctl *ctl, CtlMembers *members)
+reinitialize_members(Ctl *ctl, CtlCluster *cluster, CtlMembers *members)
 {
 	int status = CTL_EXIT_OK;
 	int kept = 0;
 
+	(void) cluster;
+	if (!members_confirm(ctl, members, "reinitialize", NULL))
+		return CTL_EXIT_ERROR;
 	for (int i = 0; i < members->count; i++)
 		if (reinitialize_member(ctl, members->items[i], &status))
 			members->items[kept++] = members->items[i];
@@ -405,21 +405,7 @@ reinitialize_members(Ctl *ctl, CtlMembers *members)
 int
 command_reinit(Ctl *ctl)
 {
-	CtlCluster *cluster = cluster_load(ctl, ctl->scope);
-	int status = CTL_EXIT_ERROR;
-	CtlMembers members;
-
-	if (cluster == NULL)
-		return CTL_EXIT_ERROR;
-	if (members_select(ctl, cluster, "replica", ctl->words + 1, ctl->n_words - 1, "reinitialize",
-					   &members))
-	{
-		if (members_confirm(ctl, &members, "reinitialize", NULL))
-			status = reinitialize_members(ctl, &members);
-		members_free(&members);
-	}
-	cluster_unload(cluster);
-	return status;
+	return on_members(ctl, "replica", "reinitialize", reinitialize_members);
 }
 
 static int

@@ -37,8 +37,11 @@ show_members(Ctl *ctl, const char *format)
 		{
 			CtlCluster *cluster = cluster_load(ctl, names[i]);
 
-			if (cluster == NULL)
+			/* who watches wants to see the end of an outage */
+			if (cluster == NULL && is_first)
 				return CTL_EXIT_ERROR;
+			if (cluster == NULL)
+				continue;
 			members_print(ctl, cluster, format, ctl->flags[OPTION_EXTENDED]);
 			cluster_unload(cluster);
 		}

@@ -26,10 +26,19 @@ interrupted(int signal_number)
 	_exit(CTL_EXIT_ERROR);
 }
 
+/* The terminal must not stay as it is for a password. */
+static void
+terminated(int signal_number)
+{
+	ctl_show_typing();
+	raise(signal_number);
+}
+
 int
 main(int argc, char **argv)
 {
 	struct sigaction on_interrupt = { .sa_handler = interrupted };
+	struct sigaction on_end = { .sa_handler = terminated, .sa_flags = SA_RESETHAND };
 	const char *slash = strrchr(argv[0], '/');
 	Ctl ctl;
 	int status;
@@ -40,6 +49,8 @@ main(int argc, char **argv)
 	if (setlocale(LC_CTYPE, "C.UTF-8") == NULL)
 		setlocale(LC_CTYPE, "");
 	sigaction(SIGINT, &on_interrupt, NULL);
+	sigaction(SIGTERM, &on_end, NULL);
+	sigaction(SIGHUP, &on_end, NULL);
 	curl_global_init(CURL_GLOBAL_DEFAULT);
 
 	if (argc > 1 && strcmp(argv[1], "__complete") == 0)
@@ -57,7 +68,7 @@ main(int argc, char **argv)
 	http_close(ctl.http);
 	json_decref(ctl.document);
 	free(ctl.words);
-	if (fflush(stdout) != 0 && status == CTL_EXIT_OK)
+	if ((fflush(stdout) != 0 || ferror(stdout)) && status == CTL_EXIT_OK)
 		status = CTL_EXIT_ERROR;
 	return status;
 }

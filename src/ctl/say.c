@@ -269,7 +269,9 @@ ctl_watch(const Ctl *ctl, bool is_first, bool clear)
 
 		if (interval <= 0)
 			return false;
-		fflush(stdout);
+		/* nobody reads any more, and whoever started us ignores SIGPIPE */
+		if (fflush(stdout) != 0 || ferror(stdout))
+			return false;
 		if (interval > 86400)
 			interval = 86400;
 		pause.tv_sec = (time_t) interval;
