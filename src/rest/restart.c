@@ -215,7 +215,10 @@ restart_refused(RestRestart *restart, const char *sqlstate, const char *detail, 
 			         words);
 		else
 			snprintf(restart->text, sizeof(restart->text), "%s",
-			         words[0] != '\0' ? words : "restart failed");
+			         words[0] != '\0' ? words
+			         : command->kind == HA_COMMAND_REINITIALIZE
+			             ? "nothing in this member took the request up in time"
+			             : "restart failed");
 		refuse(result, 503, restart->text);
 	}
 }

@@ -179,6 +179,8 @@ test_engine_refusals(void **state)
 	        "Another restart is already scheduled");
 	restart.command.kind = HA_COMMAND_FLUSH_RESTART;
 	refused("42704", "", 404, "no restarts are scheduled");
+	restart.command.kind = HA_COMMAND_REINITIALIZE;
+	refused(NULL, NULL, 503, "nothing in this member took the request up in time");
 }
 
 int
