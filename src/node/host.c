@@ -909,6 +909,15 @@ host_settings(const Host *host)
 	return host->local == NULL ? NULL : &host->settings;
 }
 
+bool
+host_refuses_dynamic(const Host *host)
+{
+	const ClusterView *view = dcs_view(host->dcs);
+
+	return view != NULL && host->refused_version != 0 &&
+	       host->refused_version == view->config_version;
+}
+
 static void
 refuse_dynamic(Host *host, const ClusterView *view, const ConfigProblems *problems)
 {

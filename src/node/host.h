@@ -66,6 +66,8 @@ extern void host_close(Host *host);
 /* New local configuration; the host takes it over.  On false nothing changed. */
 extern bool host_configure(Host *host, LocalConfig *local, ConfigProblems *problems) MUST_CHECK;
 extern const Settings *host_settings(const Host *host); /* NULL before the first */
+/* Is the dynamic configuration of the view one that cannot be used? */
+extern bool host_refuses_dynamic(const Host *host);
 
 /*
  * The baton.  host_drive: this home has it now, under "generation" (the

@@ -20,6 +20,8 @@
  *  (2) A worker that lost the baton gets it back only after a new hello, or
  *      after it has given the old one back: then it knows that it had lost it.
  *  (3) Taking the baton never moves the fence.
+ *  (4) A worker that refused the baton is not offered it again before there
+ *      is something new: a hello, or another configuration.
  *-------------------------------------------------------------------------
  */
 #include <errno.h>
@@ -196,6 +198,11 @@ baton_send_config(Supervisor *supervisor)
 		baton_send(supervisor,
 				   json_pack("{s:s, s:O, s:s}", "type", "config", "local", supervisor->local_document,
 							 "trace", supervisor->trace_path));
+	if (supervisor->worker != NULL && supervisor->worker->was_refused)
+	{
+		supervisor->worker->was_refused = false;
+		supervisor->worker->may_have_baton = true;
+	}
 }
 
 static void
@@ -247,7 +254,8 @@ got_baton(Link *link, const json_t *message)
 	const json_t *saved = json_object_get(message, "saved");
 
 	/* it stays connected, and may have the baton again when the work is done */
-	link->may_have_baton = true;
+	link->was_refused = json_is_true(json_object_get(message, "refused"));
+	link->may_have_baton = !link->was_refused;
 	if ((uint32_t) generation != lease_page_generation(supervisor->page) ||
 		page_holder(supervisor) != LEASE_HOLDER_SUPERVISOR)
 	{
@@ -255,7 +263,11 @@ got_baton(Link *link, const json_t *message)
 				   (long long) generation);
 		return;
 	}
-	log_write(LOG_LEVEL_LOG, "the worker gave control of this node back", NULL, NULL);
+	if (link->was_refused)
+		log_write(LOG_LEVEL_WARNING, "the worker cannot take control of this node",
+				  "The supervisor goes on in its place.", "The server's log says why.");
+	else
+		log_write(LOG_LEVEL_LOG, "the worker gave control of this node back", NULL, NULL);
 	drive(supervisor, (uint32_t) generation, json_string_value(saved));
 }
 
@@ -321,7 +333,7 @@ link_close(Link *link)
 	channel_close(link->channel);
 	link->channel = NULL;
 	link->read_event = link->write_event = NULL;
-	link->said_hello = link->may_have_baton = false;
+	link->said_hello = link->may_have_baton = link->was_refused = false;
 	if (supervisor->worker != link)
 		return;
 	supervisor->worker = NULL;

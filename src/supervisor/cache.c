@@ -5,7 +5,8 @@
  *      the store last showed it (config.md section 1.1).
  *
  * Read at start, it stands in for bootstrap.dcs: a store that lost the key
- * gets back what was in force, not what the cluster began with.
+ * gets back what was in force, not what the cluster began with.  One that
+ * cannot be used is as none: a mistake in the store must keep no server down.
  *-------------------------------------------------------------------------
  */
 #include <errno.h>
@@ -16,13 +17,32 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "supervisor/log.h"
 #include "supervisor/supervisor_internal.h"
 
 #define CACHE_FILE	   "patroni.dynamic.json"
 #define CACHE_PATH_MAX (SETTINGS_PATH_MAX + 64)
 
+/* Can this member go by it? */
+static bool
+is_usable(const LocalConfig *local, const json_t *cached)
+{
+	char *text = json_dumps(cached, JSON_COMPACT);
+	ConfigProblems problems;
+	Settings settings;
+	bool ok;
+
+	config_problems_init(&problems);
+	settings_init(&settings);
+	ok = text != NULL && settings_merge(&settings, local, text, &problems);
+	settings_free(&settings);
+	config_problems_free(&problems);
+	free(text);
+	return ok;
+}
+
 /*
- * Put the cached configuration, if there is one, in the place of
+ * Put the cached configuration, if there is one that can be used, in the place of
  * bootstrap.dcs.  Everything else stays as it was read, with its places.
  */
 void
@@ -34,7 +54,12 @@ cache_apply(LocalConfig *local, const char *data_directory)
 	snprintf(path, sizeof(path), "%s/" CACHE_FILE, data_directory);
 	cached = json_load_file(path, JSON_REJECT_DUPLICATES, NULL);
 	if (json_is_object(cached) && json_object_size(cached) > 0)
-		local_config_set_initial(local, cached);
+	{
+		if (is_usable(local, cached))
+			local_config_set_initial(local, cached);
+		else
+			log_format(LOG_LEVEL_WARNING, "the dynamic configuration in \"%s\" cannot be used", path);
+	}
 	json_decref(cached);
 }
 

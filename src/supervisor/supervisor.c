@@ -413,7 +413,8 @@ files_turn(Supervisor *supervisor)
 							 : "primary");
 	}
 	if (view != NULL && view->config_json != NULL &&
-		view->config_version != supervisor->cached_version)
+		view->config_version != supervisor->cached_version &&
+		!host_refuses_dynamic(supervisor->host))
 	{
 		supervisor->cached_version = view->config_version;
 		if (!cache_write(settings->data_dir, view->config_json, &error))

@@ -47,6 +47,7 @@ typedef struct Link
 	struct event *write_event;
 	bool said_hello;	 /* with our protocol */
 	bool may_have_baton; /* it said hello since it lost the baton */
+	bool was_refused;     /* it could not drive; until a hello or another configuration */
 	pid_t pid;
 } Link;
 

@@ -356,9 +356,9 @@ got_baton(Worker *worker, const json_t *message)
 		returned = lease_page_take(worker->page, (uint32_t) generation,
 								   LEASE_HOLDER_SUPERVISOR);
 		if (returned != 0)
-			worker_send(worker, json_pack("{s:s,s:I,s:s?}", "type", "baton",
+			worker_send(worker, json_pack("{s:s,s:I,s:s?,s:b}", "type", "baton",
 										  "generation", (json_int_t) returned,
-										  "saved", text));
+										  "saved", text, "refused", 1));
 	}
 	free(object_text);
 }
