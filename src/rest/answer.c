@@ -21,7 +21,8 @@ restapi_setting(const Settings *settings, const char *key)
 	                        : json_object_get(json_object_get(settings->document, "restapi"), key);
 }
 
-static const char *
+/* restapi.server_tokens: how we call ourselves; a constant. */
+const char *
 server_token(const Settings *settings)
 {
 	const char *tokens = json_string_value(restapi_setting(settings, "server_tokens"));

@@ -52,7 +52,8 @@ parse_request_line(const char *line, const char *end, ServerRequest *request)
 	}
 	if (!take_word(&line, end, target, sizeof(target)))
 		return line < end ? 414 : 400;
-	if (!take_word(&line, end, version, sizeof(version)) || strncmp(version, "HTTP/1.", 7) != 0)
+	if (!take_word(&line, end, version, sizeof(version)) ||
+	    strncmp(version, "HTTP/1.", 7) != 0 || line < end)
 		return 400;
 	for (const char *c = target; *c != '\0'; c++)
 	{

@@ -190,6 +190,8 @@ route_get(Rest *rest, Connection *connection, const ServerRequest *request,
 		answer_json(connection, status, 200, strdup(status->view->failsafe_json));
 	else if (is_route(path, "/config") || is_route(path, "/failsafe"))
 		connection_error_page(connection, 502, NULL);
+	else if (is_route(path, "/history"))
+		connection_error_page(connection, 503, NULL);
 	else if (is_route(path, "/metrics"))
 		answer_owned(connection, status, 200, "text/plain", metrics_document(facts));
 	else if (is_route(path, "/liveness"))
@@ -454,7 +456,10 @@ listen_at(Rest *rest, const RestListen *listen, Error *error)
 	config.context = rest;
 	server = server_start(rest->base, &config, error);
 	if (server != NULL)
+	{
 		server_set_tls(server, rest->tls);
+		server_set_name(server, server_token(rest->ops.settings(rest->ops.context)));
+	}
 	return server;
 }
 
@@ -489,7 +494,10 @@ take_settings(Rest *rest, Error *error)
 	SSL_CTX_free(rest->tls);
 	rest->tls = tls;
 	if (rest->server != NULL)
+	{
 		server_set_tls(rest->server, tls);
+		server_set_name(rest->server, server_token(settings));
+	}
 	return true;
 }
 

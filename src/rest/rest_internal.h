@@ -58,6 +58,7 @@ extern const char *query_get(const RestQuery *query, const char *name); /* NULL 
 
 /* answer.c */
 extern const json_t *restapi_setting(const Settings *settings, const char *key);
+extern const char *server_token(const Settings *settings);
 extern void answer_status_line(Connection *connection, int code);
 extern void answer_text(Connection *connection, const Settings *settings, int code,
                         const char *content_type, const char *header, const char *body);

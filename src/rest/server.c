@@ -81,6 +81,7 @@ struct Server
 	void (*handle)(void *context, Connection *connection, const ServerRequest *request);
 	void *context;
 	SSL_CTX *tls; /* NULL = none */
+	const char *name;
 	Connection *connections;
 	int n_connections;
 	int port;
@@ -270,6 +271,8 @@ connection_error_page(Connection *connection, int status, const char *reason)
 	         "    </body>\n</html>\n",
 	         status, reason);
 	evbuffer_add_printf(output, "HTTP/1.0 %d %s\r\n", status, reason);
+	if (connection->server->name[0] != '\0')
+		evbuffer_add_printf(output, "Server: %s\r\n", connection->server->name);
 	add_date(output);
 	evbuffer_add_printf(output,
 	                    "Connection: close\r\nContent-Type: text/html;charset=utf-8\r\n"
@@ -566,6 +569,7 @@ server_start(struct event_base *base, const ServerConfig *config, Error *error)
 	server->base = base;
 	server->handle = config->handle;
 	server->context = config->context;
+	server->name = "";
 	fd = listen_open(config->host, config->port, error);
 	if (fd < 0)
 	{
@@ -608,6 +612,13 @@ server_set_tls(Server *server, SSL_CTX *tls)
 		SSL_CTX_up_ref(tls);
 	SSL_CTX_free(server->tls);
 	server->tls = tls;
+}
+
+/* How it calls itself on error pages; other answers say it themselves. */
+void
+server_set_name(Server *server, const char *name)
+{
+	server->name = name;
 }
 
 /* The port it listens at. */

@@ -71,6 +71,8 @@ extern int server_port(const Server *server);
  * shared, the caller may free its reference.
  */
 extern void server_set_tls(Server *server, SSL_CTX *tls);
+/* The Server header of error pages; "" = none.  Borrowed, must stay. */
+extern void server_set_name(Server *server, const char *name);
 /*
  * Read the body of "length" bytes, at most SERVER_BODY_MAX, then call done();
  * with "body" NULL when the client went away or took too long: then the

@@ -394,12 +394,19 @@ calls_close(Supervisor *supervisor)
 static void
 start_config(Supervisor *supervisor, Call *call, const json_t *body)
 {
-	char *text = json_dumps(body, JSON_COMPACT | JSON_ENSURE_ASCII);
+	char *text;
 	bool is_patch = call->kind == REST_PATCH_CONFIG;
 	const ClusterView *view = host_view(supervisor->host);
 	bool is_sent;
 
+	/* also of a change that changes nothing here: elsewhere it may be otherwise by now */
+	if (!host_store_is_reachable(supervisor->host))
+	{
+		call_end_text(call, 503, "the store cannot be reached");
+		return;
+	}
 	/* rest-api.md 6.1: an error page when there is nothing to patch */
+	text = json_dumps(body, JSON_COMPACT | JSON_ENSURE_ASCII);
 	is_sent = text != NULL && view != NULL && view->is_loaded &&
 			  (!is_patch || view->config_json != NULL) &&
 			  host_put_config(supervisor->host, call->id, text, is_patch);

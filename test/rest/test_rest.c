@@ -694,6 +694,8 @@ test_status_of_nothing(void **state)
 	assert_int_equal(ask(node, "GET", "/patroni"), 200);
 	assert_int_equal(ask(node, "GET", "/cluster"), 503);
 	assert_int_equal(ask(node, "GET", "/config"), 502);
+	assert_int_equal(ask(node, "GET", "/history"), 503);
+	assert_non_null(strstr(node->answer, "Error code: 503"));
 }
 
 static void
@@ -821,6 +823,9 @@ test_bad_requests(void **state)
 	assert_int_equal(node->code, 400);
 	ask_raw(node, "GET / SPDY/3\r\n\r\n");
 	assert_int_equal(node->code, 400);
+	ask_raw(node, "GET /primary HTTP/1.0 more\r\n\r\n");
+	assert_int_equal(node->code, 400);
+	assert_non_null(strstr(node->answer, "\r\nServer: patroni_bgw/"));
 
 	memset(long_text, 'a', sizeof(long_text));
 	memcpy(long_text, "GET /", 5);
