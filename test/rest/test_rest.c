@@ -23,6 +23,8 @@
 
 #include <cmocka.h>
 
+#include "node/peers.h"
+
 #define CLIENT_MS 8000
 
 /* One node, as the supervisor would describe it. */
@@ -1185,6 +1187,81 @@ test_calls(void **state)
 	assert_non_null(strstr(node->answer, "HTTP/1.0 202 Accepted\r\n"));
 }
 
+/*
+ * POST /failsafe (rest-api.md 6.9): a leader without the store asks.  What the
+ * engine answers becomes status, text and the header that says how far we are.
+ */
+static void
+test_failsafe(void **state)
+{
+	static const char *const no_body[] = { "", "{}", "[]", "\"x\"", "{\"name\":", "null" };
+	static const char *const no_name[] = {
+		"{\"conn_url\":\"x\"}", "{\"name\":1}", "{\"name\":\"\"}", "{\"name\":null}", "{\"name\":[\"node2\"]}",
+	};
+	static const struct
+	{
+		int status;
+		const char *text;
+	} refusals[] = {
+		{ 500, "Running as a leader" },
+		{ 409, "\"node3\" leads, as far as this member knows" },
+		{ 503, "nobody controls this member at the moment" },
+	};
+	const char *body = "{\"name\":\"node2\",\"conn_url\":\"x\",\"api_url\":\"y\",\"slots\":{\"a\":1}}";
+	Node *node = *state;
+	HaCommand command;
+	json_t *json;
+
+	/* accepted; members need no password where there is none */
+	node->result = (RestResult){ .status = 200, .text = "Accepted", .lsn = 0x3000000 };
+	assert_int_equal(call(node, "POST /failsafe", "", body), 200);
+	assert_non_null(strstr(node->answer, "\r\nlsn: 50331648\r\n"));
+	assert_non_null(strstr(node->answer, "\r\n\r\nAccepted"));
+	assert_string_equal(strstr(node->answer, "\r\n\r\n") + 4, "Accepted");
+	assert_int_equal(node->call, REST_FAILSAFE);
+	json = json_loads(node->call_body, 0, NULL);
+	peer_failsafe_command(&command, json);
+	json_decref(json);
+	assert_string_equal(command.leader, "node2");
+	node->result.lsn = 0;
+	assert_int_equal(call(node, "POST /failsafe", "", body), 200);
+	assert_null(strstr(node->answer, "lsn:"));
+
+	/* refused: not the leader's word, or the mode is off */
+	for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++)
+	{
+		node->result = (RestResult){ .status = refusals[i].status, .text = refusals[i].text };
+		assert_int_equal(call(node, "POST /failsafe", "", body), refusals[i].status);
+		assert_string_equal(strstr(node->answer, "\r\n\r\n") + 4, refusals[i].text);
+	}
+	node->result = (RestResult){ .status = 502 };
+	assert_int_equal(call(node, "POST /failsafe", "", body), 502);
+	assert_non_null(strstr(node->answer, "Error code: 502"));
+
+	/* what is no body is not passed on */
+	node->n_calls = 0;
+	for (size_t i = 0; i < sizeof(no_body) / sizeof(no_body[0]); i++)
+		assert_int_equal(call(node, "POST /failsafe", "", no_body[i]), 400);
+	assert_int_equal(call(node, "POST /failsafe", "", NULL), 411);
+	assert_int_equal(node->n_calls, 0);
+
+	/* one that names nobody is: it has no leader then, and calls.c answers 400 */
+	for (size_t i = 0; i < sizeof(no_name) / sizeof(no_name[0]); i++)
+	{
+		json = json_loads(no_name[i], 0, NULL);
+		peer_failsafe_command(&command, json);
+		json_decref(json);
+		assert_string_equal(command.leader, "");
+	}
+
+	/* where there is a password members need it, too */
+	open_access(node);
+	assert_int_equal(call(node, "POST /failsafe", "", body), 401);
+	assert_int_equal(node->n_calls, 0);
+	assert_int_equal(call(node, "POST /failsafe", AUTHORIZED, body), 200);
+	assert_int_equal(node->n_calls, 1);
+}
+
 static void
 test_bodies(void **state)
 {
@@ -1408,6 +1485,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_closed_by_default, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_authentication, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_calls, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_failsafe, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bodies, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_large_body, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_body_takes_too_long, setup, teardown),
