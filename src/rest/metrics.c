@@ -230,6 +230,149 @@ add_fence(const Page *page, const RestFacts *facts)
 	    __atomic_load_n((const uint64_t *) &lease->withheld_acks, __ATOMIC_RELAXED));
 }
 
+/* What patroni.synchronous shows. */
+static void
+add_synchronous(const Page *page, const RestFacts *facts)
+{
+	const Settings *settings = facts->status->settings;
+	const SyncState *sync = facts->view == NULL ? NULL : &facts->view->sync;
+	const HaPostgres *postgres = facts->is_primary ? facts->status->postgres : NULL;
+	int n_named = 0;
+	int n_connected = 0;
+
+	for (const char *name = sync != NULL && sync->exists ? sync->sync_standby : NULL;
+	     name != NULL && *name != '\0'; name += strcspn(name, ","), name += strspn(name, ", "))
+		n_named++;
+	for (int i = 0; postgres != NULL && i < postgres->n_senders; i++)
+		n_connected += postgres->senders[i].is_streaming &&
+		               (postgres->senders[i].sync_state == SYNC_WALSENDER_SYNC ||
+		                postgres->senders[i].sync_state == SYNC_WALSENDER_QUORUM);
+	add(page, "patroni_synchronous_mode", "gauge",
+	    "Synchronous mode as configured: 0 off, 1 on, 2 quorum.", "%d",
+	    settings->synchronous_mode == SYNC_MODE_OFF  ? 0
+	    : settings->synchronous_mode == SYNC_MODE_ON ? 1
+	                                                 : 2);
+	add_flag(page, "patroni_synchronous_mode_strict",
+	         "Value is 1 if commits wait also when no standby is there, 0 otherwise.",
+	         settings->synchronous_mode_strict);
+	add(page, "patroni_synchronous_named_standbys", "gauge",
+	    "How many standbys the sync key names: these may become primary.", "%d", n_named);
+	add(page, "patroni_synchronous_quorum", "gauge",
+	    "How many others of the sync key must not be ahead of a member that is to lead.", "%d",
+	    sync != NULL && sync->exists ? sync->quorum : 0);
+	add(page, "patroni_synchronous_connected_standbys", "gauge",
+	    "How many standbys stream that commits wait for, 0 if this node is not the leader.", "%d",
+	    n_connected);
+	add_flag(page, "patroni_synchronous_in_force",
+	         "Value is 1 if this primary's setting is in force in all its processes, 0 otherwise.",
+	         postgres != NULL && postgres->is_sync_settled);
+}
+
+/* failsafe_mode: what the members have agreed to. */
+static void
+add_failsafe(const Page *page, const RestFacts *facts)
+{
+	const LeasePage *lease = facts->status->page;
+	const char *text = facts->status->view == NULL ? NULL : facts->status->view->failsafe_json;
+	json_t *members = text == NULL ? NULL : json_loads(text, 0, NULL);
+	int64_t agreed_ms = lease == NULL ? 0 : atomic_load(&lease->failsafe_until_ms) - facts->now_ms;
+	int64_t bound_ms = lease == NULL ? 0 : atomic_load(&lease->bound_until_ms) - facts->now_ms;
+
+	add(page, "patroni_failsafe_key_members", "gauge",
+	    "How many members have to agree that the leader goes on without the DCS.", "%zu",
+	    json_object_size(members));
+	json_decref(members);
+	add(page, "patroni_failsafe_remaining_seconds", "gauge",
+	    "For how long what all members agreed to still lasts, 0 if failsafe mode is not active.",
+	    "%.3f", agreed_ms > 0 ? (double) agreed_ms / 1000.0 : 0.0);
+	add(page, "patroni_failsafe_promise_seconds", "gauge",
+	    "For how long this node has promised not to become leader, 0 if it has not.", "%.3f",
+	    bound_ms > 0 ? (double) bound_ms / 1000.0 : 0.0);
+}
+
+static int64_t
+slot_is_active(const HaSlot *slot, Lsn end)
+{
+	(void) end;
+	return slot->is_active ? 1 : 0;
+}
+
+/* As patroni.slot has it: its user could go on here. */
+static int64_t
+slot_is_usable(const HaSlot *slot, Lsn end)
+{
+	(void) end;
+	return !slot->is_lost && !slot->is_copying && slot->problem[0] == '\0' ? 1 : 0;
+}
+
+/* -1: not known, or not of this kind of slot. */
+static int64_t
+slot_retained_bytes(const HaSlot *slot, Lsn end)
+{
+	if (slot->restart_lsn == 0 || end == 0)
+		return -1;
+	return end > slot->restart_lsn ? (int64_t) (end - slot->restart_lsn) : 0;
+}
+
+static int64_t
+slot_unconfirmed_bytes(const HaSlot *slot, Lsn end)
+{
+	if (!slot->is_logical || slot->confirmed_lsn == 0 || end == 0)
+		return -1;
+	return end > slot->confirmed_lsn ? (int64_t) (end - slot->confirmed_lsn) : 0;
+}
+
+/* One line for each slot; "end" is the end of this server's WAL. */
+static const struct
+{
+	const char *name;
+	int64_t (*value)(const HaSlot *slot, Lsn end);
+	const char *help;
+} slot_series[] = {
+	{ "patroni_slot_active", slot_is_active,
+	  "Value is 1 if somebody is connected to the slot here, 0 otherwise." },
+	{ "patroni_slot_usable", slot_is_usable,
+	  "Value is 1 if the user of the slot could go on here, 0 otherwise." },
+	{ "patroni_slot_retained_bytes", slot_retained_bytes, "WAL that the slot keeps on this node." },
+	{ "patroni_slot_unconfirmed_bytes", slot_unconfirmed_bytes,
+	  "WAL that the consumer of the logical slot has not confirmed, as this node knows." },
+};
+
+/* What patroni.slot shows of the slots that this server has. */
+static void
+add_slots(const Page *page, const RestFacts *facts)
+{
+	const HaPostgres *postgres = facts->is_running ? facts->status->postgres : NULL;
+	Lsn end = postgres == NULL                                   ? 0
+	          : !postgres->is_in_recovery                        ? postgres->flush_lsn
+	          : postgres->received_lsn > postgres->replayed_lsn ? postgres->received_lsn
+	                                                             : postgres->replayed_lsn;
+
+	add(page, "patroni_missing_slots", "gauge",
+	    "How many permanent logical slots could not be used here after a failover.", "%d",
+	    facts->is_replica ? facts->status->missing_slots : 0);
+	if (postgres == NULL || postgres->n_slots == 0)
+		return;
+	for (size_t i = 0; i < sizeof(slot_series) / sizeof(slot_series[0]); i++)
+	{
+		bool has_head = false;
+
+		for (int k = 0; k < postgres->n_slots; k++)
+		{
+			const HaSlot *slot = &postgres->slots[k];
+			int64_t value = slot_series[i].value(slot, end);
+
+			if (value < 0)
+				continue;
+			if (!has_head)
+				add_head(page, slot_series[i].name, "gauge", slot_series[i].help);
+			has_head = true;
+			fprintf(page->out, "%s{%s,slot=\"%s\",type=\"%s\"} %" PRId64 "\n", slot_series[i].name,
+			        page->labels, slot->name, slot->is_logical ? "logical" : "physical", value);
+		}
+	}
+}
+
 /* The whole page.  malloc'ed; NULL: no configuration yet, or no memory. */
 char *
 metrics_document(const RestFacts *facts)
@@ -272,6 +415,9 @@ metrics_document(const RestFacts *facts)
 	add_wal(&page, facts);
 	add_cluster(&page, facts);
 	add_fence(&page, facts);
+	add_synchronous(&page, facts);
+	add_failsafe(&page, facts);
+	add_slots(&page, facts);
 	if (status->takeovers != NULL)
 	{
 		add_takeover(&page, "patroni_last_switchover_seconds",

@@ -241,6 +241,100 @@ test_takeovers(void **state)
 	assert_null(strstr(node->text, "patroni_last_failover_seconds" PHASE("handover")));
 }
 
+static void
+test_synchronous(void **state)
+{
+	Node *node = *state;
+
+	scrape(node);
+	expect(node, "patroni_synchronous_mode", "0");
+	expect(node, "patroni_synchronous_named_standbys", "0");
+	expect(node, "patroni_synchronous_in_force", "0");
+
+	node->settings.synchronous_mode = SYNC_MODE_QUORUM;
+	node->settings.synchronous_mode_strict = true;
+	put_key(node, "sync",
+	        "{\"leader\":\"node1\",\"sync_standby\":\"node2,node3,node4\",\"quorum\":2}");
+	node->postgres.is_sync_settled = true;
+	node->postgres.n_senders = 3;
+	for (int i = 0; i < 3; i++)
+	{
+		node->postgres.senders[i].is_streaming = i != 1;
+		node->postgres.senders[i].sync_state = i < 2 ? SYNC_WALSENDER_QUORUM : SYNC_WALSENDER_ASYNC;
+	}
+	scrape(node);
+	expect(node, "patroni_synchronous_mode", "2");
+	expect(node, "patroni_synchronous_mode_strict", "1");
+	expect(node, "patroni_synchronous_named_standbys", "3");
+	expect(node, "patroni_synchronous_quorum", "2");
+	expect(node, "patroni_synchronous_connected_standbys", "1");
+	expect(node, "patroni_synchronous_in_force", "1");
+
+	/* only a primary lets commits wait */
+	node->postgres.is_in_recovery = true;
+	scrape(node);
+	expect(node, "patroni_synchronous_connected_standbys", "0");
+	expect(node, "patroni_synchronous_in_force", "0");
+}
+
+static void
+test_failsafe(void **state)
+{
+	Node *node = *state;
+	const char *remaining;
+
+	scrape(node);
+	expect(node, "patroni_failsafe_key_members", "1");
+	expect(node, "patroni_failsafe_remaining_seconds", "0.000");
+	expect(node, "patroni_failsafe_promise_seconds", "0.000");
+	put_key(node, "failsafe", "{\"node1\":\"x\",\"node2\":\"y\"}");
+	atomic_store(&node->page.bound_until_ms, clock_now_ms() + 5000);
+	/* the key is remembered while the store does not answer */
+	node->status.store_is_reachable = false;
+	scrape(node);
+	expect(node, "patroni_cluster_unlocked", "1");
+	expect(node, "patroni_failsafe_key_members", "2");
+	remaining = strstr(node->text, "patroni_failsafe_promise_seconds" LABELS " ");
+	assert_non_null(remaining);
+	assert_in_range(atof(strchr(remaining, '}') + 1) * 1000, 4000, 5001);
+}
+
+static void
+test_slots(void **state)
+{
+	Node *node = *state;
+
+	scrape(node);
+	expect(node, "patroni_missing_slots", "0");
+	assert_null(strstr(node->text, "patroni_slot_"));
+
+	node->postgres.n_slots = 2;
+	node->postgres.slots[0] =
+	    (HaSlot){ .name = "node2", .is_active = true, .restart_lsn = 0x2ffff00 };
+	node->postgres.slots[1] =
+	    (HaSlot){ .name = "feed", .is_logical = true, .restart_lsn = 0x2000000, .confirmed_lsn = 0x2fffff0 };
+	scrape(node);
+#define SLOT(name, type) "{scope=\"de\\\\m\\\"o\",name=\"node1\",slot=\"" name "\",type=\"" type "\"}"
+	assert_true(has_line(node, "patroni_slot_active" SLOT("node2", "physical") " 1"));
+	assert_true(has_line(node, "patroni_slot_active" SLOT("feed", "logical") " 0"));
+	assert_true(has_line(node, "patroni_slot_retained_bytes" SLOT("node2", "physical") " 256"));
+	assert_true(has_line(node, "patroni_slot_retained_bytes" SLOT("feed", "logical") " 16777216"));
+	assert_true(has_line(node, "patroni_slot_unconfirmed_bytes" SLOT("feed", "logical") " 16"));
+	assert_null(strstr(node->text, "patroni_slot_unconfirmed_bytes" SLOT("node2", "physical")));
+	assert_true(has_line(node, "patroni_slot_usable" SLOT("feed", "logical") " 1"));
+
+	/* a copy on a standby that is not complete; nobody is behind the end of the WAL */
+	node->postgres.is_in_recovery = true;
+	node->postgres.received_lsn = 0x2000000;
+	node->postgres.slots[1].is_copying = true;
+	node->status.missing_slots = 1;
+	scrape(node);
+	expect(node, "patroni_missing_slots", "1");
+	assert_true(has_line(node, "patroni_slot_usable" SLOT("feed", "logical") " 0"));
+	assert_true(has_line(node, "patroni_slot_retained_bytes" SLOT("feed", "logical") " 0"));
+	assert_true(has_line(node, "patroni_slot_unconfirmed_bytes" SLOT("feed", "logical") " 0"));
+}
+
 /* Each series stands under its own HELP and TYPE, and no name comes twice. */
 static void
 test_shape(void **state)
@@ -253,6 +347,8 @@ test_shape(void **state)
 	int n_seen = 0;
 
 	node->takeovers.last_failover.exists = true;
+	node->postgres.n_slots = 1;
+	node->postgres.slots[0] = (HaSlot){ .name = "feed", .is_logical = true, .restart_lsn = 1, .confirmed_lsn = 1 };
 	scrape(node);
 	assert_int_equal(node->text[strlen(node->text) - 1], '\n');
 	copy = strdup(node->text);
@@ -295,6 +391,9 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_replica, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_nothing_known, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_takeovers, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_synchronous, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_failsafe, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_slots, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_shape, setup, teardown),
 	};
 
