@@ -10,6 +10,7 @@
 #                   the name patronictl if there is none; also: uninstall
 #   make check      build, then every test; ends with "N passed, N failed"
 #   make unit sanitize pure layering headers symbols store regress tap   its parts
+#   make fuzz-node  100,000 malformed requests to a running node, whose supervisor is sanitized
 #   make fuzz       100,000 malformed requests to the HTTP server, sanitized
 #   make demo       a cluster of three members on this machine; demo-stop
 #   make docs       write docs/decisions.md from the decision tables
@@ -328,7 +329,7 @@ export PG_CONFIG BUILD CLANG
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all install uninstall clean unit sanitize pure layering headers symbols store regress tap \
-	fuzz check demo demo-stop docs unit-programs clang lists FORCE \
+	fuzz fuzz-node check demo demo-stop docs unit-programs clang lists FORCE \
 	sim sim-replay sim-check sim-mutants sim-patches sim-regressions sim-digests
 
 all: $(BUILD)/patroni_bgw.so $(BUILD)/patroni_worker.so $(BUILD)/patroni_supervisor $(BUILD)/patroni_ctl
@@ -442,6 +443,12 @@ fuzz:
 	@+$(MAKE) --no-print-directory -s BUILD='$(BUILD)/sanitize' SANITIZE=yes '$(BUILD)/sanitize/test/rest/test_fuzz'
 	@TESTS=fuzz FUZZ_REQUESTS=$(or $(FUZZ_REQUESTS),50000) FUZZ_SEED=$(or $(FUZZ_SEED),1) \
 		scripts/unit.sh '$(BUILD)/sanitize/test/rest/test_fuzz'
+
+# What only it can find: memory errors of a whole supervisor under 100,000 malformed requests.
+fuzz-node: all
+	@+$(MAKE) --no-print-directory -s BUILD='$(BUILD)/sanitize' SANITIZE=yes '$(BUILD)/sanitize/patroni_supervisor'
+	@STAGE_SUPERVISOR='$(BUILD)/sanitize/patroni_supervisor' FUZZ_REQUESTS=$(or $(FUZZ_REQUESTS),100000) \
+		scripts/tap.sh t/063_fuzz.pl
 
 # What only it can find: the engine reaching for a clock, a socket or a file.
 pure: $(call objects,$(PURE_OBJS))

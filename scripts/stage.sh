@@ -39,6 +39,8 @@ cp extension/*.sql patroni_bgw.control "$pg$sharedir/extension/"
 for file in patroni_supervisor patroni_ctl patroni_replay; do
 	[ ! -e "$build/$file" ] || cp "$build/$file" "$stage/bin/"
 done
+# another build of it: make fuzz-node
+[ -z "$STAGE_SUPERVISOR" ] || cp "$STAGE_SUPERVISOR" "$stage/bin/patroni_supervisor"
 for folder in sql expected t test src docs examples; do
 	[ ! -d $folder ] || cp -r $folder "$stage/src/"
 done
