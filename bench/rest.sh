@@ -3,7 +3,8 @@
 #
 # One member of ours with a standby, and one of Debian's Patroni, at the same
 # time on one etcd.  wrk -t1 -c16 asks both leaders in turns, so that the noise
-# of the machine hits both; then the leader is changed over, with and without
+# of the machine hits both, and a server that does nothing else (floor.c), which
+# shows what wrk and the machine cost; then the leader is changed over, with and without
 # that load.  Prints each run, then the medians: requests/s and their ratio, the
 # 99th percentile, processor time per request, which a busy machine changes least,
 # and how long switchovers took.  Needs a build (make), wrk,
@@ -15,6 +16,7 @@ for program in wrk curl patroni etcd python3; do
 	command -v $program > /dev/null || { echo "$program is not installed" >&2; exit 1; }
 done
 stage=$(scripts/stage.sh)
+${CC:-cc} -O2 -o "$stage/floor" bench/floor.c -levent
 trap 'scripts/as-user.sh sh "$stage/stop.sh" "$stage" > /dev/null 2>&1; rm -rf "$stage"' EXIT
 trap 'exit 1' INT TERM
 cat > "$stage/stop.sh" <<'END'
@@ -28,7 +30,7 @@ stage=$1 runs=$2 seconds=$3
 . "$stage/env"
 cd "$stage/tmp"
 ports=$(python3 -c 'import socket
-s = [socket.socket() for _ in range(8)]
+s = [socket.socket() for _ in range(9)]
 for x in s: x.bind(("127.0.0.1", 0))
 print(*[x.getsockname()[1] for x in s])')
 set -- $ports
@@ -69,7 +71,8 @@ CONF
 member ours1 ours "$3" "$4"
 member ours2 ours "$5" "$6"
 member theirs theirs "$7" "$8"
-ours1=$3 ours2=$5 theirs=$7
+ours1=$3 ours2=$5 theirs=$7 floor=$9
+"$stage/floor" "$floor" & echo $! > floor.pid
 
 # until PORT PATH
 until_200() {
@@ -115,6 +118,7 @@ ours_pids="$(cat ours1.pid) $(begun_by ours1 'patroni worker')"
 theirs_pids="$(cat theirs.pid) $(begun_by theirs 'postgres postgres 127.0.0.1')"
 ask_ours() { measure "$ours1" $ours_pids; }
 ask_theirs() { measure "$theirs" $theirs_pids; }
+ask_floor() { measure "$floor" "$(cat floor.pid)"; }
 ask_ours > /dev/null		# warm up
 ask_theirs > /dev/null
 for run in $(seq "$runs"); do
@@ -124,6 +128,9 @@ for run in $(seq "$runs"); do
 	echo "run $run: ours $1 requests/s, 99 % within $2 ms, $4 us each ($3 not 200); Patroni $5 requests/s, $6 ms, $8 us ($7 not 200)"
 	echo "$1" >> ours.rate; echo "$2" >> ours.p99; echo "$4" >> ours.cpu
 	echo "$5" >> theirs.rate; echo "$6" >> theirs.p99; echo "$8" >> theirs.cpu
+	set -- $(ask_floor)
+	echo "run $run: the floor $1 requests/s, 99 % within $2 ms, $4 us each"
+	echo "$1" >> floor.rate; echo "$2" >> floor.p99
 done
 
 # change the leader over to the other member; its duration in ms, as clients of SQL see it: no primary
@@ -156,7 +163,8 @@ echo "switchovers without load, ms: $(tr '\n' ' ' < free.ms)"
 echo "switchovers under load, ms: $(tr '\n' ' ' < loaded.ms)"
 a=$(median ours.rate) b=$(median theirs.rate)
 echo "median: ours $a requests/s, Patroni $b, ratio $(awk "BEGIN { printf \"%.1f\", $a / $b }")"
-echo "median of the 99th percentile: ours $(median ours.p99) ms, Patroni $(median theirs.p99) ms"
+echo "median of the 99th percentile: ours $(median ours.p99) ms, Patroni $(median theirs.p99) ms, the floor $(median floor.p99) ms"
+echo "median of the floor: $(median floor.rate) requests/s"
 a=$(median ours.cpu) b=$(median theirs.cpu)
 echo "median processor time of a request: ours $a us, Patroni $b us, ratio $(awk "BEGIN { printf \"%.1f\", $b / $a }")"
 echo "median switchover: $(median free.ms) ms without load, $(median loaded.ms) ms under load"
