@@ -41,6 +41,10 @@ cmp_ok($values->{patroni_xlog_location}, '>', 0, 'it has a position');
 is($values->{patroni_fence_open}, 1, 'its fence is open');
 cmp_ok($values->{patroni_lease_remaining_seconds}, '>', 0, 'for some time');
 is($values->{patroni_cluster_unlocked}, 0, 'the cluster has a leader');
+$cluster->wait_for('the slot of the standby is shown, in use', sub {
+	scrape($leader)->{all}{"patroni_slot_active{scope=\"test-metrics\",name=\"$leader->{name}\",slot=\"$standby->{name}\",type=\"physical\"}"};
+});
+is($values->{patroni_synchronous_mode}, 0, 'replication is asynchronous');
 
 $leader->sql('CREATE TABLE t AS SELECT 1 AS x');
 my $replayed;
@@ -64,7 +68,7 @@ SKIP:
 	my ($status, $out, $err) = PatroniCluster::run_command([ 'promtool', 'check', 'metrics' ], input => $metrics->{text});
 
 	ok($status == 0 || $status == 3, 'promtool can read it') or diag("$status $out $err");
-	unlike("$out$err", qr/patroni_(?:fence|lease|last|bgw)/, 'and would name ours the same') or diag("$out $err");
+	unlike("$out$err", qr/patroni_(?:fence|lease|last|bgw|synchronous|slot|missing|failsafe_(?:key|promise|remaining))/, 'and would name ours the same') or diag("$out $err");
 }
 
 # A switchover and a failover are measured by every member.
