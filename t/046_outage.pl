@@ -38,6 +38,14 @@ $writer->wait_for_more;
 
 # --- the worker, and the server's other processes with it ---
 
+# what it has to work with then: not what the cluster began with
+my $postgresql = $cluster->key_json('config')->{postgresql};
+
+sub awaited { return $leader->rest('/patroni')->{json}{pending_restart_reason}{max_connections}{new_value} // ''; }
+
+$postgresql->{parameters}{max_connections} = 123;
+$cluster->edit_config({ postgresql => $postgresql });
+$cluster->wait_for('a setting waits for a restart', sub { awaited() eq '123' });
 # the lease shall be a fresh one: the store is back since longer than loop_wait
 $writer->wait_for_acks(10, after_us => PatroniCluster::now_us() + 1.2e6);
 $begin_us = PatroniCluster::now_us();
@@ -48,6 +56,8 @@ my $old_worker = $leader->worker_pid;
 $leader->kill9_part('worker');
 $cluster->wait_for('the server is back, with a new worker',
 	sub { ($leader->worker_pid // $old_worker) != $old_worker });
+ok($cluster->wait_for('it knows the configuration', sub { awaited() eq '123' }, or_undef => 1, timeout => 5),
+	'which has the configuration that was last seen');
 $leader->wait_for_sql('SELECT NOT is_open FROM patroni.lease');
 my $last_us = (reverse $writer->acks)[0]{acked_us};
 cmp_ok(scalar(acks_between($killed_us, $begin_us + TTL_US)), '>', 50,

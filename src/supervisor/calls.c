@@ -496,8 +496,9 @@ start_command(Supervisor *supervisor, Call *call, const json_t *body)
 		is_right = restart_check(&call->restart, body, settings, clock_wall_ms(), &result);
 	else if (call->kind == REST_DELETE_RESTART)
 		call->restart.command.kind = HA_COMMAND_FLUSH_RESTART;
-	else if (view == NULL || !view->is_loaded)
+	else if (view == NULL || !view->is_loaded || !host_store_is_reachable(supervisor->host))
 	{
+		/* the leader to copy from may be gone by now */
 		call_end_text(call, 503, "the store cannot be reached");
 		return;
 	}

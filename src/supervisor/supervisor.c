@@ -137,6 +137,34 @@ keep_document(Supervisor *supervisor, const LocalConfig *local)
 	free(text);
 }
 
+/*
+ * A worker that starts while the store is away begins with the dynamic
+ * configuration as it was last, like a program of ours does (cache.c); not with
+ * bootstrap.dcs.  One that cannot be used is left out.
+ */
+static void
+keep_dynamic(Supervisor *supervisor, const char *config_json)
+{
+	json_t *document = json_object_get(supervisor->local_document, "document");
+	json_t *bootstrap = json_object_get(document, "bootstrap");
+	char *text = json_is_object(bootstrap) ? json_dumps(document, JSON_COMPACT) : NULL;
+	LocalConfig *local = text == NULL ? NULL : local_config_from_json(text);
+	ConfigProblems problems;
+	Settings settings;
+
+	config_problems_init(&problems);
+	settings_init(&settings);
+	if (local != NULL && settings_merge(&settings, local, config_json, &problems) &&
+		problems.n_errors == 0)
+		json_object_set_new(bootstrap, "dcs", json_loads(config_json, 0, NULL));
+	settings_free(&settings);
+	local_config_free(local);
+	config_problems_free(&problems);
+	if (text != NULL)
+		explicit_bzero(text, strlen(text));
+	free(text);
+}
+
 static void
 set_log_level(const Settings *settings)
 {
@@ -417,6 +445,7 @@ files_turn(Supervisor *supervisor)
 		!host_refuses_dynamic(supervisor->host))
 	{
 		supervisor->cached_version = view->config_version;
+		keep_dynamic(supervisor, view->config_json);
 		if (!cache_write(settings->data_dir, view->config_json, &error))
 			log_error(LOG_LEVEL_WARNING, &error);
 	}
