@@ -11,6 +11,8 @@
 #   make check      build, then every test; ends with "N passed, N failed"
 #   make unit sanitize pure layering headers symbols store regress tap   its parts
 #   make fuzz-node  100,000 malformed requests to a running node, whose supervisor is sanitized
+#   make compatibility  docs/compatibility.md, from the test t/087_compatibility.pl
+#                   (PATRONI_TEST_ALL_STATES=yes: of more states)
 #   make fuzz       100,000 malformed requests to the HTTP server, sanitized
 #   make demo       a cluster of three members on this machine; demo-stop
 #   make docs       write docs/decisions.md from the decision tables
@@ -329,7 +331,7 @@ export PG_CONFIG BUILD CLANG
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all install uninstall clean unit sanitize pure layering headers symbols store regress tap \
-	fuzz fuzz-node check demo demo-stop docs unit-programs clang lists FORCE \
+	fuzz fuzz-node compatibility check demo demo-stop docs unit-programs clang lists FORCE \
 	sim sim-replay sim-check sim-mutants sim-patches sim-regressions sim-digests
 
 all: $(BUILD)/patroni_bgw.so $(BUILD)/patroni_worker.so $(BUILD)/patroni_supervisor $(BUILD)/patroni_ctl
@@ -449,6 +451,11 @@ fuzz-node: all
 	@+$(MAKE) --no-print-directory -s BUILD='$(BUILD)/sanitize' SANITIZE=yes '$(BUILD)/sanitize/patroni_supervisor'
 	@STAGE_SUPERVISOR='$(BUILD)/sanitize/patroni_supervisor' FUZZ_REQUESTS=$(or $(FUZZ_REQUESTS),100000) \
 		scripts/tap.sh t/063_fuzz.pl
+
+# Write down what the test has found: docs/compatibility.md
+compatibility: all
+	@file=$$(mktemp) && chmod 666 "$$file" && PATRONI_WRITE_COMPATIBILITY="$$file" scripts/tap.sh t/087_compatibility.pl && \
+		cp "$$file" docs/compatibility.md; status=$$?; rm -f "$$file"; exit $$status
 
 # What only it can find: the engine reaching for a clock, a socket or a file.
 pure: $(call objects,$(PURE_OBJS))

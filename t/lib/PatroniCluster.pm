@@ -1041,6 +1041,16 @@ sub stop
 
 sub reload { my ($self) = @_; kill 'HUP', $self->{supervisor_pid}; }
 
+# The server alone, behind the supervisor's back.
+sub stop_server
+{
+	my ($self, $mode) = @_;
+	my ($status, $out, $err) = PatroniCluster::run_command(
+		[ @as_user, 'pg_ctl', '-D', $self->{data_directory}, '-m', $mode // 'fast', 'stop' ], timeout => 60);
+
+	die "could not stop the server of $self->{name}: $out $err\n" if $status != 0;
+}
+
 sub postmaster_pid
 {
 	my ($self) = @_;
@@ -1095,6 +1105,16 @@ sub freeze_senders
 
 	kill 'STOP', @pids;
 	push @{ $self->{frozen} }, @pids;
+}
+
+# From now on it replays nothing; it still receives.
+sub freeze_replay
+{
+	my ($self) = @_;
+	my $pid = $self->sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'startup'");
+
+	kill 'STOP', $pid;
+	push @{ $self->{frozen} }, $pid;
 }
 
 sub thaw
