@@ -250,7 +250,9 @@ ha_restart_here(HaNode *node, const HaCommand *command, HaProblem *problem)
 		return schedule_restart(node, command, problem);
 	if (!conditions_hold(node, command, problem) || !ha_is_free(node, problem))
 		return false;
-	if (!ha_is_running(node))
+	/* one that was stopped in pause mode is started, as by Patroni */
+	if (!ha_is_running(node) && !(node->settings.is_paused && node->postgres.data == HA_DATA_PRESENT &&
+								  node->postgres.server == HA_SERVER_STOPPED))
 		return refuse(problem, SQLSTATE_STARTING, "the server is not running");
 	ha_set_goal(node, HA_GOAL_RESTART, "command", "an operator asked for it");
 	return true;

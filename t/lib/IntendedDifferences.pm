@@ -136,13 +136,6 @@ our @list = (
 		only_with => 'outages',
 	},
 
-	{
-		request => qr{^POST /restart$},
-		column => qr/^(ST|PN)$/,
-		difference => qr/^status 200 -> 503$/,
-		reason => 'A server that was stopped in pause mode is not started by `POST /restart`; end the pause, or start it with `pg_ctl`.',
-	},
-
 	# --- requests that are none ---
 	{
 		difference => qr/^status (a page without status line|connection closed) -> 400$/,

@@ -1238,6 +1238,22 @@ restart_paused_primary(void)
 static void
 restart_standby(void)
 {
+	/* one that was stopped by hand in pause mode is started; one that is starting already is not */
+	for (int i = 0; i < 2; i++)
+	{
+		start_follower(HA_HOME_SUPERVISOR);
+		settings.is_paused = true;
+		be_stopped(HA_CONTROL_SHUTDOWNED_IN_RECOVERY);
+		if (i == 1)
+			postgres.server = HA_SERVER_STARTING;
+		tell_all();
+		give((HaCommand) {.id = 2, .kind = HA_COMMAND_RESTART});
+		if (i == 0)
+			assert_string_equal(expect_task(HA_TASK_START_STANDBY)->member, "node2");
+		else
+			assert_false(last(HA_ANSWER)->ok);
+	}
+
 	start_follower(HA_HOME_SUPERVISOR);
 	give((HaCommand) {.id = 1, .kind = HA_COMMAND_RESTART});
 	be_stopped(HA_CONTROL_SHUTDOWNED_IN_RECOVERY);
