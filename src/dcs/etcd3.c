@@ -991,7 +991,14 @@ confirm_done(Call *call, const CallResult *result)
 	}
 	if (!answer_succeeded(result->answer))
 	{
-		operation_end(pending, DCS_LOST_RACE, 0, NULL);
+		/* it changed; or an earlier try has succeeded, of which we did not hear */
+		if (operation->was_refused)
+			operation_end(pending, DCS_LOST_RACE, 0, NULL);
+		else
+		{
+			operation->was_refused = true;
+			operation_leader_step(pending);
+		}
 		return;
 	}
 	pending->sent_at_ms = operation->session_sent_at_ms;
@@ -1059,9 +1066,10 @@ leader_read_done(Call *call, const CallResult *result)
 		operation_end(pending, DCS_DONE, version, NULL);
 	}
 	else
-		/* Running it twice gives the same: it may be repeated. */
+		/* Running it twice does no harm: it may be repeated. */
 		operation_call(pending, "/kv/txn",
-					   etcd3_body_confirm(etcd->leader_key, request->value, operation->session),
+					   etcd3_body_confirm(etcd->leader_key, request->value, version,
+										  operation->session),
 					   true, confirm_done);
 }
 

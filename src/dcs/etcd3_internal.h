@@ -43,7 +43,7 @@ extern char *etcd3_body_acquire(const char *key, const char *value, const char *
 								const char *promotions, uint64_t promotions_version,
 								const char *history, uint64_t history_version,
 								const char *failsafe, uint64_t failsafe_version);
-extern char *etcd3_body_confirm(const char *key, const char *value, const char *lease);
+extern char *etcd3_body_confirm(const char *key, const char *value, uint64_t version, const char *lease);
 extern char *etcd3_body_grant(int64_t ttl_s);
 extern char *etcd3_body_keepalive(const char *lease);
 extern char *etcd3_body_watch(const char *key, const char *range_end, uint64_t revision);

@@ -188,12 +188,16 @@ etcd3_body_acquire(const char *key, const char *value, const char *lease,
 						  "success", "request_put", put(key, value, lease)));
 }
 
-/* Put the leader key under our lease if it is ours; an absent one is not made anew. */
+/*
+ * Put the leader key under our lease if it is ours, as we read it; an absent one is
+ * not made anew.  Without the version a request that arrives late, from before
+ * the host was started anew, could put it back under a lease that nobody renews.
+ */
 char *
-etcd3_body_confirm(const char *key, const char *value, const char *lease)
+etcd3_body_confirm(const char *key, const char *value, uint64_t version, const char *lease)
 {
-	return dump(json_pack("{s:[o],s:[{s:o}]}",
-						  "compare", compare_value(key, value),
+	return dump(json_pack("{s:[o,o],s:[{s:o}]}",
+						  "compare", compare_value(key, value), compare_version(key, version),
 						  "success", "request_put", put(key, value, lease)));
 }
 

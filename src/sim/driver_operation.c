@@ -236,7 +236,13 @@ confirm_done(Call *call, const CallResult *result)
 	}
 	if (!result->answer->succeeded)
 	{
-		operation_end(pending, DCS_LOST_RACE, 0, NULL);
+		if (operation->was_refused)
+			operation_end(pending, DCS_LOST_RACE, 0, NULL);
+		else
+		{
+			operation->was_refused = true;
+			operation_leader_step(pending);
+		}
 		return;
 	}
 	pending->sent_at_ms = operation->session_sent_at_ms;
@@ -273,6 +279,7 @@ leader_read_done(Call *call, const CallResult *result)
 	Operation  *operation = pending->driver_data;
 	Driver	   *driver = call->driver;
 	const DcsRequest *request = &pending->request;
+	SimRequest *confirm;
 	const char *session;
 	char		buffer[SIM_SESSION_MAX];
 	uint64_t	version;
@@ -292,8 +299,11 @@ leader_read_done(Call *call, const CallResult *result)
 		operation_end(pending, DCS_DONE, version, NULL);
 	}
 	else
-		operation_call(pending, driver_request(driver, SIM_CONFIRM, "leader", request->value,
-											   operation->session), true, confirm_done);
+	{
+		confirm = driver_request(driver, SIM_CONFIRM, "leader", request->value, operation->session);
+		confirm->version = version;
+		operation_call(pending, confirm, true, confirm_done);
+	}
 }
 
 static void

@@ -564,7 +564,8 @@ compare(const SimRequest *request, const SimKey *key)
 		case SIM_ACQUIRE:
 			return key == NULL && is_known(request);
 		case SIM_CONFIRM:
-			return key != NULL && strcmp(key->value, request->value) == 0;
+			return key != NULL && strcmp(key->value, request->value) == 0 &&
+				key->version == request->version;
 		default:
 			return true;
 	}

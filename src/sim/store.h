@@ -26,7 +26,7 @@ typedef enum SimRequestKind
 	SIM_PUT_VERSION,
 	SIM_CREATE,
 	SIM_ACQUIRE,				/* create, if "promotions", "history", "failsafe" have these versions still */
-	SIM_CONFIRM,				/* put if the value is ours */
+	SIM_CONFIRM,				/* put if the value is ours, in the version that was read */
 	SIM_DELETE,
 	SIM_DELETE_VERSION,
 	SIM_DELETE_VALUE,

@@ -36,8 +36,9 @@ bodies(void **state)
 			"{\"target\":\"MOD\",\"mod_revision\":\"7\",\"key\":" K "}],"
 			"\"success\":[{\"request_put\":{\"key\":" K ",\"value\":\"bm9kZTE=\",\"lease\":\"" LEASE "\"}}]}");
 	/* an absent key is not made anew: there is no "failure" */
-	body_is(etcd3_body_confirm(LEADER, "node1", LEASE),
-			"{\"compare\":[{\"key\":" K ",\"target\":\"VALUE\",\"value\":\"bm9kZTE=\"}],"
+	body_is(etcd3_body_confirm(LEADER, "node1", 42, LEASE),
+			"{\"compare\":[{\"key\":" K ",\"target\":\"VALUE\",\"value\":\"bm9kZTE=\"},"
+			"{\"target\":\"MOD\",\"mod_revision\":\"42\",\"key\":" K "}],"
 			"\"success\":[{\"request_put\":{\"key\":" K ",\"value\":\"bm9kZTE=\",\"lease\":\"" LEASE "\"}}]}");
 	body_is(etcd3_body_range("/service/batman/", "/service/batman0", true),
 			"{\"key\":\"L3NlcnZpY2UvYmF0bWFuLw==\",\"range_end\":\"L3NlcnZpY2UvYmF0bWFuMA==\",\"serializable\":true}");
