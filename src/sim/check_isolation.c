@@ -145,6 +145,14 @@ sim_check_watched(int number)
 	at->looked_us = sim.now_us;
 }
 
+/* A process goes on.  While the worker stood still it did not watch, however short that was. */
+void
+sim_check_thawed(int number, SimProcessKind kind)
+{
+	if (kind == SIM_WORKER)
+		watched[number].watched_since_us = sim.now_us;
+}
+
 /* S9, for a write whose client is told now. */
 void
 check_isolation_acknowledged(int number)

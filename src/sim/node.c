@@ -324,6 +324,7 @@ resume_one(int node, SimProcessKind kind)
 	process->n_pauses--;
 	if (process->n_pauses > 0)
 		return;
+	sim_check_thawed(node, kind);
 	sim_process_resumed(node, kind);
 	if (kind == SIM_SERVER && process->is_alive)
 		sim_server_resumed(node);

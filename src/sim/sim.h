@@ -522,6 +522,7 @@ extern void sim_check_store_answered(int node, HaHome home);
 extern void sim_check_flushed(int node);
 extern void sim_check_confirmed(int node, int standby);
 extern void sim_check_watched(int node);		/* the worker has had a turn */
+extern void sim_check_thawed(int node, SimProcessKind kind);	/* it goes on after a pause */
 extern void sim_check_held(int node);			/* and begins to hold commits */
 /* check_home.c: S4 S5 S8 L4 */
 extern void sim_check_home_reset(void);
