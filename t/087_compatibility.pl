@@ -13,7 +13,7 @@ use warnings;
 use Compatibility;
 use PatroniCluster;
 use Test::More;
-use Time::HiRes qw(time);
+use Time::HiRes qw(time usleep);
 
 plan skip_all => 'patroni is not installed'
   if system('patroni --version > /dev/null 2>&1') != 0;
@@ -54,6 +54,33 @@ sub status_of { my ($node, $path) = @_; return $node->rest($path)->{status}; }
 sub document { my ($node) = @_; return $node->rest('/patroni')->{json} // {}; }
 
 my (@primary, @standby);
+
+# Stop the server of a paused standby.  Patroni may go on with what it saw a moment
+# before, and call a server that is gone "running" for ever: then once more.
+sub stop_standby
+{
+	my ($c) = @_;
+	my $node = $standby[$c];
+	my $is = sub {
+		my ($state) = @_;
+
+		for (1 .. 160)
+		{
+			return 1 if (document($node)->{state} // '') =~ $state;
+			usleep(50_000);
+		}
+		return 0;
+	};
+
+	for (1 .. 5)
+	{
+		$node->stop_server;
+		return if $is->(qr/stopped/);
+		$node->rest('/restart', method => 'POST', body => {}, auth => $credentials, timeout => 60);
+		$is->(qr/running/);
+	}
+	die "the server of $node->{name} is not seen to be stopped\n";
+}
 
 # Find out who leads; the roles of the clusters need not be those of the same names.
 sub find_roles
@@ -276,6 +303,9 @@ wait_until_streaming();
 
 # --- a standby that lags ---
 
+# both have replayed a transaction since they were restarted
+both(sub { $primary[ $_[0] ]->sql('CREATE TABLE one (x int)') });
+wait_both('a transaction is replayed', sub { defined document($standby[ $_[0] ])->{xlog}{replayed_timestamp} });
 # (one whose replay is paused goes on: both see to that)
 $_->freeze_replay for @standby;
 both(sub { $primary[ $_[0] ]->sql('CREATE TABLE much AS SELECT generate_series(1, 30000) AS x') });
@@ -309,8 +339,7 @@ call($pp, 'POST /switchover', '{"leader": "LEADER", "candidate": "STANDBY", "sch
 is_compatible($pp, $ps);
 
 # the server is stopped, and stays so
-$_->stop_server for @standby;
-wait_both('the standby is stopped', sub { (document($standby[ $_[0] ])->{state} // '') =~ /stopped/ });
+stop_standby($_) for 0, 1;
 my $ts = column('ST', 'stopped standby (in pause mode)', \@standby);
 $table->probe([$ts], \@checks);
 call($ts, 'POST /restart', '{"role": "primary"}');
