@@ -264,11 +264,21 @@ for my $how ('pg_cancel_backend', 'pg_terminate_backend')
 	like($err, qr/canceling statement due to user request/, 'a session that waits for nothing is cancelled');
 }
 
-# a shutdown does not wait for ever
+# a shutdown does not wait for ever, also when its signal comes while another one is
+# pending: the kernel delivers one of them, as the other one's
 {
 	my $client = waiting_client("INSERT INTO t VALUES ('shut down') RETURNING 'told'");
 
+	kill 'STOP', $client->{pid};
 	$node->safe_psql('postgres', "SELECT pg_terminate_backend($client->{pid})");
+	system('pg_ctl', '-D', $node->data_dir, '-m', 'fast', '-s', '-W', 'stop');
+	for (1 .. 1000)
+	{
+		last if slurp_file($node->data_dir . '/postmaster.pid') =~ /^stopping/m;
+		usleep(10_000);
+	}
+	usleep(100_000);
+	kill 'CONT', $client->{pid};
 	is(system('pg_ctl', '-D', $node->data_dir, '-m', 'fast', '-t', '30', '-s', '-w', 'stop'), 0,
 		'a fast shutdown ends a commit that waits');
 	$client->{psql}->finish;

@@ -29,7 +29,9 @@
 
 #include "worker/synchronous.h"
 
+#include <fcntl.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include "worker/compat.h"
 
@@ -46,6 +48,7 @@
 #include "tcop/tcopprot.h"
 #include "tcop/utility.h"
 #include "utils/lsyscache.h"
+#include "utils/pidfile.h"
 
 #include "base/clock.h"
 #include "worker/fence_shared.h"
@@ -168,22 +171,45 @@ synchronous_has_prepared_end(bool is_commit)
 /* --- cancel and terminate while a commit waits --- */
 
 /*
- * Only what the postmaster sends is a shutdown.  Should it send in the same
- * instant as somebody else, the kernel may show us the other one's signal
- * alone; that takes a pg_terminate_backend() within microseconds of the
- * shutdown, and an immediate shutdown still ends the session then.
+ * Does the postmaster stop the server?  It writes that into its file before it
+ * sends any signal (postmaster.c, pmdie() and its successors).  For signal handlers.
+ */
+static bool
+server_is_stopping(void)
+{
+	static const char status[] = "\n" PM_STATUS_STOPPING;
+	char		text[1024];
+	ssize_t		length;
+	int			fd = open("postmaster.pid", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return true;			/* it is gone already */
+	length = read(fd, text, sizeof(text));
+	close(fd);
+	for (ssize_t i = 0; i + (ssize_t) strlen(status) <= length; i++)
+		if (memcmp(text + i, status, strlen(status)) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * Only what the postmaster sends is a shutdown.  Where it sent while another
+ * one's signal was pending, the kernel shows us the other one's alone.
  */
 static void
 keep_back_signal(int signal_number, siginfo_t *info, void *context)
 {
+	int			saved_errno = errno;
+
 	if (is_deferring && signal_number == SIGINT)
 		has_deferred_cancel = true;
-	else if (is_deferring && info->si_pid != PostmasterPid)
+	else if (is_deferring && info->si_pid != PostmasterPid && !server_is_stopping())
 		has_deferred_terminate = true;
 	else if (signal_number == SIGINT)
 		server_cancel.sa_handler(signal_number);
 	else
 		server_terminate.sa_handler(signal_number);
+	errno = saved_errno;
 }
 
 /* Stand in front of the server's own handlers, once per session. */
