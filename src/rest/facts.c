@@ -140,6 +140,7 @@ void
 rest_facts(RestFacts *facts, const RestStatus *status, int64_t now_ms, int64_t wall_ms)
 {
 	const HaPostgres *postgres = status->postgres;
+	bool outranked;
 
 	memset(facts, 0, sizeof(*facts));
 	facts->status = status;
@@ -154,9 +155,10 @@ rest_facts(RestFacts *facts, const RestStatus *status, int64_t now_ms, int64_t w
 	facts->is_leader = find_leader(facts);
 	facts->is_replica = facts->is_running && postgres->is_in_recovery;
 	facts->is_primary = facts->is_running && !postgres->is_in_recovery && facts->is_fence_open;
-	facts->can_lead = status->can_lead && !is_outranked(facts);
+	outranked = is_outranked(facts);
+	facts->can_lead = status->can_lead && !outranked;
 	/* its vote counts in a quorum, whoever leads */
-	facts->hides_wal = is_outranked(facts) &&
+	facts->hides_wal = outranked &&
 		(status->settings == NULL || status->settings->synchronous_mode != SYNC_MODE_QUORUM);
 	facts->role = shown_role(facts);
 	facts->state = status->state == MEMBER_RUNNING && !facts->is_running ? MEMBER_STATE_UNKNOWN
