@@ -356,7 +356,8 @@ test_strangers(void **state)
 	(void) state;
 	torment(NULL);
 	assert_int_equal(n_calls, 0);
-	assert_true(codes[200] > n_requests / 50);
+	/* of each some; how many time out instead depends on the machine */
+	assert_true(codes[200] > n_requests / 200);
 	assert_true(codes[400] > n_requests / 50);
 	assert_true(codes[401] > n_requests / 200);
 }
