@@ -59,9 +59,10 @@ typedef enum DcsOperation
 	DCS_RELEASE_LEADER,			/* delete "leader" if it still holds value */
 	DCS_PUT_MEMBER,				/* write "members/<key>" under the session */
 	DCS_DELETE_MEMBER,			/* delete "members/<key>" */
-	DCS_CREATE,					/* permanent key, only if absent */
+	DCS_CREATE,					/* permanent key, only if absent; leader_version as in DCS_PUT */
 	DCS_PUT,					/* permanent key; with version != 0 only if it still has it.
-								 * "leader" is refused: it is never put unconditionally */
+								 * "leader" is refused: it is never put unconditionally.  With
+								 * leader_version != 0 only while "leader" has that one */
 	DCS_DELETE,					/* permanent key; version as in DCS_PUT */
 } DcsOperation;
 
@@ -75,6 +76,7 @@ typedef struct DcsRequest
 								 * 0 = absent */
 	uint64_t	history_version;	/* of DCS_ACQUIRE_LEADER; 0 = absent */
 	uint64_t	failsafe_version;	/* likewise */
+	uint64_t	leader_version; /* of DCS_CREATE and DCS_PUT; 0 = whoever leads */
 	int			timeout_ms;		/* bound of the wait; 0 = retry_timeout */
 } DcsRequest;
 

@@ -1248,10 +1248,15 @@ operation_write(DcsPending *pending)
 			body = etcd3_body_put(key, request->value, operation->session);
 			break;
 		case DCS_CREATE:
-			body = etcd3_body_create(key, request->value, NULL);
+			body = request->leader_version == 0 ? etcd3_body_create(key, request->value, NULL) :
+				etcd3_body_put_as_leader(key, request->value, 0, etcd->leader_key,
+										 request->leader_version);
 			break;
 		case DCS_PUT:
-			if (request->version != 0)
+			if (request->leader_version != 0)
+				body = etcd3_body_put_as_leader(key, request->value, request->version,
+												etcd->leader_key, request->leader_version);
+			else if (request->version != 0)
 				body = etcd3_body_put_version(key, request->value, request->version);
 			else
 			{

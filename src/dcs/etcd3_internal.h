@@ -37,6 +37,8 @@ extern char *etcd3_body_put(const char *key, const char *value, const char *leas
 extern char *etcd3_body_delete(const char *key);
 extern char *etcd3_body_create(const char *key, const char *value, const char *lease);
 extern char *etcd3_body_put_version(const char *key, const char *value, uint64_t version);
+extern char *etcd3_body_put_as_leader(const char *key, const char *value, uint64_t version,
+									  const char *leader, uint64_t leader_version);
 extern char *etcd3_body_delete_version(const char *key, uint64_t version);
 extern char *etcd3_body_delete_value(const char *key, const char *value, uint64_t revision);
 extern char *etcd3_body_acquire(const char *key, const char *value, const char *lease,

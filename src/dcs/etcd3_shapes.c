@@ -144,6 +144,20 @@ etcd3_body_put_version(const char *key, const char *value, uint64_t version)
 	return txn(compare_version(key, version), "request_put", put(key, value, NULL));
 }
 
+/*
+ * Write the key if it has this version (0: if it is absent) and the leader key has
+ * that one: what only a leader may write, carried out late, must not tell of
+ * one whose lease is over.
+ */
+char *
+etcd3_body_put_as_leader(const char *key, const char *value, uint64_t version,
+						 const char *leader, uint64_t leader_version)
+{
+	return dump(json_pack("{s:[o,o],s:[{s:o}]}", "compare", compare_version(key, version),
+						  compare_version(leader, leader_version),
+						  "success", "request_put", put(key, value, NULL)));
+}
+
 char *
 etcd3_body_delete_version(const char *key, uint64_t version)
 {

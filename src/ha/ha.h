@@ -408,8 +408,8 @@ typedef enum HaActionKind
 	HA_RELEASE,					/* .value = own name */
 	HA_PUT_MEMBER,				/* .text */
 	HA_DELETE_MEMBER,
-	HA_CREATE_KEY,				/* .key .text */
-	HA_PUT_KEY,					/* .key .text .version (0 = unconditional) */
+	HA_CREATE_KEY,				/* .key .text .leader_version (0 = whoever leads) */
+	HA_PUT_KEY,					/* .key .text .version (0 = unconditional) .leader_version */
 	HA_DELETE_KEY,				/* .key .version */
 	/* peers */
 	HA_ASK_PEER,				/* .member .url .round .timeout_ms */
@@ -456,6 +456,7 @@ typedef struct HaAction
 	uint64_t	version;
 	uint64_t	history_version;
 	uint64_t	failsafe_version;
+	uint64_t	leader_version;
 	uint64_t	command_id;
 	uint64_t	round;
 	uint64_t	task_id;

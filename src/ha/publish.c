@@ -154,7 +154,7 @@ ha_put_kind(uint64_t version)
 	return version != 0 ? HA_PUT_KEY : HA_CREATE_KEY;
 }
 
-static void
+static HaAction *
 put_key(HaNode *node, HaPurpose purpose, HaActionKind kind, const char *key, char *text,
 		uint64_t version, const char *because)
 {
@@ -163,6 +163,7 @@ put_key(HaNode *node, HaPurpose purpose, HaActionKind kind, const char *key, cha
 	ha_name_copy(action->key, sizeof(action->key), key);
 	action->version = version;
 	ha_set_text(node, action, text);
+	return action;
 }
 
 /* ha-behaviour.md section 25. */
@@ -172,6 +173,7 @@ put_history(HaNode *node)
 	const HaPostgres *postgres = &node->postgres;
 	const ClusterView *view = &node->view;
 	TimelineHistory *lines;
+	HaAction   *action;
 	int			first = 0;
 
 	if (postgres->timeline < 2 || postgres->n_history == 0 || !postgres->is_observed ||
@@ -214,9 +216,11 @@ put_history(HaNode *node)
 	if (node->settings.max_timelines_history > 0 &&
 		postgres->n_history > node->settings.max_timelines_history)
 		first = postgres->n_history - node->settings.max_timelines_history;
-	put_key(node, FOR_HISTORY, ha_put_kind(view->history_seen), "history",
-			history_to_text(lines + first, postgres->n_history - first), view->history_seen,
-			"the history of timelines");
+	action = put_key(node, FOR_HISTORY, ha_put_kind(view->history_seen), "history",
+					 history_to_text(lines + first, postgres->n_history - first),
+					 view->history_seen, "the history of timelines");
+	/* nobody may lead who is on an older timeline than it tells of, so no late word of ours */
+	action->leader_version = view->leader_version;
 	free(lines);
 }
 

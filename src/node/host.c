@@ -1006,6 +1006,7 @@ submit_request(Host *host, const HaAction *action, DcsOperation operation, const
 	request.version = action->version;
 	request.history_version = action->history_version;
 	request.failsafe_version = action->failsafe_version;
+	request.leader_version = action->leader_version;
 	request.timeout_ms = action->timeout_ms;
 	if (!dcs_submit(host->dcs, &request, &error))
 	{

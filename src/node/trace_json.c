@@ -255,6 +255,7 @@ static const Field action_fields[] = {
 	FIELD(HaAction, FIELD_INT64, version),
 	FIELD(HaAction, FIELD_INT64, history_version),
 	FIELD(HaAction, FIELD_INT64, failsafe_version),
+	FIELD(HaAction, FIELD_INT64, leader_version),
 	FIELD(HaAction, FIELD_INT64, command_id),
 	FIELD(HaAction, FIELD_INT64, round),
 	FIELD(HaAction, FIELD_INT64, task_id),

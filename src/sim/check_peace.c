@@ -350,7 +350,27 @@ waits_as_patroni(int number)
 	return false;
 }
 
-/* Is there a member that its tags, lag and timeline let lead, and the key "sync"? */
+/*
+ * May this member lead by the key "failsafe"?  If that does not name it, a leader
+ * without the store would not ask it for its consent: it may be taken for gone.
+ */
+static bool
+failsafe_lets_lead(int number)
+{
+	const SimKey *key = sim_store_find("failsafe");
+	FailsafeMember members[CLUSTER_MEMBERS_MAX];
+	int			n_members;
+
+	if (key == NULL || key->value == NULL)
+		return true;
+	n_members = failsafe_from_text(members, key->value);
+	for (int i = 0; i < n_members; i++)
+		if (strcmp(members[i].name, sim.node[number].name) == 0)
+			return true;
+	return n_members <= 0;
+}
+
+/* Is there a member that its tags, lag and timeline let lead, and the keys "sync" and "failsafe"? */
 bool
 sim_check_has_eligible(void)
 {
@@ -364,7 +384,7 @@ sim_check_has_eligible(void)
 		if (!node->is_member || node->data.state == HA_DATA_UNREADABLE || node->data.is_broken)
 			continue;
 		if (node->data.state == HA_DATA_PRESENT && node->data.end.lsn != 0 && check_sync_lets_lead(n) &&
-			sim.profile.nofailover != n && !waits_as_patroni(n) &&
+			failsafe_lets_lead(n) && sim.profile.nofailover != n && !waits_as_patroni(n) &&
 			sim_timeline_of(node->data.end) >= timeline &&
 			(node->data.end.lsn >= optime ||
 			 (int64_t) (optime - node->data.end.lsn) <= sim.profile.maximum_lag))

@@ -486,6 +486,7 @@ operation_write(DcsPending *pending)
 	write->promotions_version = request->version;
 	write->history_version = request->history_version;
 	write->failsafe_version = request->failsafe_version;
+	write->leader_version = request->leader_version;
 	operation_call(pending, write, false, write_done);
 }
 

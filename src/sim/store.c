@@ -548,14 +548,22 @@ is_known(const SimRequest *request)
 		has_version("failsafe", request->failsafe_version);
 }
 
+/* Does who asks lead still, if that matters? */
+static bool
+leads(const SimRequest *request)
+{
+	return request->leader_version == 0 || has_version("leader", request->leader_version);
+}
+
 static bool
 compare(const SimRequest *request, const SimKey *key)
 {
 	switch (request->kind)
 	{
 		case SIM_CREATE:
-			return key == NULL;
+			return key == NULL && leads(request);
 		case SIM_PUT_VERSION:
+			return key != NULL && key->version == request->version && leads(request);
 		case SIM_DELETE_VERSION:
 			return key != NULL && key->version == request->version;
 		case SIM_DELETE_VALUE:

@@ -43,6 +43,7 @@ typedef struct SimRequest
 	uint64_t	promotions_version;	/* SIM_ACQUIRE; 0 = absent */
 	uint64_t	history_version;
 	uint64_t	failsafe_version;
+	uint64_t	leader_version;	/* SIM_CREATE, SIM_PUT_VERSION; 0 = whoever leads */
 	bool		is_serializable;
 	uint64_t	version;
 	int64_t		ttl_us;

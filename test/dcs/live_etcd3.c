@@ -262,6 +262,16 @@ request(Node *node, DcsOperation operation, const char *key, const char *value,
 	return send_request(node, &wanted);
 }
 
+/* Write the history as the leader whose key has this version. */
+static DcsOutcome
+create_as_leader(Node *node, uint64_t leader_version)
+{
+	DcsRequest	wanted = {.operation = DCS_CREATE,.key = "history",.value = "[]",
+	.leader_version = leader_version};
+
+	return send_request(node, &wanted);
+}
+
 /* By what the view says, or by what a view said that knew only these versions. */
 static DcsOutcome
 acquire_by(Node *node, const char *name, uint64_t promotions, uint64_t history)
@@ -356,6 +366,10 @@ test_basics(DcsConfig *config)
 	   "renew by another loses");
 	ok(request(a, DCS_CREATE, "initialize", "", 0, 0) == DCS_DONE, "create");
 	ok(request(b, DCS_CREATE, "initialize", "", 0, 0) == DCS_LOST_RACE, "create twice");
+	ok(create_as_leader(b, version + 1) == DCS_LOST_RACE && create_as_leader(b, version - 1) == DCS_LOST_RACE,
+	   "create as a leader that another one has followed");
+	ok(create_as_leader(a, version) == DCS_DONE && create_as_leader(a, version) == DCS_LOST_RACE,
+	   "create as the leader, once");
 	ok(request(a, DCS_PUT, "config", "{\"ttl\":30}", 0, 0) == DCS_DONE, "put");
 	version = a->reply.version;
 	ok(request(a, DCS_PUT, "config", "{\"ttl\":31}", version, 0) == DCS_DONE, "put of a version");

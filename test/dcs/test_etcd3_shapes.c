@@ -50,6 +50,10 @@ bodies(void **state)
 	body_is(etcd3_body_put_version(LEADER, "node1", 42),
 			"{\"compare\":[{\"target\":\"MOD\",\"mod_revision\":\"42\",\"key\":" K "}],"
 			"\"success\":[{\"request_put\":{\"key\":" K ",\"value\":\"bm9kZTE=\"}}]}");
+	body_is(etcd3_body_put_as_leader(LEADER, "node1", 0, LEADER, 42),
+			"{\"compare\":[{\"target\":\"MOD\",\"mod_revision\":\"0\",\"key\":" K "},"
+			"{\"target\":\"MOD\",\"mod_revision\":\"42\",\"key\":" K "}],"
+			"\"success\":[{\"request_put\":{\"key\":" K ",\"value\":\"bm9kZTE=\"}}]}");
 	body_is(etcd3_body_delete_version(LEADER, 18446744073709551615ULL),
 			"{\"compare\":[{\"target\":\"MOD\",\"mod_revision\":\"18446744073709551615\",\"key\":" K "}],"
 			"\"success\":[{\"request_delete_range\":{\"key\":" K "}}]}");

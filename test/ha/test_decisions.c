@@ -3865,6 +3865,9 @@ writes_of_the_leader_compare(void **state)
 	postgres.history[1].switch_lsn = 2000;
 	tell_postgres();
 	assert_int_equal(last_key(HA_PUT_KEY, "history")->version, revision);
+	/* and only while we lead: others must not wait for a timeline that only we know */
+	assert_true(node->view.leader_version != 0);
+	assert_int_equal(last_key(HA_PUT_KEY, "history")->leader_version, node->view.leader_version);
 }
 
 /* A view arrives a moment before it is known that the store can be reached again. */
