@@ -13,6 +13,7 @@
  *  (2) An action leaves the queue before it is tried, and an ERROR in one of
  *      them ends that one only.  Actions are safe to repeat: the engine asks
  *      again for what it does not see happen.
+ *  (3) Who waits for an answer gets it before the baton is handed over.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -274,6 +275,44 @@ log_run(const WorkerRecord *record)
 }
 
 /*
+ * Send the answers that wait.  Whoever gets the baton may end the server at
+ * once, and with it this process: what was not sent by then never is.
+ */
+static void
+send_answers(Worker *worker)
+{
+	WorkerRecord **place = &worker->first_record;
+	WorkerRecord *answers = NULL;
+	WorkerRecord **next_answer = &answers;
+
+	worker->last_record = NULL;
+	while (*place != NULL)
+	{
+		WorkerRecord *record = *place;
+
+		if (record->kind == RECORD_LOG || record->action->kind != HA_ANSWER)
+		{
+			worker->last_record = record;
+			place = &record->next;
+			continue;
+		}
+		*place = record->next;
+		worker->n_records--;
+		record->next = NULL;
+		*next_answer = record;
+		next_answer = &record->next;
+	}
+	while (answers != NULL)
+	{
+		WorkerRecord *record = answers;
+
+		answers = record->next;
+		(void) worker_guard(worker, act_run, record->action);
+		record_free(record);
+	}
+}
+
+/*
  * Carry out all that was recorded so far.  Returns whether there was anything
  * but messages: the engine may then have more to say at once.
  */
@@ -299,6 +338,8 @@ act_run_records(Worker *worker)
 				 worker_holds_baton(worker))
 		{
 			did_act = true;
+			if (record->action->kind == HA_YIELD)
+				send_answers(worker);
 			(void) worker_guard(worker, act_run, record->action);
 		}
 		record_free(record);
