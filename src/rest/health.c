@@ -226,7 +226,8 @@ readiness_code(const RestFacts *facts, const RestQuery *query)
 	Lsn position;
 	Lsn leader = leader_position(facts);
 
-	if (facts->is_leader)
+	/* in pause mode nothing ends a lease but its time */
+	if (facts->is_leader && !knows_only_itself(facts))
 		return 200;
 	if (settings == NULL || facts->state != MEMBER_RUNNING ||
 	    strcmp(facts->replication_state, "streaming") != 0)

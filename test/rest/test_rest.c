@@ -213,6 +213,36 @@ become_paused_alone(Node *node)
 	node->status.view = NULL;
 }
 
+/* The same after an outage that began while it led: what it held is not told any more. */
+static void
+become_paused_outlasted(Node *node)
+{
+	become_paused_primary(node);
+	node->status.store_is_reachable = false;
+	node->status.store_last_seen_ms = clock_wall_ms() - 60000;
+}
+
+/* Paused, its server was stopped, and with that the leader key went. */
+static void
+become_stopped_primary(Node *node)
+{
+	become_primary(node);
+	node->postgres.server = HA_SERVER_STOPPED;
+	node->status.state = MEMBER_STOPPED;
+	node->status.is_paused = true;
+	node->status.has_lease = false;
+	set_fence(node, LEASE_CLOSED_US, false);
+	put_key(node, "leader", NULL);
+}
+
+/* There is nobody to stream from. */
+static void
+become_orphan(Node *node)
+{
+	become_unlocked(node);
+	node->postgres.is_streaming = false;
+}
+
 static void
 become_silent_replica(Node *node)
 {
@@ -426,6 +456,9 @@ static const Row rows[] = {
 	{ "paused primary", become_paused_primary, "++++--+++---++" },
 	{ "paused, other leader", become_paused_intruder, "--------+----+" },
 	{ "paused, no store", become_paused_alone, "++++--+++----+" },
+	{ "paused, store long gone", become_paused_outlasted, "++++--+++----+" },
+	{ "paused, stopped primary", become_stopped_primary, "-------------+" },
+	{ "no leader, not streaming", become_orphan, "-----++-+-+--+" },
 	{ "silent replica", become_silent_replica, "-------------+" },
 	{ "silent primary", become_silent_primary, "++++--++----++" },
 	{ "sync standby", become_sync_standby, "-----++-++--++" },
@@ -609,6 +642,21 @@ test_status_of_fenced(void **state)
 	assert_null(json_object_get(json, "xlog"));
 	assert_true(json_is_false(json_object_get(json, "can_lead")));
 	assert_true(json_is_false(json_object_get(json_object_get(json, "patroni_bgw"), "fence_open")));
+	json_decref(json);
+}
+
+static void
+test_status_of_stopped_primary(void **state)
+{
+	Node *node = *state;
+	json_t *json;
+
+	become_stopped_primary(node);
+	assert_int_equal(ask(node, "GET", "/patroni"), 200);
+	json = body_json(node);
+	expect_text(json, "state", "stopped");
+	expect_text(json, "role", "replica");
+	assert_true(json_is_true(json_object_get(json, "cluster_unlocked")));
 	json_decref(json);
 }
 
@@ -1468,6 +1516,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_liveness, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_status_of_primary, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_status_of_fenced, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_status_of_stopped_primary, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_status_of_replica, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_status_of_outranked, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_status_of_silent, setup, teardown),
