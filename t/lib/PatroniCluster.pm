@@ -1041,14 +1041,17 @@ sub stop
 
 sub reload { my ($self) = @_; kill 'HUP', $self->{supervisor_pid}; }
 
-# The server alone, behind the supervisor's back.
+# The server alone, behind the supervisor's back.  It waits for this postmaster:
+# pg_ctl would wait for any that the file names, so also for the next one, if the
+# supervisor has started it by then.
 sub stop_server
 {
 	my ($self, $mode) = @_;
-	my ($status, $out, $err) = PatroniCluster::run_command(
-		[ @as_user, 'pg_ctl', '-D', $self->{data_directory}, '-m', $mode // 'fast', 'stop' ], timeout => 60);
+	my %signals = (smart => 'TERM', fast => 'INT', immediate => 'QUIT');
+	my $pid = $self->postmaster_pid or die "the server of $self->{name} is not running\n";
 
-	die "could not stop the server of $self->{name}: $out $err\n" if $status != 0;
+	kill $signals{ $mode // 'fast' }, $pid;
+	$self->{cluster}->wait_for("the server of $self->{name} has stopped", sub { !PatroniCluster::is_alive($pid) });
 }
 
 sub postmaster_pid
