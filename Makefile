@@ -12,7 +12,7 @@
 #   make unit sanitize pure layering headers symbols store regress tap   its parts
 #   make fuzz-node  100,000 malformed requests to a running node, whose supervisor is sanitized
 #   make compatibility  docs/compatibility.md, from the test t/087_compatibility.pl
-#                   (PATRONI_TEST_ALL_STATES=yes: of more states)
+#                   in all of its states
 #   make fuzz       100,000 malformed requests to the HTTP server, sanitized
 #   make demo       a cluster of three members on this machine; demo-stop
 #   make docs       write docs/decisions.md from the decision tables
@@ -454,7 +454,7 @@ fuzz-node: all
 
 # Write down what the test has found: docs/compatibility.md
 compatibility: all
-	@file=$$(mktemp) && chmod 666 "$$file" && PATRONI_WRITE_COMPATIBILITY="$$file" scripts/tap.sh t/087_compatibility.pl && \
+	@file=$$(mktemp) && chmod 666 "$$file" && PATRONI_TEST_ALL_STATES=yes PATRONI_WRITE_COMPATIBILITY="$$file" scripts/tap.sh t/087_compatibility.pl && \
 		cp "$$file" docs/compatibility.md; status=$$?; rm -f "$$file"; exit $$status
 
 # What only it can find: the engine reaching for a clock, a socket or a file.

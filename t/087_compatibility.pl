@@ -2,8 +2,8 @@
 # node, but for what t/lib/IntendedDifferences.pm lists.
 #
 # Two clusters of two members, theirs and ours, are led through the same states
-# and asked for the same.  PATRONI_TEST_ALL_STATES=yes: also those without a leader,
-# with a server that starts, and with the store down.
+# and asked for the same.  PATRONI_TEST_ALL_STATES=yes: also with the store down, and
+# calls that really move the leader or copy a member again.
 # PATRONI_WRITE_COMPATIBILITY=FILE writes what was found as docs/compatibility.md
 # ("make compatibility").
 
@@ -55,29 +55,26 @@ sub document { my ($node) = @_; return $node->rest('/patroni')->{json} // {}; }
 
 my (@primary, @standby);
 
-# Stop the server of a paused standby.  Patroni may go on with what it saw a moment
-# before, and call a server that is gone "running" for ever: then once more.
-sub stop_standby
+# Stop the server of a paused member, as an operator does.  Patroni takes a postmaster
+# for running until its parent, init, has taken note of its end, and would start it
+# again: so it does not look before that.
+sub stop_paused
 {
-	my ($c) = @_;
-	my $node = $standby[$c];
-	my $is = sub {
-		my ($state) = @_;
-
-		for (1 .. 160)
-		{
-			return 1 if (document($node)->{state} // '') =~ $state;
-			usleep(50_000);
-		}
-		return 0;
-	};
+	my ($c, $node) = @_;
 
 	for (1 .. 5)
 	{
+		my $pid = $node->postmaster_pid;
+
+		$node->freeze('supervisor') if $programs[$c];
 		$node->stop_server;
-		return if $is->(qr/stopped/);
-		$node->rest('/restart', method => 'POST', body => {}, auth => $credentials, timeout => 60);
-		$is->(qr/running/);
+		for (1 .. 200) { last unless -e "/proc/$pid"; usleep(50_000); }
+		$node->thaw;
+		$clusters[$c]->wait_for("$node->{name} is shown as stopped, or started again", sub {
+			(document($node)->{state} // '') eq 'stopped' || $node->postmaster_pid;
+		}, every_ms => 50);
+		return unless $node->postmaster_pid;
+		$clusters[$c]->wait_for("$node->{name} runs again", sub { (document($node)->{state} // '') eq 'running' });
 	}
 	die "the server of $node->{name} is not seen to be stopped\n";
 }
@@ -339,53 +336,53 @@ call($pp, 'POST /switchover', '{"leader": "LEADER", "candidate": "STANDBY", "sch
 is_compatible($pp, $ps);
 
 # the server is stopped, and stays so
-stop_standby($_) for 0, 1;
+stop_paused($_, $standby[$_]) for 0, 1;
 my $ts = column('ST', 'stopped standby (in pause mode)', \@standby);
 $table->probe([$ts], \@checks);
 call($ts, 'POST /restart', '{"role": "primary"}');
 call($ts, 'POST /restart', undef);
 is_compatible($ts);
 
-# --- the other states: PATRONI_TEST_ALL_STATES, as this takes two minutes more ---
+configure({ pause => undef });
+wait_until_streaming();
+configure({ pause => JSON::PP::true });
+wait_both('both are paused again', sub { my ($c) = @_; 2 == grep { document($_)->{pause} } $clusters[$c]->nodes });
+
+# --- nobody leads ---
+
+stop_paused($_, $primary[$_]) for 0, 1;
+wait_both('nobody leads', sub {
+	my ($c) = @_;
+	return document($standby[$c])->{cluster_unlocked} && document($primary[$c])->{cluster_unlocked};
+});
+my $np = column('PN', 'stopped primary (in pause mode), nobody leads', \@primary);
+my $ns = column('SN', 'standby (in pause mode), nobody leads', \@standby);
+$table->probe([ $np, $ns ], \@checks);
+call($ns, 'POST /reinitialize', undef);
+call($ns, 'POST /switchover', '{"leader": "LEADER"}');
+call($ns, 'POST /switchover', '{"leader": "LEADER", "candidate": "STANDBY"}');
+call($np, 'POST /restart', undef);
+is_compatible($np, $ns);
+configure({ pause => undef });
+wait_both('nobody is paused', sub { my ($c) = @_; !grep { document($_)->{pause} } $clusters[$c]->nodes });
+wait_until_streaming();
+
+# --- a server that starts ---
+
+PatroniCluster::spew("$_->{directory}/block", '') for @standby;
+$_->stop_server('immediate') for @standby;
+wait_both('the standby starts', sub { document($standby[ $_[0] ])->{state} eq 'starting' });
+my $b = column('B', 'standby whose server starts', \@standby);
+$table->probe([$b], \@checks);
+call($b, 'POST /restart', undef);
+unlink "$_->{directory}/block" for @standby;
+is_compatible($b);
+wait_until_streaming();
+
+# --- PATRONI_TEST_ALL_STATES, as this takes a minute and a half more ---
 
 if ($with_all)
 {
-	configure({ pause => undef });
-	wait_until_streaming();
-	configure({ pause => JSON::PP::true });
-	wait_both('both are paused again', sub { my ($c) = @_; 2 == grep { document($_)->{pause} } $clusters[$c]->nodes });
-
-	# --- nobody leads ---
-
-	$_->stop_server for @primary;
-	wait_both('nobody leads', sub {
-		my ($c) = @_;
-		return document($standby[$c])->{cluster_unlocked} && document($primary[$c])->{cluster_unlocked};
-	});
-	my $np = column('PN', 'stopped primary (in pause mode), nobody leads', \@primary);
-	my $ns = column('SN', 'standby (in pause mode), nobody leads', \@standby);
-	$table->probe([ $np, $ns ], \@checks);
-	call($ns, 'POST /reinitialize', undef);
-	call($ns, 'POST /switchover', '{"leader": "LEADER"}');
-	call($ns, 'POST /switchover', '{"leader": "LEADER", "candidate": "STANDBY"}');
-	call($np, 'POST /restart', undef);
-	is_compatible($np, $ns);
-	configure({ pause => undef });
-	wait_both('nobody is paused', sub { my ($c) = @_; !grep { document($_)->{pause} } $clusters[$c]->nodes });
-	wait_until_streaming();
-
-	# --- a server that starts ---
-
-	PatroniCluster::spew("$_->{directory}/block", '') for @standby;
-	$_->stop_server('immediate') for @standby;
-	wait_both('the standby starts', sub { document($standby[ $_[0] ])->{state} eq 'starting' });
-	my $b = column('B', 'standby whose server starts', \@standby);
-	$table->probe([$b], \@checks);
-	call($b, 'POST /restart', undef);
-	unlink "$_->{directory}/block" for @standby;
-	is_compatible($b);
-	wait_until_streaming();
-
 	# --- and what really changes something ---
 
 	$p = column('P', 'primary', \@primary);
@@ -396,8 +393,11 @@ if ($with_all)
 	call($s, 'POST /failover', '{"candidate": "STANDBY"}');
 	wait_until_streaming();
 	$s = column('S', 'standby', \@standby);
+	my @before = map { document($_)->{postmaster_start_time} } @standby;
 	call($s, 'POST /reinitialize', '{"force": true}');
 	is_compatible($p, $s);
+	wait_both('it runs again', sub { (document($standby[ $_[0] ])->{postmaster_start_time} // $before[ $_[0] ]) ne $before[ $_[0] ] });
+	wait_until_streaming();
 
 	# --- the store is down, in failsafe mode ---
 
@@ -406,7 +406,10 @@ if ($with_all)
 	my $fp = column('PF', 'primary in failsafe mode, store down', \@primary);
 	my $fs = column('SF', 'standby in failsafe mode, store down', \@standby);
 	$_->stop_etcd for @clusters;
-	wait_both('the primary leads on', sub { document($primary[ $_[0] ])->{failsafe_mode_is_active} });
+	wait_both('the primary leads on, and the cluster has not been seen for long', sub {
+		my ($c) = @_;
+		return document($primary[$c])->{failsafe_mode_is_active} && 2 == grep { document($_)->{cluster_unlocked} } $clusters[$c]->nodes;
+	});
 	$table->probe([ $fp, $fs ], \@checks, patience => 6);
 	for my $node ($fp, $fs)
 	{
@@ -428,8 +431,12 @@ if ($with_all)
 	});
 
 	configure({ pause => JSON::PP::true });
-	wait_both('both are paused', sub { my ($c) = @_; 2 == grep { document($_)->{pause} } $clusters[$c]->nodes });
-	# in pause mode
+	# (our server's worker, too: it has a lease without end)
+	wait_both('both are paused', sub {
+		my ($c) = @_;
+		return (!$c || !defined document($primary[$c])->{patroni_bgw}{lease_remaining_ms})
+		  && 2 == grep { document($_)->{pause} } $clusters[$c]->nodes;
+	});
 	$_->stop_etcd for @clusters;
 	wait_both('both have not seen the store for long', sub { my ($c) = @_; 2 == grep { document($_)->{cluster_unlocked} } $clusters[$c]->nodes });
 	my $op = column('PO', 'primary in pause mode, store down', \@primary);
@@ -439,7 +446,12 @@ if ($with_all)
 	$_->start_etcd for @clusters;
 	wait_both('the store is back', sub { my ($c) = @_; !grep { document($_)->{cluster_unlocked} } $clusters[$c]->nodes });
 	configure({ pause => undef });
-	wait_both('nobody is paused', sub { my ($c) = @_; !grep { document($_)->{pause} } $clusters[$c]->nodes });
+	# (our server's worker, too: it has a lease that ends)
+	wait_both('nobody is paused', sub {
+		my ($c) = @_;
+		return (!$c || defined document($primary[$c])->{patroni_bgw}{lease_remaining_ms})
+		  && !grep { document($_)->{pause} } $clusters[$c]->nodes;
+	});
 
 	# the store is down, without all that
 
@@ -456,8 +468,6 @@ if ($with_all)
 	call($ds, 'POST /switchover', '{"leader": "LEADER", "candidate": "STANDBY"}');
 	call($ds, 'POST /reinitialize', undef);
 	is_compatible($dp, $ds);
-	$_->start_etcd for @clusters;
-	wait_until_streaming();
 }
 
 is_deeply([ $table->unused(outages => $with_all) ], [], 'every intended difference is still seen');

@@ -551,9 +551,10 @@ sub write
 	binmode $out;
 	print $out "# The REST API beside Patroni's\n\n";
 	print $out "What Debian's Patroni $version and this member answer to the same $count requests in the same states. Two clusters of two\n";
-	print $out "members with an etcd each are led through these states and asked; `t/087_compatibility.pl` does that at each `make check`, compares status\n";
-	print $out "codes, header names, JSON keys and types, texts and metrics, and fails on any difference that is not in the list at the end.\n";
-	print $out "This page is written by `make compatibility`; do not edit it.\n\n";
+	print $out "members with an etcd each are led through these states and asked; `t/087_compatibility.pl` does that, compares status codes,\n";
+	print $out "header names, JSON keys and types, texts and metrics, and fails on any difference that is not in the list at the end. Each\n";
+	print $out "`make check` goes through the states in which the store answers; `make compatibility` goes through all and writes this page;\n";
+	print $out "do not edit it.\n\n";
 	print $out "Where Patroni $version and 4.1 differ, ours follows 4.1.\n\n";
 	print $out "## States\n\n" . table_head('', 'member');
 	print $out table_row($_, $self->{title}{$_}) for @{ $self->{columns} };

@@ -5,7 +5,8 @@
 #
 # request, column: which answers (all, if absent); difference: the line, as
 # Compatibility.pm makes them.  The first that matches counts.  only_with: it is
-# seen only when the store is stopped, which the test does when it is asked to.
+# seen only when the store is stopped ("outages"), which the test does when it is
+# asked to, or only sometimes ("luck").
 
 package IntendedDifferences;
 
@@ -30,6 +31,19 @@ our @list = (
 		request => qr{/read-only-quorum},
 		difference => qr/^status 200 -> 503$/,
 		reason => '`/quorum` and `/read-only-quorum` are for standbys of a quorum, as since Patroni 4.0; 3.0.2 takes the second one for `/read-only`.',
+	},
+	{
+		request => qr{^GET /readiness},
+		column => qr/^SN$/,
+		difference => qr/^status 200 -> 503$/,
+		reason => '`/readiness` asks for a standby that streams, as Patroni 4.1; for 3.0.2 one that runs is ready.',
+	},
+	{
+		request => qr{^GET /readiness},
+		column => qr/^SF$/,
+		difference => qr/^status 503 -> 200$/,
+		reason => '`/readiness` of a standby that streams stays 200 while failsafe mode lets its primary lead on without the store, as Patroni 4.1; 3.0.2 asks for the store.',
+		only_with => 'outages',
 	},
 	{
 		request => qr{/readiness\?},
@@ -67,6 +81,13 @@ our @list = (
 		request => qr{^POST /(switchover|failover) .*("LEADER", "candidate": "LEADER"|"STANDBY", "candidate": "STANDBY"|"scheduled_at")},
 		difference => qr/^(status (412|503) -> 400|text "Scheduled failover is possible only from a specific leader" -> "Failover can't be scheduled")$/,
 		reason => 'As since Patroni 3.2 and 4.0: 400 where leader and candidate are the same, and a failover cannot be scheduled.',
+	},
+
+	{
+		column => qr/^PN$/,
+		difference => qr/^value (role master -> replica|patroni_primary 1 -> 0|patroni_replica 0 -> 1)$/,
+		reason => 'A former primary whose server is stopped and whose leader key is gone is called a replica: `patroni_primary` is for who holds the key '
+		  . '(documentation of Patroni 4.1). Patroni goes on calling it the primary.',
 	},
 
 	# --- ours alone ---
@@ -133,7 +154,19 @@ our @list = (
 		column => qr/^(PD|SD|PF|SF)$/,
 		difference => qr/^key [+-]replication$/,
 		reason => 'Which standbys are connected while the store is down depends on when the server was restarted.',
-		only_with => 'outages',
+		only_with => 'luck',
+	},
+
+	{
+		request => qr{^POST /restart},
+		column => qr/^B$/,
+		difference => qr/^text "restarting after failure already in progress" -> "start as standby already in progress"$/,
+		reason => 'What is in progress already is called as in our log, `start as standby`; Patroni calls it `restarting after failure`.',
+	},
+	{
+		difference => qr/^key -logger_queue_size$/,
+		reason => 'Our log has no queue; Patroni\'s `logger_queue_size` is there while more than two of its lines wait to be written.',
+		only_with => 'luck',
 	},
 
 	# --- requests that are none ---
