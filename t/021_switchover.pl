@@ -73,4 +73,25 @@ for my $mode (sort keys %writers)
 }
 is($leader->sql("SELECT count(*) FROM patroni.history"), '3', 'the history has every change of leader');
 
+# The end of the checkpoint before a switchover is seen at once, also if there was another one just before.
+my $least = 1e9;
+for my $run (1 .. 2)
+{
+	my $new = (grep { $_ != $leader } $cluster->nodes)[0];
+
+	$leader->sql('CHECKPOINT; CREATE TABLE IF NOT EXISTS filler(t text)');
+	$leader->sql("INSERT INTO filler SELECT repeat('x', 1000) FROM generate_series(1, 10000)");
+	$leader->try_sql("SELECT patroni.switchover('$new->{name}')");
+	$cluster->wait_for_leader(is => $new);
+	$cluster->wait_until_streaming;
+	my $took;
+	$cluster->wait_for('it is measured', sub {
+		($took) = $new->rest('/metrics')->{content} =~ /^patroni_last_switchover_seconds\{.*phase="handover"\} (\S+)$/m;
+	});
+	$least = $took if $took < $least;
+	$leader = $new;
+}
+measured(sprintf('from a request after a checkpoint to the release of the lease %.0f ms', $least * 1000));
+cmp_ok($least, '<', 0.9, 'and not only by the next look at the files, a second later');
+
 done_testing();

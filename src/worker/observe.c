@@ -85,7 +85,7 @@ struct Observer
 
 	int64_t		promoting_until_ms;		/* 0: no promotion is expected */
 	int64_t		checkpoint_until_ms;	/* 0: no checkpoint is expected */
-	Lsn			checkpoint_before;		/* redo position when it was asked for */
+	Lsn			checkpoint_from;	/* where its redo position is, at least */
 
 	SenderName	sender_names[CLUSTER_MEMBERS_MAX];
 	const SenderName *senders[CLUSTER_MEMBERS_MAX];	/* of now.senders, in their order */
@@ -137,7 +137,8 @@ void
 observer_expect_checkpoint(Observer *observer, int64_t now_ms)
 {
 	observer->checkpoint_until_ms = now_ms + CHECKPOINT_WATCH_MS;
-	observer->checkpoint_before = observer->now.checkpoint_redo;
+	/* not another redo position than the last seen: we look now and then only */
+	observer->checkpoint_from = observer->now.flush_lsn;
 }
 
 /* --- the parts of a look --- */
@@ -695,7 +696,7 @@ observer_look(Worker *worker, int64_t now_ms)
 		look_at_files(observer, now_ms);
 	if (observer->checkpoint_until_ms != 0 &&
 		(now_ms >= observer->checkpoint_until_ms ||
-		 now->checkpoint_redo != observer->checkpoint_before))
+		 now->checkpoint_redo >= observer->checkpoint_from))
 		observer->checkpoint_until_ms = 0;
 
 	if (!now->is_in_recovery)
