@@ -55,6 +55,7 @@ parse_request_line(const char *line, const char *end, ServerRequest *request)
 	if (!take_word(&line, end, version, sizeof(version)) ||
 	    strncmp(version, "HTTP/1.", 7) != 0 || line < end)
 		return 400;
+	request->is_repeatable = strcmp(version, "HTTP/1.1") == 0;
 	for (const char *c = target; *c != '\0'; c++)
 	{
 		if ((unsigned char) *c < 0x21 || *c == 0x7f)
@@ -114,6 +115,29 @@ parse_content_length(const char *value, size_t length, int64_t *result)
 	return true;
 }
 
+/* Is one of the words of a list with commas, like that of "Connection", this one? */
+static bool
+names_word(const char *list, size_t length, const char *word)
+{
+	const char *end = list + length;
+	size_t word_length = strlen(word);
+
+	while (list < end)
+	{
+		const char *comma = memchr(list, ',', (size_t) (end - list));
+		const char *stop = comma == NULL ? end : comma;
+
+		while (list < stop && isspace((unsigned char) *list))
+			list++;
+		while (stop > list && isspace((unsigned char) stop[-1]))
+			stop--;
+		if ((size_t) (stop - list) == word_length && strncasecmp(list, word, word_length) == 0)
+			return true;
+		list = comma == NULL ? end : comma + 1;
+	}
+	return false;
+}
+
 /* The headers that matter.  Returns 0, or the status of the error page. */
 static int
 parse_headers(const char *head, const char *end, ServerRequest *request)
@@ -129,6 +153,9 @@ parse_headers(const char *head, const char *end, ServerRequest *request)
 		if ((value = header_value(head, line_end, "Content-Length:", &length)) != NULL &&
 		    !parse_content_length(value, length, &request->content_length))
 			return 400;
+		if ((value = header_value(head, line_end, "Connection:", &length)) != NULL &&
+		    names_word(value, length, "close"))
+			request->is_repeatable = false;
 		if ((value = header_value(head, line_end, "Authorization:", &length)) != NULL &&
 		    !request->has_authorization)
 		{

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * server.c
- *      A small HTTP/1.0 server on libevent's buffers.
+ *      A small HTTP server on libevent's buffers.
  *
  * libevent's own evhttp bounds neither the number of connections nor the time
  * that a client may take for its request, and it cannot answer with a status
@@ -21,7 +21,11 @@
  *      thrown away, up to the same length.
  *  (4) Nothing a client sent is used before the head is complete, nor the
  *      body before all of it is there.
- *  (5) The TLS handshake counts as part of the head: the same seconds are for
+ *  (5) A connection goes on after its answer only if nothing but a GET was sent:
+ *      no body, and no further request ahead of the answer.  So where a request
+ *      begins is never a question.  It goes on for REQUEST_SECONDS, and counts
+ *      as one whose head is not complete.
+ *  (6) The TLS handshake counts as part of the head: the same seconds are for
  *      both.  An end of TLS is said, as no length is: without that an answer
  *      could have been cut short.
  *-------------------------------------------------------------------------
@@ -68,6 +72,7 @@ struct Connection
 	SSL *tls; /* the buffer's; NULL = none */
 	ConnectionState state;
 	bool has_body; /* the client may still be sending */
+	bool goes_on;  /* after the answer; it must tell its length */
 	size_t discarded;
 	ServerBodyDone body_done; /* CONNECTION_BODY */
 	void *body_arg;
@@ -221,7 +226,16 @@ start_writing(Connection *connection, struct evbuffer *answer)
 	bufferevent_enable(connection->buffer, EV_WRITE);
 }
 
-/* Answer, then the connection ends by itself.  It must not be used after that. */
+/* Do headers of the operator's say where the answer ends?  Then we do not. */
+static bool
+sets_framing(const char *headers)
+{
+	return headers != NULL &&
+	       (strcasestr(headers, "Content-Length:") != NULL || strcasestr(headers, "Connection:") != NULL ||
+	        strcasestr(headers, "Transfer-Encoding:") != NULL);
+}
+
+/* Answer, then the connection ends by itself, or waits for another request.  It must not be used after that. */
 void
 connection_answer(Connection *connection, const ServerAnswer *answer)
 {
@@ -233,7 +247,9 @@ connection_answer(Connection *connection, const ServerAnswer *answer)
 		connection_close(connection);
 		return;
 	}
-	evbuffer_add_printf(output, "HTTP/1.0 %d %s\r\n", answer->status, reason);
+	if (answer->is_status_line_only || answer->body == NULL || sets_framing(answer->extra_headers))
+		connection->goes_on = false;
+	evbuffer_add_printf(output, "HTTP/1.%d %d %s\r\n", connection->goes_on, answer->status, reason);
 	if (!answer->is_status_line_only)
 	{
 		evbuffer_add_printf(output, "Server: %s\r\n", answer->server);
@@ -241,6 +257,8 @@ connection_answer(Connection *connection, const ServerAnswer *answer)
 		evbuffer_add_printf(output, "Content-Type: %s\r\n", answer->content_type);
 		if (answer->extra_headers != NULL)
 			evbuffer_add(output, answer->extra_headers, strlen(answer->extra_headers));
+		if (connection->goes_on)
+			evbuffer_add_printf(output, "Content-Length: %zu\r\n", strlen(answer->body));
 	}
 	evbuffer_add(output, "\r\n", 2);
 	if (!answer->is_status_line_only && answer->body != NULL)
@@ -260,6 +278,7 @@ connection_error_page(Connection *connection, int status, const char *reason)
 		connection_close(connection);
 		return;
 	}
+	connection->goes_on = false;
 	if (reason == NULL)
 		reason = usual_reason(status);
 	snprintf(page, sizeof(page),
@@ -294,6 +313,15 @@ has_certificate(const Connection *connection)
 
 	X509_free(certificate);
 	return certificate != NULL && SSL_get_verify_result(connection->tls) == X509_V_OK;
+}
+
+/* Does the server still speak as when the connection was made?  A new certificate is for all. */
+static bool
+speaks_as_now(const Connection *connection)
+{
+	const SSL_CTX *tls = connection->tls == NULL ? NULL : SSL_get_SSL_CTX(connection->tls);
+
+	return tls == connection->server->tls;
 }
 
 /*
@@ -336,6 +364,8 @@ read_head(Connection *connection)
 	status = request_parse(&request, data, length);
 	connection->has_body =
 	    status != 0 || request_announces_body(data, data + length) || evbuffer_get_length(input) > length;
+	connection->goes_on = request.is_repeatable && !connection->has_body &&
+	                      strcmp(request.method, "GET") == 0 && speaks_as_now(connection);
 	evbuffer_drain(input, length);
 	connection->state = CONNECTION_WAITING;
 	connection_set_timer(connection, REQUEST_SECONDS);
@@ -393,10 +423,16 @@ connection_allow_seconds(Connection *connection, int seconds)
 	connection_set_timer(connection, seconds);
 }
 
-/* The answer is written: close, but let a client that still sends read it first. */
+/* The answer is written: wait for the next request, or close, but let a client that still sends read it first. */
 static void
 finish(Connection *connection)
 {
+	if (connection->goes_on)
+	{
+		connection->state = CONNECTION_READING;
+		connection_set_timer(connection, REQUEST_SECONDS);
+		return;
+	}
 	if (!connection->has_body)
 	{
 		connection_close(connection);
@@ -423,6 +459,12 @@ on_read(struct bufferevent *buffer, void *context)
 	{
 		read_body(connection);
 		return;
+	}
+	if (connection->state != CONNECTION_LINGERING)
+	{
+		/* not asked for yet: where it begins and ends does not matter any more */
+		connection->goes_on = false;
+		connection->has_body = true;
 	}
 	connection->discarded += evbuffer_get_length(input);
 	evbuffer_drain(input, evbuffer_get_length(input));
@@ -456,6 +498,7 @@ on_event(struct bufferevent *buffer, short what, void *context)
 	{
 		bufferevent_disable(buffer, EV_READ);
 		connection->has_body = false;
+		connection->goes_on = false;
 		return;
 	}
 	connection_close(connection);

@@ -1,8 +1,9 @@
 /*-------------------------------------------------------------------------
  *
  * server.h
- *      A small HTTP/1.0 server: one request a connection, then it is closed.
- *      With or without TLS.
+ *      A small HTTP server, with or without TLS.  As with Patroni's, which speaks
+ *      HTTP/1.0, a connection ends with its answer; but clients that ask by GET
+ *      and HTTP/1.1 may ask again on the same one (RFC 9112, section 9.3).
  *-------------------------------------------------------------------------
  */
 #ifndef PATRONI_REST_SERVER_H
@@ -31,6 +32,7 @@ typedef struct ServerRequest
 	char method[SERVER_METHOD_MAX]; /* letters only */
 	char path[SERVER_PATH_MAX];     /* as sent, without the query */
 	char query[SERVER_QUERY_MAX];   /* as sent, without the "?"; "" = none */
+	bool is_repeatable; /* HTTP/1.1, without "Connection: close": the connection may go on */
 	bool has_authorization;
 	char authorization[SERVER_AUTH_MAX]; /* the header's value; "" also when it is too long */
 	int64_t content_length;              /* -1 = no such header */

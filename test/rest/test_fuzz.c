@@ -36,7 +36,8 @@
 
 typedef struct Client
 {
-	int fd; /* -1 = free */
+	int fd;		/* -1 = free */
+	bool is_kept; /* its last answer has ended, another request may follow */
 	size_t sent;
 	size_t length;
 	size_t got;
@@ -224,12 +225,16 @@ begin(Client *client, const char *text, size_t length)
 {
 	struct sockaddr_in address;
 
-	memset(&address, 0, sizeof(address));
-	address.sin_family = AF_INET;
-	address.sin_port = htons((uint16_t) rest_port(rest));
-	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	client->fd = socket(AF_INET, SOCK_STREAM, 0);
-	assert_int_equal(connect(client->fd, (struct sockaddr *) &address, sizeof(address)), 0);
+	if (!client->is_kept)
+	{
+		memset(&address, 0, sizeof(address));
+		address.sin_family = AF_INET;
+		address.sin_port = htons((uint16_t) rest_port(rest));
+		address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+		client->fd = socket(AF_INET, SOCK_STREAM, 0);
+		assert_int_equal(connect(client->fd, (struct sockaddr *) &address, sizeof(address)), 0);
+	}
+	client->is_kept = false;
 	client->request = malloc(length + 1);
 	memcpy(client->request, text, length);
 	client->request[length] = '\0';
@@ -246,8 +251,11 @@ end(Client *client)
 		fail_msg("seed %llu: \"%.200s\"\nto \"%.200s\"", (unsigned long long) seed, client->answer,
 				 client->request);
 	codes[client->got == 0 ? 0 : atoi(client->answer + 9)]++;
-	close(client->fd);
 	free(client->request);
+	client->is_kept = fuzz_may_repeat(client->answer, client->got) && fuzz_dice(&fuzz, 3) != 0;
+	if (client->is_kept)
+		return;
+	close(client->fd);
 	client->fd = -1;
 }
 
@@ -281,6 +289,9 @@ go_on(Client *client)
 
 		memcpy(client->answer + client->got, scrap, (size_t) n < room ? (size_t) n : room);
 		client->got += (size_t) n < room ? (size_t) n : room;
+		client->answer[client->got] = '\0';
+		if (fuzz_may_repeat(client->answer, client->got))
+			return false;
 	}
 	return clock_now_ms() < client->end_ms && fuzz_dice(&fuzz, 1000) != 0;
 }
@@ -325,7 +336,7 @@ torment(const char *authorization)
 	{
 		for (int i = 0; i < CLIENTS; i++)
 		{
-			if (clients[i].fd < 0 && begun < n_requests)
+			if ((clients[i].fd < 0 || clients[i].is_kept) && begun < n_requests)
 			{
 				fuzz_next(&fuzz);
 				begin(&clients[i], fuzz.text, fuzz.length);
@@ -333,13 +344,20 @@ torment(const char *authorization)
 				if (++begun % GOOD_EVERY == 0)
 					ask_well();
 			}
-			else if (clients[i].fd >= 0 && !go_on(&clients[i]))
+			else if (clients[i].fd >= 0 && !clients[i].is_kept && !go_on(&clients[i]))
 			{
 				end(&clients[i]);
 				n_busy--;
 			}
 		}
 		event_base_loop(base, EVLOOP_NONBLOCK);
+	}
+	for (int i = 0; i < CLIENTS; i++)
+	{
+		if (clients[i].is_kept)
+			close(clients[i].fd);
+		clients[i].is_kept = false;
+		clients[i].fd = -1;
 	}
 	ask_well();
 	print_message("# %ld requests, %ld calls", begun, n_calls);

@@ -302,9 +302,32 @@ client_connect(const Node *node)
 	return fd;
 }
 
-/* Run the server until the client has been hung up on; returns what it said. */
 static void
-client_read(Node *node, int fd)
+run_for(Node *node, int64_t ms)
+{
+	int64_t end_ms = clock_now_ms() + ms;
+
+	while (clock_now_ms() < end_ms)
+	{
+		event_base_loop(node->base, EVLOOP_NONBLOCK);
+		usleep(1000);
+	}
+}
+
+/* Is the answer whole, and will the connection go on? */
+static bool
+goes_on(const char *answer)
+{
+	const char *body = strstr(answer, "\r\n\r\n");
+	const char *length = strstr(answer, "\r\nContent-Length: ");
+
+	return strncmp(answer, "HTTP/1.1 ", 9) == 0 && body != NULL && length != NULL && length < body &&
+	       strlen(body + 4) == strtoul(length + 18, NULL, 10);
+}
+
+/* Run the server until it has answered, or has hung up.  False: it has. */
+static bool
+client_read_one(Node *node, int fd)
 {
 	size_t used = 0;
 	int64_t end_ms = clock_now_ms() + CLIENT_MS;
@@ -321,11 +344,21 @@ client_read(Node *node, int fd)
 			used += (size_t) n;
 		else
 			usleep(200);
+		node->answer[used] = '\0';
+		if (goes_on(node->answer))
+			break;
 		assert_true(clock_now_ms() < end_ms);
 	}
 	node->answer[used] = '\0';
 	node->code = 0;
-	sscanf(node->answer, "HTTP/1.0 %d", &node->code);
+	sscanf(node->answer, "HTTP/1.%*1[01] %d", &node->code);
+	return goes_on(node->answer);
+}
+
+static void
+client_read(Node *node, int fd)
+{
+	(void) client_read_one(node, fd);
 	close(fd);
 }
 
@@ -602,6 +635,9 @@ test_status_of_primary(void **state)
 	node->postgres.senders[0].is_streaming = true;
 	assert_int_equal(ask(node, "GET", "/patroni"), 200);
 	assert_non_null(strstr(node->answer, "\r\nContent-Type: application/json\r\n"));
+	assert_non_null(strstr(node->answer, "Content-Length"));
+	/* who speaks HTTP/1.0 gets what Patroni sends */
+	ask_raw(node, "GET /patroni HTTP/1.0\r\n\r\n");
 	assert_null(strstr(node->answer, "Content-Length"));
 	assert_non_null(strstr(node->answer, "\"state\": \"running\", "));
 	json = body_json(node);
@@ -908,15 +944,111 @@ test_slow_request(void **state)
 	assert_int_equal(node->code, 200);
 }
 
+static bool
+ask_on(Node *node, int fd, const char *text)
+{
+	assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t) strlen(text));
+	return client_read_one(node, fd);
+}
+
+/* Who asks by GET and HTTP/1.1 may ask again, in whatever pieces. */
+static void
+test_connection_goes_on(void **state)
+{
+	static const char text[] = "GET /primary HTTP/1.1\r\nHost: x\r\n\r\n";
+	Node *node = *state;
+	int fd = client_connect(node);
+	int other = client_connect(node);
+
+	become_primary(node);
+	for (int i = 0; i < 20; i++)
+	{
+		assert_true(ask_on(node, fd, text));
+		assert_int_equal(node->code, 200);
+		json_decref(body_json(node));
+		/* two of them do not mix */
+		assert_true(ask_on(node, other, "GET /replica HTTP/1.1\r\n\r\n"));
+		assert_int_equal(node->code, 503);
+	}
+	for (const char *c = text; *c != '\0'; c++)
+	{
+		assert_int_equal(send(fd, c, 1, MSG_NOSIGNAL), 1);
+		event_base_loop(node->base, EVLOOP_NONBLOCK);
+	}
+	assert_true(client_read_one(node, fd));
+	assert_int_equal(node->code, 200);
+	/* answered late */
+	node->is_slow = true;
+	assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t) strlen(text));
+	run_for(node, 20);
+	node->is_slow = false;
+	node->done(node->args[0], &node->status);
+	assert_true(client_read_one(node, fd));
+	/* what the client sends has to be right each time */
+	assert_false(ask_on(node, fd, "nonsense\r\n\r\n"));
+	assert_int_equal(node->code, 400);
+	assert_false(ask_on(node, other, "GET /primary HTTP/1.1\r\nConnection: x , Close\r\n\r\n"));
+	assert_int_equal(node->code, 200);
+	assert_int_equal(strncmp(node->answer, "HTTP/1.0 ", 9), 0);
+	close(fd);
+	close(other);
+}
+
+/* Everything else ends with its answer: where the next request begins must be no question. */
+static void
+test_connection_ends(void **state)
+{
+	static const char *const last[] = {
+		"GET /primary HTTP/1.0\r\n\r\n",
+		"GET /primary HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+		"GET /primary HTTP/1.1\r\nConnection: close\r\n\r\n",
+		"GET /primary HTTP/1.1\r\nContent-Length: 0\r\n\r\n",
+		"GET /primary HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+		"GET /primary HTTP/1.1\r\n\r\nGET /replica HTTP/1.1\r\n\r\n",
+		"HEAD /primary HTTP/1.1\r\n\r\n",
+		"OPTIONS /primary HTTP/1.1\r\n\r\n",
+	};
+	static const char text[] = "GET /primary HTTP/1.1\r\n\r\n";
+	Node *node = *state;
+	int fd;
+
+	become_primary(node);
+	for (size_t i = 0; i < sizeof(last) / sizeof(last[0]); i++)
+	{
+		fd = client_connect(node);
+		assert_true(ask_on(node, fd, text));
+		assert_false(ask_on(node, fd, last[i]));
+		assert_int_equal(node->code, 200);
+		assert_int_equal(strncmp(node->answer, "HTTP/1.0 200 OK\r\n", 17), 0);
+		assert_null(strstr(node->answer + 9, "HTTP/1."));
+		close(fd);
+	}
+	/* the next one is there before the answer is */
+	fd = client_connect(node);
+	node->is_slow = true;
+	assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t) strlen(text));
+	run_for(node, 20);
+	assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t) strlen(text));
+	run_for(node, 20);
+	node->is_slow = false;
+	node->done(node->args[0], &node->status);
+	assert_false(client_read_one(node, fd));
+	assert_int_equal(strncmp(node->answer, "HTTP/1.0 200 OK\r\n", 17), 0);
+	close(fd);
+}
+
 /* A client that never finishes is hung up on, however it trickles. */
 static void
 test_request_takes_too_long(void **state)
 {
 	Node *node = *state;
 	int fd = client_connect(node);
+	int idle = client_connect(node);
 	int64_t start_ms = clock_now_ms();
 	char byte;
 
+	/* nor does one that was answered stay for ever */
+	assert_true(ask_on(node, idle, "GET /patroni HTTP/1.1\r\n\r\n"));
 	for (;;)
 	{
 		ssize_t n;
@@ -930,19 +1062,10 @@ test_request_takes_too_long(void **state)
 		assert_true(clock_now_ms() - start_ms < CLIENT_MS);
 	}
 	assert_true(clock_now_ms() - start_ms >= 4500);
+	run_for(node, 300);
+	assert_int_equal(recv(idle, &byte, 1, MSG_DONTWAIT), 0);
 	close(fd);
-}
-
-static void
-run_for(Node *node, int64_t ms)
-{
-	int64_t end_ms = clock_now_ms() + ms;
-
-	while (clock_now_ms() < end_ms)
-	{
-		event_base_loop(node->base, EVLOOP_NONBLOCK);
-		usleep(1000);
-	}
+	close(idle);
 }
 
 /* The 257th client is turned away; when one leaves there is room again. */
@@ -1526,6 +1649,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_status_line_only, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bad_requests, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_slow_request, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_connection_goes_on, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_connection_ends, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_request_takes_too_long, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_too_many_connections, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_too_many_requests, setup, teardown),

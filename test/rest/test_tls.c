@@ -39,6 +39,7 @@ static LeasePage page;
 static HaPostgres postgres;
 static char answer[65536];
 static size_t body_length;
+static int n_before;
 static bool was_ended; /* the server said that the answer is complete */
 
 /* ------------------------------------------------------------------------
@@ -263,8 +264,28 @@ is_waiting(SSL *ssl, int result, int64_t end_ms)
 	return reason == SSL_ERROR_WANT_READ || reason == SSL_ERROR_WANT_WRITE;
 }
 
+/* Ask on a connection that is to go on. */
+static void
+ask_before(SSL *ssl, int64_t end_ms)
+{
+	static const char request[] = "GET /patroni HTTP/1.1\r\nHost: x\r\n\r\n";
+	size_t used = 0;
+	int n;
+
+	while ((n = SSL_write(ssl, request, (int) strlen(request))) <= 0)
+		assert_true(is_waiting(ssl, n, end_ms));
+	do
+	{
+		while ((n = SSL_read(ssl, answer + used, (int) (sizeof(answer) - 1 - used))) <= 0)
+			assert_true(is_waiting(ssl, n, end_ms));
+		used += (size_t) n;
+		answer[used] = '\0';
+	} while (strstr(answer, "\r\n\r\n{") == NULL || answer[used - 1] != '}');
+	assert_int_equal(strncmp(answer, "HTTP/1.1 200 OK\r\n", 17), 0);
+}
+
 /*
- * Send a request, in pieces if "piece" is not 0, and read the answer.  Returns
+ * Send a request, after "n_before" others, in pieces if "piece" is not 0, and read the answer.  Returns
  * its code; 0: there was none.  *serial becomes that of the server's certificate.
  */
 static int
@@ -300,6 +321,8 @@ ask(const char *request, size_t length, size_t piece, const char *certificate, l
 		*serial = ASN1_INTEGER_get(X509_get_serialNumber(peer));
 		X509_free(peer);
 	}
+	for (int i = 0; n == 1 && i < n_before; i++)
+		ask_before(ssl, end_ms);
 	while (n == 1 && sent < length)
 	{
 		size_t part = piece == 0 || length - sent < piece ? length - sent : piece;
@@ -334,7 +357,7 @@ ask(const char *request, size_t length, size_t piece, const char *certificate, l
 static int
 get(const char *certificate, long *serial)
 {
-	static const char request[] = "GET /patroni HTTP/1.1\r\nHost: x\r\n\r\n";
+	static const char request[] = "GET /patroni HTTP/1.1\r\nConnection: close\r\nHost: x\r\n\r\n";
 
 	return ask(request, strlen(request), 0, certificate, serial);
 }
@@ -367,6 +390,10 @@ test_answers(void **state)
 	assert_non_null(strstr(answer, "\r\nX-One: https\r\n"));
 	assert_null(strstr(answer, "X-One: http\r\n"));
 	assert_non_null(strstr(answer, "\r\nX-Two: http\r\n"));
+	n_before = 5;
+	assert_int_equal(get(NULL, NULL), 200);
+	assert_true(was_ended);
+	n_before = 0;
 	assert_int_equal(ask(probe, strlen(probe), 0, NULL, NULL), 503);
 	assert_string_equal(answer, "HTTP/1.0 503 Service Unavailable\r\n\r\n");
 	assert_true(was_ended);

@@ -25,7 +25,8 @@
 
 typedef struct Client
 {
-	int fd; /* -1 = free */
+	int fd;		/* -1 = free */
+	bool is_kept; /* its last answer has ended, another request may follow */
 	size_t sent;
 	size_t length;
 	size_t got;
@@ -51,13 +52,17 @@ now_ms(void)
 static void
 begin(Client *client)
 {
-	client->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-	if (client->fd < 0 ||
-		(connect(client->fd, (struct sockaddr *) &address, sizeof(address)) != 0 && errno != EINPROGRESS))
+	if (!client->is_kept)
 	{
-		perror("connect");
-		exit(1);
+		client->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+		if (client->fd < 0 ||
+			(connect(client->fd, (struct sockaddr *) &address, sizeof(address)) != 0 && errno != EINPROGRESS))
+		{
+			perror("connect");
+			exit(1);
+		}
 	}
+	client->is_kept = false;
 	fuzz_next(&fuzz);
 	client->request = malloc(fuzz.length + 1);
 	memcpy(client->request, fuzz.text, fuzz.length + 1);
@@ -76,8 +81,11 @@ end(Client *client)
 		exit(1);
 	}
 	codes[client->got == 0 ? 0 : atoi(client->answer + 9)]++;
-	close(client->fd);
 	free(client->request);
+	client->is_kept = fuzz_may_repeat(client->answer, client->got) && fuzz_dice(&fuzz, 3) != 0;
+	if (client->is_kept)
+		return;
+	close(client->fd);
 	client->fd = -1;
 }
 
@@ -113,6 +121,9 @@ go_on(Client *client, short events)
 
 			memcpy(client->answer + client->got, scrap, (size_t) n < room ? (size_t) n : room);
 			client->got += (size_t) n < room ? (size_t) n : room;
+			client->answer[client->got] = '\0';
+			if (fuzz_may_repeat(client->answer, client->got))
+				return false;
 		}
 	}
 	return now_ms() < client->end_ms && fuzz_dice(&fuzz, 400) != 0;
@@ -144,20 +155,20 @@ main(int argc, char **argv)
 
 		for (int i = 0; i < CLIENTS; i++)
 		{
-			if (clients[i].fd < 0 && begun < wanted)
+			if ((clients[i].fd < 0 || clients[i].is_kept) && begun < wanted)
 			{
 				begin(&clients[i]);
 				begun++;
 				n_busy++;
 			}
-			fds[i].fd = clients[i].fd;
+			fds[i].fd = clients[i].is_kept ? -1 : clients[i].fd;
 			fds[i].events = (short) (POLLIN | (clients[i].sent < clients[i].length ? POLLOUT : 0));
 			fds[i].revents = 0;
 		}
 		poll(fds, CLIENTS, 10);
 		for (int i = 0; i < CLIENTS; i++)
 		{
-			if (clients[i].fd >= 0 && !go_on(&clients[i], fds[i].revents))
+			if (clients[i].fd >= 0 && !clients[i].is_kept && !go_on(&clients[i], fds[i].revents))
 			{
 				end(&clients[i]);
 				n_busy--;
