@@ -3,9 +3,9 @@
  * floor.c
  *      floor PORT: the least that an HTTP server can do, for bench/rest.sh.
  *
- * libevent; one connection a request, as our server and Patroni's; the answer
- * to whatever was sent is always the same, of about the length of theirs.  What
- * wrk measures of it is what the machine, the kernel and wrk itself cost.
+ * libevent; connections go on, as those of our server do; the answer to whatever
+ * was sent is always the same, of about the length of ours.  What wrk measures
+ * of it is what the machine, the kernel and wrk itself cost.
  *-------------------------------------------------------------------------
  */
 #include <netinet/in.h>
@@ -32,8 +32,9 @@ on_readable(evutil_socket_t fd, short what, void *arg)
 	char request[4096];
 
 	(void) what;
-	if (recv(fd, request, sizeof(request), 0) > 0)
-		(void) !send(fd, answer, strlen(answer), MSG_NOSIGNAL);
+	if (recv(fd, request, sizeof(request), 0) > 0 &&
+	    send(fd, answer, strlen(answer), MSG_NOSIGNAL) == (ssize_t) strlen(answer))
+		return;
 	event_free(client->event);
 	free(client);
 	close(fd);
@@ -47,7 +48,7 @@ on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *
 	(void) listener, (void) from, (void) length, (void) arg;
 	if (client == NULL)
 		exit(1);
-	client->event = event_new(base, fd, EV_READ, on_readable, client);
+	client->event = event_new(base, fd, EV_READ | EV_PERSIST, on_readable, client);
 	event_add(client->event, NULL);
 }
 
@@ -56,8 +57,8 @@ main(int argc, char **argv)
 {
 	struct sockaddr_in address = { .sin_family = AF_INET };
 
-	memset(answer, 'x', 600);
-	memcpy(answer, "HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n", 51);
+	strcpy(answer, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 550\r\n\r\n");
+	memset(answer + strlen(answer), 'x', 550);
 	base = event_base_new();
 	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	address.sin_port = htons((unsigned short) atoi(argc > 1 ? argv[1] : "8008"));
