@@ -1034,29 +1034,6 @@ merge_store(Merge *merge, const json_t *document)
 
 /* --- tags --- */
 
-/* What Python calls true. */
-static bool
-is_truthy(const json_t *value)
-{
-	switch (value == NULL ? JSON_NULL : json_typeof(value))
-	{
-		case JSON_TRUE:
-			return true;
-		case JSON_INTEGER:
-			return json_integer_value(value) != 0;
-		case JSON_REAL:
-			return json_real_value(value) != 0.0;
-		case JSON_STRING:
-			return json_string_value(value)[0] != '\0';
-		case JSON_ARRAY:
-			return json_array_size(value) > 0;
-		case JSON_OBJECT:
-			return json_object_size(value) > 0;
-		default:
-			return false;
-	}
-}
-
 static void
 warn_contradiction(const Merge *merge, const json_t *tags, const char *flag, const char *priority)
 {
@@ -1093,7 +1070,7 @@ merge_tags(Merge *merge, const json_t *document)
 		for (int i = 0; flags[i] != NULL; i++)
 			if (strcmp(flags[i], name) == 0)
 				is_flag = true;
-		if (!is_flag || is_truthy(value) ||
+		if (!is_flag || value_is_true(value) ||
 		    (strcmp(name, "nofailover") == 0 &&
 		     json_object_get(tags, "failover_priority") != NULL) ||
 		    (strcmp(name, "nosync") == 0 && json_object_get(tags, "sync_priority") != NULL))
@@ -1128,7 +1105,7 @@ warn_not_applied(const Merge *merge, const json_t *document)
 	};
 
 	for (int i = 0; not_applied[i] != NULL; i++)
-		if (is_truthy(document_get(document, not_applied[i])))
+		if (value_is_true(document_get(document, not_applied[i])))
 			report(&merge->reporter, false, not_applied[i], true,
 			       "settings for one role are not applied by this release");
 }

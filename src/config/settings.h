@@ -202,6 +202,7 @@ extern char *dynamic_patch(const char *config_json, const char *patch_json, Erro
 extern bool dynamic_validate(const char *config_json, ConfigProblems *problems) MUST_CHECK;
 
 /* Values: config.md section 12. */
+extern bool value_is_true(const json_t *value);
 extern bool value_to_bool(const json_t *value, bool *result);
 extern bool value_to_int(const json_t *value, const char *base_unit, int64_t *result);	/* base_unit NULL, "s", "ms", "B", "kB", ... */
 

@@ -159,6 +159,29 @@ text_to_int(const char *text, const char *base_unit, int64_t *result)
 	return true;
 }
 
+/* What Python calls true: neither null nor 0 nor empty.  NULL is false. */
+bool
+value_is_true(const json_t *value)
+{
+	switch (value == NULL ? JSON_NULL : json_typeof(value))
+	{
+		case JSON_TRUE:
+			return true;
+		case JSON_INTEGER:
+			return json_integer_value(value) != 0;
+		case JSON_REAL:
+			return json_real_value(value) != 0.0;
+		case JSON_STRING:
+			return json_string_value(value)[0] != '\0';
+		case JSON_ARRAY:
+			return json_array_size(value) > 0;
+		case JSON_OBJECT:
+			return json_object_size(value) > 0;
+		default:
+			return false;
+	}
+}
+
 /* A boolean out of a document: true, 1, or one of the words. */
 bool
 value_to_bool(const json_t *value, bool *result)

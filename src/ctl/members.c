@@ -32,26 +32,6 @@ typedef struct Listing
 	char align[32];
 } Listing;
 
-static bool
-is_true(const json_t *value)
-{
-	switch (value == NULL ? JSON_NULL : json_typeof(value))
-	{
-		case JSON_TRUE:
-			return true;
-		case JSON_INTEGER:
-			return json_integer_value(value) != 0;
-		case JSON_STRING:
-			return json_string_length(value) > 0;
-		case JSON_ARRAY:
-			return json_array_size(value) > 0;
-		case JSON_OBJECT:
-			return json_object_size(value) > 0;
-		default:
-			return false;
-	}
-}
-
 static const char *
 member_role_text(const Ctl *ctl, const CtlGroup *group, const CtlMember *member)
 {
@@ -76,7 +56,7 @@ state_cell(const Ctl *ctl, const CtlMember *member, bool is_leader)
 
 	if (ctl->has_lsn_columns && !is_leader)
 		state = json_object_get(member->data, "replication_state");
-	if (!is_true(state))
+	if (!value_is_true(state))
 		state = json_object_get(member->data, "state");
 	return state != NULL ? json_incref(state) : json_string("");
 }
@@ -200,7 +180,7 @@ tags_cell(const Listing *listing, const CtlMember *member)
 
 	if (tags == NULL)
 		return json_string("");
-	if (strcmp(format, "json") == 0 || format[0] == 'y' || !is_true(tags))
+	if (strcmp(format, "json") == 0 || format[0] == 'y' || !value_is_true(tags))
 		return json_incref(tags);
 	text = format_yaml(tags, strcmp(format, "pretty") != 0);
 	if (text == NULL)
@@ -248,7 +228,7 @@ add_row(Listing *listing, const CtlGroup *group, const CtlMember *member, int de
 	add_lag_cells(listing, row, group, member, is_leader);
 	if (listing->has_pending)
 		json_array_append_new(
-			row, json_string(is_true(json_object_get(member->data, "pending_restart")) ? "*" : ""));
+			row, json_string(value_is_true(json_object_get(member->data, "pending_restart")) ? "*" : ""));
 	if (listing->has_reason)
 		json_array_append_new(row, reason_cell(listing, member));
 	if (listing->has_scheduled)
@@ -351,11 +331,11 @@ look_at_members(Listing *listing)
 
 			if (!member->has_host)
 				continue;
-			listing->has_pending |= is_true(json_object_get(data, "pending_restart"));
+			listing->has_pending |= value_is_true(json_object_get(data, "pending_restart"));
 			listing->has_reason |=
-				is_new && is_true(json_object_get(data, "pending_restart_reason"));
-			listing->has_scheduled |= is_true(json_object_get(data, "scheduled_restart"));
-			listing->has_tags |= is_true(json_object_get(data, "tags"));
+				is_new && value_is_true(json_object_get(data, "pending_restart_reason"));
+			listing->has_scheduled |= value_is_true(json_object_get(data, "scheduled_restart"));
+			listing->has_tags |= value_is_true(json_object_get(data, "tags"));
 			listing->has_ports |= member->port != 0 && member->port != 5432;
 			for (int k = 0; k <= i; k++)
 				for (int l = 0; l < (k == i ? j : cluster->groups[k].n_members); l++)
