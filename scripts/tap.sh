@@ -2,7 +2,7 @@
 # tap.sh [TEST...]: the TAP tests in t/, on the staged server.  A file that dies
 # counts as one failed test on top of what it said.
 #
-# $TAP_JOBS files run at a time (2 unless told; most of their time is waiting),
+# $TAP_JOBS files run at a time (3 unless told; most of their time is waiting),
 # the last ones, which take longest, first.  Lines at the top of a test that count:
 #   # run as root   stays root when we are: it makes network namespaces or mounts
 #                   file systems, and starts its servers as the other user itself
@@ -78,7 +78,7 @@ for test in "$@"; do
 done
 # the names of tests have no blanks
 job=0
-while [ $job -lt "${TAP_JOBS:-2}" ]; do
+while [ $job -lt "${TAP_JOBS:-3}" ]; do
 	work $together &
 	job=$((job + 1))
 done
