@@ -143,12 +143,11 @@ switch_over() {
 	load=
 	if [ "$1" = loaded ]; then
 		wrk -t1 -c16 -d 60s "http://127.0.0.1:$port/primary" > /dev/null 2>&1 & load=$!
-		wrk -t1 -c16 -d 60s "http://127.0.0.1:$next/primary" > /dev/null 2>&1 & load="$load $!"
 		sleep 0.5
 	fi
 	curl -s -m 60 -o answer -u bench:bench -X POST -d "{\"leader\": \"$from\", \"candidate\": \"$to\"}" \
 		"http://127.0.0.1:$port/switchover"
-	[ -z "$load" ] || kill $load
+	[ -z "$load" ] || kill "$load"
 	grep -q Successfully answer || { cat answer >&2; exit 1; }
 	sleep 0.3
 	curl -s "http://127.0.0.1:$next/metrics" | awk '/^patroni_last_switchover_seconds.*phase="total"/ { print $2 * 1000 }'
