@@ -31,6 +31,7 @@
 #define BACKLOG_DEFAULT 128
 #define PENDING_MAX     512
 #define CALL_SECONDS    10 /* beyond what a call may take, to hear of its end */
+#define PACE_MS         5
 
 typedef enum BodyKind
 {
@@ -228,6 +229,9 @@ status_found(void *arg, const RestStatus *status)
 	RestFacts facts;
 	RestQuery query;
 
+	/* who drives stops and starts the server, and that is what all wait for */
+	if (pending->rest != NULL)
+		server_set_pace(pending->rest->server, status->is_remembered ? PACE_MS : 0);
 	if (pending->rest != NULL && pending->connection != NULL)
 	{
 		query_parse(&query, pending->request.query);

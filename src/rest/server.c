@@ -24,7 +24,8 @@
  *  (5) A connection goes on after its answer only if nothing but a GET was sent:
  *      no body, and no further request ahead of the answer.  So where a request
  *      begins is never a question.  It goes on for REQUEST_SECONDS, and counts
- *      as one whose head is not complete.
+ *      as one whose head is not complete.  With a pace its next request is read
+ *      that much later, at the earliest.
  *  (6) The TLS handshake counts as part of the head: the same seconds are for
  *      both.  An end of TLS is said, as no length is: without that an answer
  *      could have been cut short.
@@ -57,6 +58,7 @@ typedef enum ConnectionState
 	CONNECTION_BODY,      /* the body is not complete */
 	CONNECTION_WAITING,   /* the request is being handled */
 	CONNECTION_WRITING,   /* the answer is on its way */
+	CONNECTION_PACED,     /* answered; its next request is not read yet */
 	CONNECTION_LINGERING, /* answered; throws away what the client still sends */
 } ConnectionState;
 
@@ -89,6 +91,7 @@ struct Server
 	const char *name;
 	Connection *connections;
 	int n_connections;
+	int pace_ms; /* 0 = none */
 	int port;
 };
 
@@ -423,14 +426,34 @@ connection_allow_seconds(Connection *connection, int seconds)
 	connection_set_timer(connection, seconds);
 }
 
+/*
+ * Read the next request, now or after the pace.  Not with TLS, which may hold
+ * what was read already.
+ */
+static void
+wait_for_request(Connection *connection)
+{
+	struct timeval pace = { 0, connection->server->pace_ms * 1000 };
+
+	if (connection->state != CONNECTION_PACED && pace.tv_usec > 0 && connection->tls == NULL)
+	{
+		connection->state = CONNECTION_PACED;
+		bufferevent_disable(connection->buffer, EV_READ);
+		event_add(connection->timer, &pace);
+		return;
+	}
+	connection->state = CONNECTION_READING;
+	connection_set_timer(connection, REQUEST_SECONDS);
+	bufferevent_enable(connection->buffer, EV_READ);
+}
+
 /* The answer is written: wait for the next request, or close, but let a client that still sends read it first. */
 static void
 finish(Connection *connection)
 {
 	if (connection->goes_on)
 	{
-		connection->state = CONNECTION_READING;
-		connection_set_timer(connection, REQUEST_SECONDS);
+		wait_for_request(connection);
 		return;
 	}
 	if (!connection->has_body)
@@ -509,7 +532,10 @@ on_timer(evutil_socket_t fd, short what, void *context)
 {
 	(void) fd;
 	(void) what;
-	connection_close(context);
+	if (((Connection *) context)->state == CONNECTION_PACED)
+		wait_for_request(context);
+	else
+		connection_close(context);
 }
 
 /* Takes the descriptor over if it returns one. */
@@ -655,6 +681,13 @@ server_set_tls(Server *server, SSL_CTX *tls)
 		SSL_CTX_up_ref(tls);
 	SSL_CTX_free(server->tls);
 	server->tls = tls;
+}
+
+/* How long a connection that goes on waits before its next request is read, below 1000 ms; 0: not at all. */
+void
+server_set_pace(Server *server, int ms)
+{
+	server->pace_ms = ms;
 }
 
 /* How it calls itself on error pages; other answers say it themselves. */

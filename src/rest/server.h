@@ -73,6 +73,11 @@ extern int server_port(const Server *server);
  * shared, the caller may free its reference.
  */
 extern void server_set_tls(Server *server, SSL_CTX *tls);
+/*
+ * How long a connection that goes on waits before its next request is read,
+ * below 1000 ms; 0, as at first: not at all.
+ */
+extern void server_set_pace(Server *server, int ms);
 /* The Server header of error pages; "" = none.  Borrowed, must stay. */
 extern void server_set_name(Server *server, const char *name);
 /*

@@ -994,6 +994,36 @@ test_connection_goes_on(void **state)
 	close(other);
 }
 
+/* While the supervisor has to do with the server it does not answer as fast as it can. */
+static void
+test_connection_is_paced(void **state)
+{
+	Node *node = *state;
+	int fd = client_connect(node);
+	int64_t start_ms;
+
+	become_primary(node);
+	node->status.is_remembered = true;
+	assert_true(ask_on(node, fd, "GET /patroni HTTP/1.1\r\n\r\n"));
+	start_ms = clock_now_ms();
+	for (int i = 0; i < 20; i++)
+		assert_true(ask_on(node, fd, "GET /patroni HTTP/1.1\r\n\r\n"));
+	assert_true(clock_now_ms() - start_ms >= 90);
+	/* as long as it has to */
+	node->status.is_remembered = false;
+	assert_true(ask_on(node, fd, "GET /patroni HTTP/1.1\r\n\r\n"));
+	for (int i = 0; i < 20; i++)
+		assert_true(ask_on(node, fd, "GET /patroni HTTP/1.1\r\n\r\n"));
+	/* and the time for the next request is the same */
+	node->status.is_remembered = true;
+	assert_true(ask_on(node, fd, "GET /patroni HTTP/1.1\r\n\r\n"));
+	run_for(node, 100);
+	assert_true(ask_on(node, fd, "GET /patroni HTTP/1.1\r\n\r\n"));
+	/* a client that leaves meanwhile is noticed */
+	close(fd);
+	run_for(node, 20);
+}
+
 /* Everything else ends with its answer: where the next request begins must be no question. */
 static void
 test_connection_ends(void **state)
@@ -1650,6 +1680,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_bad_requests, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_slow_request, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_connection_goes_on, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_connection_is_paced, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_connection_ends, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_request_takes_too_long, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_too_many_connections, setup, teardown),
