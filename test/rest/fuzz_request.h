@@ -14,8 +14,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+
+#include "http_answer.h"
 
 #define FUZZ_MAX 60000
 
@@ -309,17 +310,6 @@ fuzz_is_answer(const char *answer, size_t length)
 	return length >= 15 && strncmp(answer, "HTTP/1.", 7) == 0 &&
 		   (answer[7] == '0' || answer[7] == '1') && answer[8] == ' ' && sscanf(answer + 9, "%3d", &code) == 1 &&
 		   code >= 200 && code <= 599 && answer[12] == ' ' && strstr(answer, "\r\n\r\n") != NULL;
-}
-
-/* Is it whole, and may the connection be used again?  The answer ends with a NUL. */
-static inline bool
-fuzz_may_repeat(const char *answer, size_t length)
-{
-	const char *body = strstr(answer, "\r\n\r\n");
-	const char *said = strstr(answer, "\r\nContent-Length: ");
-
-	return strncmp(answer, "HTTP/1.1 ", 9) == 0 && body != NULL && said != NULL && said < body &&
-		   length - (size_t) (body + 4 - answer) == strtoul(said + 18, NULL, 10);
 }
 
 #endif /* FUZZ_REQUEST_H */

@@ -23,6 +23,7 @@
 
 #include <cmocka.h>
 
+#include "http_answer.h"
 #include "node/peers.h"
 
 #define CLIENT_MS 8000
@@ -314,17 +315,6 @@ run_for(Node *node, int64_t ms)
 	}
 }
 
-/* Is the answer whole, and will the connection go on? */
-static bool
-goes_on(const char *answer)
-{
-	const char *body = strstr(answer, "\r\n\r\n");
-	const char *length = strstr(answer, "\r\nContent-Length: ");
-
-	return strncmp(answer, "HTTP/1.1 ", 9) == 0 && body != NULL && length != NULL && length < body &&
-	       strlen(body + 4) == strtoul(length + 18, NULL, 10);
-}
-
 /* Run the server until it has answered, or has hung up.  False: it has. */
 static bool
 client_read_one(Node *node, int fd)
@@ -345,14 +335,14 @@ client_read_one(Node *node, int fd)
 		else
 			usleep(200);
 		node->answer[used] = '\0';
-		if (goes_on(node->answer))
+		if (http_answer_goes_on(node->answer, used))
 			break;
 		assert_true(clock_now_ms() < end_ms);
 	}
 	node->answer[used] = '\0';
 	node->code = 0;
 	sscanf(node->answer, "HTTP/1.%*1[01] %d", &node->code);
-	return goes_on(node->answer);
+	return http_answer_goes_on(node->answer, used);
 }
 
 static void

@@ -82,7 +82,7 @@ end(Client *client)
 	}
 	codes[client->got == 0 ? 0 : atoi(client->answer + 9)]++;
 	free(client->request);
-	client->is_kept = fuzz_may_repeat(client->answer, client->got) && fuzz_dice(&fuzz, 3) != 0;
+	client->is_kept = http_answer_goes_on(client->answer, client->got) && fuzz_dice(&fuzz, 3) != 0;
 	if (client->is_kept)
 		return;
 	close(client->fd);
@@ -122,7 +122,7 @@ go_on(Client *client, short events)
 			memcpy(client->answer + client->got, scrap, (size_t) n < room ? (size_t) n : room);
 			client->got += (size_t) n < room ? (size_t) n : room;
 			client->answer[client->got] = '\0';
-			if (fuzz_may_repeat(client->answer, client->got))
+			if (http_answer_goes_on(client->answer, client->got))
 				return false;
 		}
 	}
