@@ -72,6 +72,7 @@ HA_OBJS = \
 	src/ha/actions.o \
 	src/ha/command.o \
 	src/ha/explain.o \
+	src/ha/hang.o \
 	src/ha/lease.o \
 	src/ha/origin.o \
 	src/ha/publish.o \
@@ -129,6 +130,7 @@ NODE_OBJS = \
 	src/node/channel.o \
 	src/node/edit_config.o \
 	src/node/events.o \
+	src/node/health_watch.o \
 	src/node/host.o \
 	src/node/isolation_watch.o \
 	src/node/peers.o \
@@ -167,6 +169,7 @@ SUPERVISOR_OBJS = \
 	src/supervisor/notify.o \
 	src/supervisor/observe.o \
 	src/supervisor/postmaster.o \
+	src/supervisor/probe.o \
 	src/supervisor/process.o \
 	src/supervisor/status.o \
 	src/supervisor/supervisor.o \
@@ -223,6 +226,7 @@ WORKER_OBJS = \
 	src/worker/act.o \
 	src/worker/commands.o \
 	src/worker/commit_watch.o \
+	src/worker/health.o \
 	src/worker/loop.o \
 	src/worker/no_stdin.o \
 	src/worker/observe.o \

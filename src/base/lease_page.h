@@ -47,6 +47,42 @@ typedef enum LeaseHolder
 	LEASE_HOLDER_WORKER = 2,
 } LeaseHolder;
 
+/* What a probe tries again and again; docs/gray-failures.md. */
+typedef enum LeaseProbeKind
+{
+	LEASE_PROBE_DISK,			/* a small file can be written and flushed */
+	LEASE_PROBE_CONNECTION,		/* the postmaster answers a new connection */
+	LEASE_PROBE_COUNT,
+} LeaseProbeKind;
+
+typedef enum LeaseProbeStep
+{
+	LEASE_STEP_NONE,
+	LEASE_STEP_DATA,			/* in the data directory */
+	LEASE_STEP_WAL,				/* in pg_wal */
+	LEASE_STEP_SOCKET,			/* through the Unix socket */
+	LEASE_STEP_TCP,
+} LeaseProbeStep;
+
+/*
+ * What a probe process has got to; CLOCK_BOOTTIME ms.  Written by the process
+ * "pid" alone, but for "pid" itself, which the supervisor writes when it
+ * starts one (and then all is zero) and when it ends; read by both homes
+ * without lock: "begun_ms" is written last when an operation begins, first
+ * when it ends.  All zero while nobody probes, also in a page of an earlier
+ * release.
+ */
+typedef struct LeaseProbe
+{
+	_Atomic int32_t pid;		/* 0 = none */
+	_Atomic int32_t step;		/* LeaseProbeStep of the operation under way, or the last */
+	_Atomic int64_t begun_ms;	/* of the one under way; 0 = none is */
+	_Atomic int32_t error;		/* errno of the last one that ended; 0 = it went well */
+	_Atomic int32_t n_tries;	/* in vain, in the operation under way */
+	_Atomic int64_t failing_ms;	/* since when each one has failed; 0 = the last went well */
+	_Atomic int64_t done_ms;	/* when the last one went well; 0 = none has */
+} LeaseProbe;
+
 typedef struct LeasePage
 {
 	uint32_t	magic;			/* LEASE_PAGE_MAGIC; written once at creation */
@@ -115,6 +151,9 @@ typedef struct LeasePage
 	_Atomic int64_t made_ms;
 	_Atomic int64_t failsafe_until_ms;
 	_Atomic int64_t bound_until_ms;
+
+	/* Is this server able to work?  Whoever drives compares the clocks. */
+	LeaseProbe	probes[LEASE_PROBE_COUNT];
 } LeasePage;
 
 /* Is a deadline over?  The only test that backends make. */

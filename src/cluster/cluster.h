@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #define CLUSTER_NAME_MAX		128	/* member, scope; bytes with the final NUL */
+#define CLUSTER_HANG_MAX	176
 #define CLUSTER_URL_MAX			512
 #define CLUSTER_SESSION_MAX		64	/* etcd lease, Consul session, ... */
 #define CLUSTER_VERSION_MAX		32
@@ -92,6 +93,7 @@ typedef struct Member
 	bool		has_checkpoint_pending;			/* "checkpoint_after_promote": false */
 	bool		is_paused;						/* "pause" */
 	bool		has_pending_restart;
+	char		hang[CLUSTER_HANG_MAX];			/* ours: it hangs, and what was measured; "" = it does not */
 	MemberTags	tags;
 	char	   *tags_json;						/* owned; NULL = no tags */
 	char	   *pending_restart_reason_json;	/* owned; NULL = absent */

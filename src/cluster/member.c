@@ -179,6 +179,7 @@ read_fields(Member *member, json_t *object)
 	member->has_checkpoint_pending = json_object_get(object, "checkpoint_after_promote") != NULL;
 	member->is_paused = cluster_json_truth(json_object_get(object, "pause"));
 	member->has_pending_restart = cluster_json_truth(json_object_get(object, "pending_restart"));
+	cluster_json_get_text(object, "hang", member->hang, sizeof(member->hang));
 	read_tags(&member->tags, tags);
 	if (member->conn_url[0] == '\0')
 		member->tags.clonefrom = false;
@@ -257,6 +258,7 @@ member_to_text(const Member *member)
 	PUT(member->timeline != 0, "timeline", json_integer(member->timeline));
 	PUT_RAW(member->scheduled_restart_json != NULL, "scheduled_restart", member->scheduled_restart_json);
 	PUT(member->is_paused, "pause", json_true());
+	PUT(member->hang[0] != '\0', "hang", cluster_json_text(member->hang));
 #undef PUT
 #undef PUT_RAW
 	if (!ok)

@@ -382,6 +382,26 @@ dynamic_int(const Merge *merge, const char *name, const char *alias, const char 
 	return result;
 }
 
+/* A budget of the dynamic section "health", in ms. */
+static int64_t
+health_timeout_ms(const Merge *merge, const char *dotted, int64_t otherwise_s)
+{
+	const json_t *value = document_get(merge->dynamic, dotted);
+	int64_t seconds;
+	char shown[80];
+
+	if (value == NULL || json_is_null(value))
+		return otherwise_s * 1000;
+	value_show(dotted, value, shown, sizeof(shown));
+	if (!value_to_int(value, "s", &seconds) || seconds < 0 || seconds > SECONDS_MAX)
+	{
+		report(&merge->dynamic_reporter, false, dotted, false,
+		       "%s is not a number of seconds, %lld is used", shown, (long long) otherwise_s);
+		seconds = otherwise_s;
+	}
+	return seconds * 1000;
+}
+
 /* --- the parts --- */
 
 /* ttl, loop_wait or retry_timeout: not an integer is an error. */
@@ -503,6 +523,8 @@ merge_dynamic(Merge *merge, const json_t *document)
 	    dynamic_int(merge, "primary_stop_timeout", "master_stop_timeout", NULL, 0, 0, SECONDS_MAX);
 	to->member_slots_ttl_ms =
 	    1000 * dynamic_int(merge, "member_slots_ttl", NULL, "s", 1800, 0, SECONDS_MAX);
+	to->health_connect_timeout_ms = health_timeout_ms(merge, "health.connect_timeout", 15);
+	to->health_disk_timeout_ms = health_timeout_ms(merge, "health.disk_timeout", 30);
 }
 
 static bool

@@ -118,6 +118,8 @@ typedef struct Settings
 	bool		failsafe_mode;
 	int64_t		member_slots_ttl_ms;
 	bool		use_slots;
+	int64_t		health_connect_timeout_ms;	/* 0 = not looked for */
+	int64_t		health_disk_timeout_ms;		/* likewise */
 
 	/* DCS: the one section that is configured */
 	char		dcs_driver[16];		/* "etcd3" */

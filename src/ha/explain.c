@@ -120,6 +120,10 @@ explain_member(const HaNode *node, const Member *member, int64_t now_ms, Rows *r
 		if (view->has_leader == false && node->settings.is_paused)
 			say(rows, false, "there is no automatic failover while the cluster is paused");
 	}
+	if (is_self && node->has_postgres && node->postgres.hang[0] != '\0')
+		say(rows, false, "hangs: %s", node->postgres.hang);
+	else if (!is_self && member->hang[0] != '\0')
+		say(rows, false, "hangs: %s", member->hang);
 	if (is_self && !ha_is_primary(node))
 	{
 		int			missing = ha_missing_slots(&node->settings, &node->postgres);

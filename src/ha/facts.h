@@ -87,7 +87,10 @@ __extension__ typedef unsigned __int128 HaFacts;
 	X(SYNC_UNREADY,		"synchronous replication is not prepared for a primary here") \
 	X(FAILSAFE,			"all members agree that this one goes on leading") \
 	X(PROMISED,			"this member has promised not to lead") \
-	X(NOT_LISTED,		"the failsafe key names other members only")
+	X(NOT_LISTED,		"the failsafe key names other members only") \
+	X(HANGS,			"this server hangs") \
+	X(SUCCESSOR_ASKED,	"the other members have been asked who can take over from it") \
+	X(SUCCESSOR,		"another member has answered that can take over from it")
 
 enum
 {

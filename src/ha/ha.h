@@ -28,6 +28,7 @@
 
 #define HA_REASON_MAX		256
 #define HA_TEXT_MAX			512
+#define HA_HANG_MAX			CLUSTER_HANG_MAX
 #define HA_ACTIONS_MAX		512
 #define HA_COMMANDS_MAX		16
 #define HA_PROTOCOL			1		/* of the saved state */
@@ -183,6 +184,7 @@ typedef struct HaPostgres
 	int			version_num;		/* 150020 */
 	bool		has_pending_restart;
 	char		pending_restart_reason[HA_TEXT_MAX];	/* JSON or "" */
+	char		hang[HA_HANG_MAX];	/* it hangs: what was measured; "" = it does not, as far as known */
 
 	/*
 	 * synchronous_standby_names.  Changes of ours are numbered; a change is in
@@ -231,6 +233,7 @@ typedef struct HaPeer
 	bool		is_reachable;		/* false: silence, refusal or nonsense */
 	bool		is_in_recovery;
 	bool		can_lead;			/* false: it says that it would not take the lease (ours) */
+	bool		is_hanging;			/* one reason for can_lead to be false (ours) */
 	bool		nofailover;
 	bool		watchdog_failed;
 	int			failover_priority;

@@ -35,6 +35,7 @@
 #define HA_COMMAND_TIMEOUT_MS	60000
 #define HA_SYNC_NAMES_WAIT_MS	2000	/* for a change of the names to be seen at all */
 #define HA_PLACE_MAX			256		/* history files placed in one step */
+#define HA_HANG_ASK_MS			1000	/* a primary that hangs asks so often who can take over */
 #define HA_SCHEDULE_STALE_MS	30000
 #define HA_TTL_MAX_MS			86400000	/* no lease is longer */
 
@@ -87,6 +88,7 @@ typedef enum HaRacePurpose
 	RACE_LEADER,				/* who is best placed to lead? */
 	RACE_SWITCHOVER,			/* who could take over? */
 	RACE_HANDOVER,				/* who has all WAL up to handover_lsn? */
+	RACE_HANG,					/* who could take over from a primary that hangs? */
 } HaRacePurpose;
 
 typedef struct HaKnownPeer
@@ -334,6 +336,7 @@ struct HaNode
 
 	HaSync		sync;
 	HaFailsafe	failsafe;
+	bool		is_successor_asked;	/* a round about a server that hangs has ended; hang.c */
 
 	/* what was published */
 	char	   *member_text;	/* owned */
@@ -423,6 +426,7 @@ extern bool ha_race_is_ahead(const HaNode *node, const HaPeer *peer);
 extern bool ha_race_most_wal(const HaNode *node, char better[CLUSTER_NAME_MAX]);
 extern bool ha_peer_can_lead(const HaPeer *peer);
 extern const HaPeer *ha_race_answer(const HaNode *node, const char *name);
+extern const HaPeer *ha_race_successor(const HaNode *node);
 extern const HaPeer *ha_race_holder_of(const HaNode *node, Lsn lsn, const char *only);
 
 /* sync.c */
@@ -455,6 +459,10 @@ extern const char *ha_failsafe_refusal(const HaNode *node);
 extern const char *ha_failsafe_promised_to(const HaNode *node);
 extern json_t *ha_failsafe_save(const HaNode *node);
 extern void ha_failsafe_load(HaNode *node, const json_t *saved, int64_t now_ms);
+
+/* hang.c */
+extern void ha_hang_look(HaNode *node);
+extern HaFacts ha_hang_facts(HaNode *node);
 
 /* switchover.c */
 extern void ha_do_switchover(HaNode *node, const HaRule *rule);

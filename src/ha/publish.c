@@ -35,6 +35,7 @@ ha_describe_self(HaNode *node, Member *member)
 	member->has_pending_restart = postgres->has_pending_restart;
 	if (postgres->has_pending_restart && postgres->pending_restart_reason[0])
 		member->pending_restart_reason_json = (char *) postgres->pending_restart_reason;
+	ha_name_copy(member->hang, sizeof(member->hang), node->has_postgres ? postgres->hang : "");
 	if (node->restart_text[0] != '\0')
 		member->scheduled_restart_json = node->restart_text;
 	if (!node->has_postgres || !ha_is_running(node))
@@ -68,6 +69,7 @@ differs_in_wal_only(const HaNode *node, const Member *now)
 		then->timeline == now->timeline && then->is_paused == now->is_paused &&
 		then->has_checkpoint_pending == now->has_checkpoint_pending &&
 		then->has_pending_restart == now->has_pending_restart &&
+		strcmp(then->hang, now->hang) == 0 &&
 		strcmp(then->replication_state, now->replication_state) == 0 &&
 		json_text_equal(then->scheduled_restart_json ? then->scheduled_restart_json : "{}",
 						now->scheduled_restart_json ? now->scheduled_restart_json : "{}") &&

@@ -309,6 +309,33 @@ ha_is_outranked(const ClusterView *view, const char *name, const HaPostgres *pos
 }
 
 /*
+ * A member that could take over from this primary as after its failure; or
+ * NULL.  Which one does is decided by themselves.
+ */
+const HaPeer *
+ha_race_successor(const HaNode *node)
+{
+	const HaRace *race = &node->race;
+	Lsn			own = ha_own_position(node);
+
+	for (int i = 0; i < race->n_asked; i++)
+	{
+		const HaPeer *peer = &race->answers[i];
+
+		if (!race->has_answered[i] || !ha_peer_can_lead(peer) || !peer->is_in_recovery ||
+			peer->position == 0 || (peer->timeline != 0 && peer->timeline != ha_own_timeline(node)))
+			continue;
+		if (own > peer->position &&
+			(int64_t) (own - peer->position) > node->settings.maximum_lag_on_failover)
+			continue;
+		if (ha_sync_is_active(node) && !ha_sync_names_member(node, race->asked[i]))
+			continue;
+		return peer;
+	}
+	return NULL;
+}
+
+/*
  * The best placed member that can lead and has all WAL up to "lsn"; or NULL.
  * The same position on another timeline is other WAL.  In synchronous mode it
  * is one that the sync key names, unless the operator named it.

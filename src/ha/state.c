@@ -519,5 +519,5 @@ HaFacts
 ha_gather_facts(HaNode *node)
 {
 	return store_facts(node) | server_facts(node) | task_facts(node) | race_facts(node) |
-		ha_sync_facts(node) | ha_failsafe_facts(node);
+		ha_sync_facts(node) | ha_failsafe_facts(node) | ha_hang_facts(node);
 }

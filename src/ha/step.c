@@ -627,6 +627,8 @@ note_decision(HaNode *node, const HaRule *rule, HaFacts facts)
 	else if (strcmp(rule->name, "promised") == 0 && ha_failsafe_promised_to(node)[0] != '\0')
 		snprintf(because, sizeof(because), "this member has promised not to lead while \"%.100s\" goes on without the store",
 				 ha_failsafe_promised_to(node));
+	else if ((rule->when & HA_FACT(HANGS)) != 0)
+		snprintf(because, sizeof(because), "%.78s: %s", rule->because, node->postgres.hang);
 	else if (strcmp(rule->name, "task-running") == 0)
 		snprintf(because, sizeof(because), "%s is under way", ha_task_name(node->task));
 	else if (strcmp(rule->name, "task-pause") == 0)
@@ -679,6 +681,7 @@ ha_step(HaNode *node, int64_t now_ms, const HaInput *input, HaActions *actions)
 	ha_restart_look(node);
 	ha_sync_look(node);
 	ha_keep_lease(node);
+	ha_hang_look(node);
 
 	if (node->goal == HA_GOAL_DEMOTE && node->task == HA_TASK_NONE && ha_is_primary(node) &&
 		!ha_lease_is_over(node) && !node->store_silent)

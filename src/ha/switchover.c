@@ -24,7 +24,8 @@ ha_has_candidate(const HaNode *node)
 		if (ha_sync_is_active(node) && !ha_sync_names_member(node, member->name))
 			continue;
 		if (strcmp(member->name, node->settings.name) != 0 && !member->tags.nofailover &&
-			member->state == MEMBER_RUNNING && member->api_url[0] != '\0')
+			member->state == MEMBER_RUNNING && member->api_url[0] != '\0' &&
+			member->hang[0] == '\0')
 			return true;
 	}
 	return false;
@@ -65,6 +66,8 @@ candidate_problem(const HaNode *node, const char *name, char text[HA_REASON_MAX]
 		snprintf(text, HA_REASON_MAX, "\"%.100s\" is tagged nofailover", name);
 	else if (peer->watchdog_failed)
 		snprintf(text, HA_REASON_MAX, "the watchdog of \"%.100s\" does not work", name);
+	else if (peer->is_hanging)
+		snprintf(text, HA_REASON_MAX, "\"%.100s\" hangs", name);
 	else if (!peer->can_lead)
 		snprintf(text, HA_REASON_MAX,
 				 "\"%.100s\" cannot reach the store or is bound by a promise of failsafe mode", name);

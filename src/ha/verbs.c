@@ -254,6 +254,8 @@ ha_carry_out(HaNode *node, const HaRule *rule)
 {
 	const Member *leader = ha_leader_member(node);
 	const char *other = NULL;
+	/* what was measured belongs to the reason */
+	const char *because = (rule->when & HA_FACT(HANGS)) != 0 ? node->decision.because : rule->because;
 
 	switch (rule->then)
 	{
@@ -269,7 +271,7 @@ ha_carry_out(HaNode *node, const HaRule *rule)
 			acquire(node, rule);
 			break;
 		case HA_DO_RELEASE:
-			ha_release(node, 0, rule->name, rule->because);
+			ha_release(node, 0, rule->name, because);
 			break;
 		case HA_DO_ASK_PEERS:
 			{
@@ -307,7 +309,7 @@ ha_carry_out(HaNode *node, const HaRule *rule)
 			break;
 		case HA_DO_DEMOTE:
 		case HA_DO_DEMOTE_OFFLINE:
-			ha_set_goal(node, HA_GOAL_DEMOTE, rule->name, rule->because);
+			ha_set_goal(node, HA_GOAL_DEMOTE, rule->name, because);
 			break;
 		case HA_DO_REPAIR:
 			repair(node, rule);
@@ -319,7 +321,7 @@ ha_carry_out(HaNode *node, const HaRule *rule)
 			ha_start_task(node, HA_TASK_STOP, NULL, HA_STOP_FAST, rule->name, rule->because);
 			break;
 		case HA_DO_STOP_IMMEDIATE:
-			ha_start_task(node, HA_TASK_STOP, NULL, HA_STOP_IMMEDIATE, rule->name, rule->because);
+			ha_start_task(node, HA_TASK_STOP, NULL, HA_STOP_IMMEDIATE, rule->name, because);
 			break;
 		case HA_DO_FINISH_HANDOVER:
 			finish_handover(node, rule);
@@ -374,7 +376,7 @@ ha_carry_out(HaNode *node, const HaRule *rule)
 			ha_start_task(node, HA_TASK_WAL_END, NULL, HA_STOP_FAST, rule->name, rule->because);
 			break;
 		case HA_DO_HAND_OVER_CRASHED:
-			ha_release(node, node->handover_lsn, rule->name, rule->because);
+			ha_release(node, node->handover_lsn, rule->name, because);
 			break;
 		case HA_DO_EXIT_STOPPED:
 			exit_stopped(node, rule);

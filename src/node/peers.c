@@ -165,6 +165,7 @@ peer_from_status(HaPeer *peer, const char *body, size_t length)
 	peer->is_reachable = json_is_object(xlog);
 	peer->state = state == NULL ? MEMBER_STATE_UNKNOWN : member_state_from_name(state);
 	peer->can_lead = !json_is_false(json_object_get(status, "can_lead"));
+	peer->is_hanging = json_string_length(json_object_get(status, "hang")) > 0;
 	peer->watchdog_failed = json_is_true(json_object_get(status, "watchdog_failed"));
 	peer->nofailover = effective.nofailover;
 	peer->failover_priority = effective.failover_priority;

@@ -81,6 +81,7 @@ static const Field fields[] = {
 	FIELD(FIELD_INT, version_num),
 	FIELD(FIELD_BOOL, has_pending_restart),
 	FIELD(FIELD_TEXT, pending_restart_reason),
+	FIELD(FIELD_TEXT, hang),
 	FIELD(FIELD_BOOL, has_sync),
 	FIELD(FIELD_BOOL, is_sync_settled),
 	FIELD(FIELD_BOOL, is_sync_overridden),

@@ -192,6 +192,7 @@ static const Field peer_fields[] = {
 	FIELD(HaPeer, FIELD_BOOL, is_reachable),
 	FIELD(HaPeer, FIELD_BOOL, is_in_recovery),
 	FIELD(HaPeer, FIELD_BOOL, can_lead),
+	FIELD(HaPeer, FIELD_BOOL, is_hanging),
 	FIELD(HaPeer, FIELD_BOOL, nofailover),
 	FIELD(HaPeer, FIELD_BOOL, watchdog_failed),
 	FIELD(HaPeer, FIELD_INT, failover_priority),

@@ -77,6 +77,8 @@ typedef struct PostmasterFile
 	char		status[16];			/* "ready", "standby", "starting", "stopping", "" */
 	int64_t		start_time_s;
 	int			port;
+	char		socket_directory[1024];	/* the first one; "" = none */
+	char		listen_address[256];	/* the first one, "*" = all; "" = none */
 } PostmasterFile;
 
 extern bool postmaster_file_read(const char *data_directory, PostmasterFile *file);	/* false: none */

@@ -29,6 +29,8 @@ enum
 	LINE_PID = 1,
 	LINE_START_TIME = 3,
 	LINE_PORT = 4,
+	LINE_SOCKET_DIRECTORY = 5,
+	LINE_LISTEN_ADDRESS = 6,
 	LINE_STATUS = 8,
 };
 
@@ -65,6 +67,10 @@ postmaster_file_read(const char *data_directory, PostmasterFile *file)
 			file->start_time_s = strtoll(line, NULL, 10);
 		else if (number == LINE_PORT)
 			file->port = atoi(line);
+		else if (number == LINE_SOCKET_DIRECTORY)
+			snprintf(file->socket_directory, sizeof(file->socket_directory), "%s", line);
+		else if (number == LINE_LISTEN_ADDRESS)
+			snprintf(file->listen_address, sizeof(file->listen_address), "%s", line);
 		else if (number == LINE_STATUS)
 		{
 			size_t		length = strcspn(line, " ");

@@ -5,7 +5,8 @@
  *
  * rest-api.md, sections 4 and 5.1.  What is ours beside Patroni's fields:
  * "patroni_bgw" with the state of the fence, and "can_lead": false while this
- * node cannot reach the store and so could not take the lease, "missing_slots"
+ * node cannot reach the store, or hangs, and so could not take the lease, "hang"
+ * with what was measured while its server hangs, "missing_slots"
  * while consumers of so many logical slots could not go on here.
  *-------------------------------------------------------------------------
  */
@@ -235,6 +236,8 @@ status_document(const RestFacts *facts)
 	}
 	if (!facts->can_lead)
 		set(json, "can_lead", json_false());
+	if (status->hang != NULL && status->hang[0] != '\0')
+		set_text(json, "hang", status->hang);
 	if (status->missing_slots > 0 && (status->postgres == NULL || status->postgres->is_in_recovery))
 		set(json, "missing_slots", json_integer(status->missing_slots));
 	set(json, "patroni_bgw", fence_to_json(facts));

@@ -46,7 +46,8 @@ typedef struct RestStatus
 	MemberState state;
 	bool has_lease; /* the engine's view; the page decides */
 	bool is_paused;
-	bool can_lead; /* false: cannot reach the store, or has promised not to */
+	bool can_lead; /* false: cannot reach the store, hangs, or has promised not to */
+	const char *hang; /* it hangs: what was measured; NULL or "" = it does not */
 	int missing_slots; /* logical slots that could not be used here after a failover */
 	bool store_is_reachable;
 	int64_t store_last_seen_ms; /* wall clock; 0 never */

@@ -81,6 +81,18 @@ add_seen(const Supervisor *supervisor, HaPostgres *postgres)
 	free(outside);
 }
 
+/* What hangs, as the probes show it; else what the worker sees of it while it looks. */
+static void
+add_health(const Supervisor *supervisor, HaPostgres *postgres)
+{
+	const char *verdict = health_watch_verdict(&supervisor->health);
+
+	if (verdict[0] == '\0' && postgres->is_observed)
+		return;
+	memset(postgres->hang, 0, sizeof(postgres->hang));
+	snprintf(postgres->hang, sizeof(postgres->hang), "%s", verdict);
+}
+
 /* The server as it is now. */
 void
 observe_server(Supervisor *supervisor, HaPostgres *postgres)
@@ -93,10 +105,49 @@ observe_server(Supervisor *supervisor, HaPostgres *postgres)
 	if (postgres->server == HA_SERVER_STOPPED)
 	{
 		atomic_store_explicit(&supervisor->page->is_primary, 0, memory_order_release);
+		add_health(supervisor, postgres);
 		return;
 	}
 	if (supervisor->has_seen && pid != 0 && pid == supervisor->seen_postmaster)
 		add_seen(supervisor, postgres);
+	add_health(supervisor, postgres);
+}
+
+/*
+ * Keep the probes running, and look at what they have measured: also while the
+ * worker drives, who may be stuck in what they find.
+ */
+void
+observe_health(Supervisor *supervisor)
+{
+	const Settings *settings = host_settings(supervisor->host);
+	const HaPostgres *postgres = host_last_postgres(supervisor->host);
+	HealthFacts facts;
+
+	if (settings == NULL)
+		return;
+	memset(&facts, 0, sizeof(facts));
+	facts.now_ms = clock_now_ms();
+	facts.wall_ms = clock_wall_ms();
+	facts.connect_timeout_ms = settings->health_connect_timeout_ms;
+	facts.disk_timeout_ms = settings->health_disk_timeout_ms;
+	facts.takes_connections = postmaster_accepts(supervisor->postmaster);
+	facts.has_data = postgres != NULL && postgres->data == HA_DATA_PRESENT;
+	probes_turn(supervisor->probes, settings, facts.has_data,
+				facts.takes_connections ? postmaster_pid(supervisor->postmaster) : 0);
+	for (LeaseProbeKind kind = 0; kind < LEASE_PROBE_COUNT; kind++)
+		health_probe_read(supervisor->page, kind, &facts.probes[kind]);
+	health_watch_look(&supervisor->health, &facts);
+}
+
+/* Why this server is said to hang, by either home; "" = it is not.  Borrowed. */
+const char *
+observe_hang(const Supervisor *supervisor)
+{
+	const HaPostgres *postgres = host_last_postgres(supervisor->host);
+	const char *verdict = health_watch_verdict(&supervisor->health);
+
+	return verdict[0] == '\0' && postgres != NULL && postgres->is_observed ? postgres->hang : verdict;
 }
 
 /*

@@ -81,7 +81,8 @@ answer(Supervisor *supervisor, RestDone done, void *arg, bool is_fresh)
 	status.is_fresh = is_fresh;
 	status.is_paused = status.settings != NULL && status.settings->is_paused;
 	status.store_is_reachable = host_store_is_reachable(supervisor->host);
-	status.can_lead = status.store_is_reachable &&
+	status.hang = observe_hang(supervisor);
+	status.can_lead = status.store_is_reachable && status.hang[0] == '\0' &&
 		atomic_load(&supervisor->page->bound_until_ms) <= clock_now_ms();
 	status.is_failsafe_active = atomic_load(&supervisor->page->failsafe_until_ms) > clock_now_ms();
 	status.missing_slots = host_missing_slots(supervisor->host);

@@ -330,6 +330,7 @@ check_due(evutil_socket_t fd, short what, void *arg)
 {
 	(void) fd;
 	(void) what;
+	observe_health(arg);
 	baton_check(arg);
 }
 
@@ -593,7 +594,10 @@ make_parts(Supervisor *supervisor, Error *error)
 		supervisor->tasks == NULL
 			? NULL
 			: callback_runner_create(supervisor->processes, supervisor_log, supervisor);
-	if (supervisor->callbacks == NULL)
+	supervisor->probes = supervisor->callbacks == NULL
+							 ? NULL
+							 : probes_create(supervisor->processes, supervisor->page);
+	if (supervisor->probes == NULL)
 		return error_set(error, "out of memory");
 	return host_open(&supervisor->host, HA_HOME_SUPERVISOR, supervisor->page, &host_ops, error);
 }
@@ -640,6 +644,7 @@ close_parts(Supervisor *supervisor)
 	baton_close(supervisor);
 	if (supervisor->socket_path[0] != '\0')
 		unlink(supervisor->socket_path);
+	probes_free(supervisor->probes);
 	callback_runner_free(supervisor->callbacks);
 	if (supervisor->tasks != NULL)
 		task_runner_free(supervisor->tasks);

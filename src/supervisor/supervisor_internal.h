@@ -19,10 +19,12 @@
 #include "base/lease_page.h"
 #include "config/settings.h"
 #include "node/channel.h"
+#include "node/health_watch.h"
 #include "node/host.h"
 #include "rest/rest.h"
 #include "supervisor/callback.h"
 #include "supervisor/postmaster.h"
+#include "supervisor/probe.h"
 #include "supervisor/process.h"
 #include "supervisor/supervisor.h"
 #include "supervisor/task.h"
@@ -89,6 +91,7 @@ typedef struct Supervisor
 	Postmaster *postmaster;
 	TaskRunner *tasks;
 	CallbackRunner *callbacks;
+	Probes *probes;
 	Rest *rest;
 
 	struct event *host_event;
@@ -112,6 +115,8 @@ typedef struct Supervisor
 	pid_t seen_postmaster;
 	int64_t replayed_at_ms; /* told by the worker with its last answer; 0 = unknown */
 	json_t *senders;		/* likewise; owned, NULL = unknown */
+
+	HealthWatch health; /* does the server hang?  Looked at all the time, whoever drives */
 
 	/* the last observation given to the engine, to tell news from repetition */
 	HaPostgres given;
@@ -153,6 +158,8 @@ extern void observe_and_tell(Supervisor *supervisor);
 extern bool observe_in_hurry(const Supervisor *supervisor);
 extern void observe_worker_state(Supervisor *supervisor, const json_t *postgres);
 extern void observe_forget(Supervisor *supervisor);
+extern void observe_health(Supervisor *supervisor);
+extern const char *observe_hang(const Supervisor *supervisor);
 
 /* act.c */
 extern void act_carry_out(void *context, const HaAction *action);

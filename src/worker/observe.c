@@ -681,6 +681,7 @@ observer_look(Worker *worker, int64_t now_ms)
 	if (observer->settings_are_stale)
 		look_at_settings(worker, now);
 	look_at_senders(worker, now, now_ms);
+	health_look(worker, now_ms, now);
 
 	if (!now->is_in_recovery && (was_in_recovery || timeline_before == 0))
 	{

@@ -23,6 +23,7 @@
 #include "base/lease_page.h"
 #include "ha/ha.h"
 #include "node/channel.h"
+#include "node/health_watch.h"
 #include "node/host.h"
 #include "worker/shared.h"
 
@@ -75,6 +76,7 @@ typedef struct Worker
 	Host	   *host;
 	Observer   *observer;
 	CommitWatch *commit_watch;
+	HealthWatch health;
 	bool		has_shared;		/* the shared memory has the layout we know */
 
 	/* what the host told us and we have not done yet */
@@ -112,6 +114,9 @@ typedef struct Worker
 
 	int			n_errors_in_a_row;
 } Worker;
+
+/* health.c */
+extern void health_look(Worker *worker, int64_t now_ms, HaPostgres *postgres);
 
 /* loop.c */
 typedef void (*WorkerStep) (Worker *worker, void *argument);

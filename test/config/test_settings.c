@@ -242,6 +242,27 @@ test_precedence(void **state)
 }
 
 static void
+test_health(void **state)
+{
+	(void) state;
+	assert_true(merge(MINIMAL, NULL, NULL));
+	assert_int_equal(settings.health_connect_timeout_ms, 15000);
+	assert_int_equal(settings.health_disk_timeout_ms, 30000);
+	assert_true(merge(MINIMAL, NULL, "{\"health\": {\"connect_timeout\": 5, \"disk_timeout\": \"1min\"}}"));
+	assert_int_equal(problems.count, 0);
+	assert_int_equal(settings.health_connect_timeout_ms, 5000);
+	assert_int_equal(settings.health_disk_timeout_ms, 60000);
+	assert_true(merge(MINIMAL, NULL, "{\"health\": {\"connect_timeout\": 0, \"disk_timeout\": \"soon\"}}"));
+	assert_int_equal(settings.health_connect_timeout_ms, 0);
+	assert_int_equal(settings.health_disk_timeout_ms, 30000);
+	assert_non_null(find_problem(&problems, false, NULL, "is not a number of seconds, 30 is used"));
+	/* a misspelt one is said so; a new cluster can begin with them */
+	assert_true(dynamic_validate("{\"health\": {\"disk_timeout\": 10, \"dsk_timeout\": 10}}", &problems));
+	assert_non_null(find_problem(&problems, false, NULL, "did you mean"));
+	assert_true(merge(MINIMAL "bootstrap:\n  dcs: {health: {connect_timeout: 7}}\n", NULL, NULL));
+}
+
+static void
 times(const char *dynamic, int ttl, int loop_wait, int retry_timeout)
 {
 	assert_true(merge(MINIMAL, NULL, dynamic));
@@ -435,6 +456,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_minimal, NULL, forget),
+		cmocka_unit_test_setup_teardown(test_health, NULL, forget),
 		cmocka_unit_test_setup_teardown(test_places_of_errors, NULL, forget),
 		cmocka_unit_test_setup_teardown(test_unknown_keys_warn, NULL, forget),
 		cmocka_unit_test_setup_teardown(test_environment_wins, NULL, forget),

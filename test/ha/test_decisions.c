@@ -3471,6 +3471,240 @@ outage_failsafe(void)
 	assert_int_equal(count(HA_ASK_CONSENT), 4);
 }
 
+/* --- a server that hangs --- */
+
+static void
+hang(const char *what)
+{
+	memset(postgres.hang, 0, sizeof(postgres.hang));
+	snprintf(postgres.hang, sizeof(postgres.hang), "%s", what);
+	tell_postgres();
+}
+
+static void
+hangs_asking(void)
+{
+	start_leader(HA_HOME_WORKER);
+	reply_to(&(HaAction) {.request_id = node->pending[FOR_MEMBER].id}, HA_OUTCOME_DONE, false, now, 0);
+	hang("it was measured");
+	assert_int_equal(count(HA_ASK_PEER), 2);
+	assert_int_equal(count(HA_RELEASE), 0);
+	assert_true(strstr(ha_decision(node)->because, "it was measured") != NULL);
+	/* the member key says so, too */
+	if (strstr(last(HA_PUT_MEMBER)->text, "measured") == NULL)
+		reply(HA_PUT_MEMBER, HA_OUTCOME_DONE);
+	assert_non_null(strstr(last(HA_PUT_MEMBER)->text, "\"hang\":\"it was measured\""));
+}
+
+static void
+hangs_alone(void)
+{
+	/* nobody can: it leads on, keeps the lease, and asks again */
+	hangs_asking();
+	answer_from("node2", (Answer) {.cannot_lead = true});
+	answer_from("node3", (Answer) {.position = END_OF_WAL - 2000000});
+	expect_rule("hangs-alone");
+	assert_int_equal(count(HA_RELEASE), 0);
+	forget();
+	tick(HA_HANG_ASK_MS - 1);
+	assert_int_equal(count(HA_ASK_PEER), 0);
+	tick(1);
+	assert_int_equal(count(HA_ASK_PEER), 2);
+	expect_rule("hangs-alone");
+	/* answers of another timeline, of a primary and of silence are of no use either */
+	answer_from("node2", (Answer) {.timeline = 2});
+	answer_from("node3", (Answer) {.is_silent = true});
+	expect_rule("hangs-alone");
+	/* it is well again */
+	hang("");
+	expect_rule("lead");
+	assert_int_equal(count(HA_RELEASE), 0);
+
+	/* others that may not lead are not even asked */
+	start_leader(HA_HOME_WORKER);
+	set_member("node2", ",\"tags\":{\"nofailover\":true}");
+	set_member("node3", ",\"hang\":\"so does this one\"");
+	tell_view();
+	hang("it was measured");
+	assert_int_equal(count(HA_ASK_PEER), 0);
+
+	/* in synchronous mode it has to be one of the key */
+	start_leader(HA_HOME_WORKER);
+	be_synchronous(SYNC_PLAN_ON, "{\"leader\":\"node1\",\"sync_standby\":\"node3\"}");
+	hang("it was measured");
+	answer_from("node2", (Answer) {0});
+	answer_from("node3", (Answer) {.cannot_lead = true});
+	expect_rule("hangs-alone");
+}
+
+static void
+hangs_replaced(void)
+{
+	int			fence;
+
+	hangs_asking();
+	answer_from("node2", (Answer) {.cannot_lead = true});
+	answer_from("node3", (Answer) {.position = END_OF_WAL - 1000});
+	assert_string_equal(last(HA_RELEASE)->value, "node1");
+	assert_true(strstr(last(HA_RELEASE)->because, "it was measured") != NULL);
+	fence = position_of(HA_FENCE);
+	assert_int_equal(seen[fence].deadline_ms, 0);
+	assert_true(fence < position_of(HA_RELEASE));
+	assert_int_equal(count(HA_ACQUIRE), 0);
+}
+
+static void
+hangs_demoted(void)
+{
+	/* not taken back, however long nobody takes it */
+	hangs_replaced();
+	set_key("leader", NULL);
+	reply(HA_RELEASE, HA_OUTCOME_DONE);
+	assert_int_equal(count(HA_ACQUIRE), 0);
+	assert_string_equal(ha_goal_name(node), "demote");
+	last(HA_YIELD);
+	expect_rule("hangs-demoted");
+}
+
+static void
+stop_hanging(void)
+{
+	hangs_demoted();
+	swap_home(HA_HOME_SUPERVISOR);
+	forget();
+	tick(100);
+	assert_int_equal(count(HA_ACQUIRE), 0);
+	expect_rule("task-running");
+
+	/* another one was faster */
+	hangs_demoted();
+	set_key("leader", "node3");
+	forget();
+	swap_home(HA_HOME_SUPERVISOR);
+	assert_int_equal(expect_task(HA_TASK_STOP)->stop_mode, HA_STOP_IMMEDIATE);
+
+	hangs_demoted();
+	forget();
+	swap_home(HA_HOME_SUPERVISOR);
+	assert_int_equal(expect_task(HA_TASK_STOP)->stop_mode, HA_STOP_IMMEDIATE);
+	forget();
+	node->task = HA_TASK_NONE;
+	tick(1);
+	expect_rule("stop-hanging");
+}
+
+static void
+hangs_paused(void **state)
+{
+	(void) state;
+	start_leader(HA_HOME_WORKER);
+	pause_cluster(true);
+	hang("it was measured");
+	expect_rule("lead");
+	assert_int_equal(count(HA_ASK_PEER), 0);
+	assert_int_equal(count(HA_RELEASE), 0);
+}
+
+static void
+hangs_unpromoted(void)
+{
+	start_race();
+	answers((Answer) {0});
+	reply_to(last(HA_ACQUIRE), HA_OUTCOME_DONE, false, now, ++revision);
+	hang("it was measured");
+	assert_string_equal(last(HA_RELEASE)->value, "node1");
+	assert_int_equal(count(HA_PROMOTE), 0);
+}
+
+static void
+hangs_in_race(void)
+{
+	start_follower(HA_HOME_WORKER);
+	hang("it was measured");
+	expect_rule("following");
+	set_key("leader", NULL);
+	tell_view();
+	expect_rule("hangs");
+	tick(60000);
+	assert_int_equal(count(HA_ACQUIRE), 0);
+	/* nobody else is there: it tries */
+	set_member("node2", ",\"state\":\"stopped\"");
+	set_member("node3", ",\"hang\":\"so does this one\"");
+	tell_view();
+	expect_rule("ask");
+	set_member("node3", "");
+	tell_view();
+	expect_rule("hangs");
+}
+
+static void
+hangs_down(void)
+{
+	create(HA_HOME_SUPERVISOR);
+	be_stopped(HA_CONTROL_IN_PRODUCTION);
+	snprintf(postgres.hang, sizeof(postgres.hang), "it was measured");
+	set_key("leader", "node1");
+	tell_all();
+	confirm_lease();
+	last(HA_RELEASE);
+	assert_int_equal(count(HA_START_TASK), 0);
+
+	/* found out while a start hangs in it */
+	start_stopped_leader(HA_CONTROL_SHUTDOWNED);
+	expect_task(HA_TASK_START_PRIMARY);
+	hang("it was measured");
+	last(HA_RELEASE);
+}
+
+static void
+hangs_stopped(void)
+{
+	create(HA_HOME_SUPERVISOR);
+	be_stopped(HA_CONTROL_IN_PRODUCTION);
+	snprintf(postgres.hang, sizeof(postgres.hang), "it was measured");
+	set_key("leader", "node2");
+	set_member("node2", ",\"role\":\"primary\"");
+	tell_all();
+	tick(60000);
+	assert_int_equal(count(HA_START_TASK), 0);
+	expect_rule("hangs-stopped");
+	hang("");
+	assert_int_equal(count(HA_START_TASK), 1);
+	hang("it was measured");
+	end_task(HA_TASK_FAILED, 0, 0);
+	tick(60000);
+	assert_int_equal(count(HA_START_TASK), 1);
+}
+
+static void
+hangs_starting(void)
+{
+	start_stopped_leader(HA_CONTROL_SHUTDOWNED);
+	expect_task(HA_TASK_START_PRIMARY);
+	postgres.server = HA_SERVER_STARTING;
+	hang("it was measured");
+	last(HA_CANCEL_TASK);
+	end_task(HA_TASK_CANCELLED, 0, 0);
+	assert_int_equal(expect_task(HA_TASK_STOP)->stop_mode, HA_STOP_IMMEDIATE);
+	forget();
+	node->task = HA_TASK_NONE;
+	tick(1);
+}
+
+static void
+hangs_stopping(void)
+{
+	start_leader(HA_HOME_SUPERVISOR);
+	give((HaCommand) {.kind = HA_COMMAND_RESTART});
+	expect_task(HA_TASK_STOP);
+	postgres.server = HA_SERVER_STOPPING;
+	tell_postgres();
+	assert_int_equal(count(HA_RELEASE), 0);
+	hang("it was measured");
+	last(HA_RELEASE);
+	assert_int_equal(seen[position_of(HA_FENCE)].deadline_ms, 0);
+}
+
 /* --- one case a rule: outage --- */
 
 static void
@@ -3543,6 +3777,17 @@ static const struct
 	{"bootstrap-lease", bootstrap_lease},
 	{"bootstrap-wait", bootstrap_wait},
 	{"start-too-slow", start_too_slow},
+	{"hangs-stopping", hangs_stopping},
+	{"hangs-down", hangs_down},
+	{"stop-hanging", stop_hanging},
+	{"hangs-starting", hangs_starting},
+	{"hangs-stopped", hangs_stopped},
+	{"hangs-replaced", hangs_replaced},
+	{"hangs-asking", hangs_asking},
+	{"hangs-alone", hangs_alone},
+	{"hangs-unpromoted", hangs_unpromoted},
+	{"hangs-demoted", hangs_demoted},
+	{"hangs", hangs_in_race},
 	{"stop-while-starting", stop_while_starting},
 	{"demote-while-starting", demote_while_starting},
 	{"starting", starting},
@@ -5468,6 +5713,7 @@ main(void)
 		TEST(compares_again_after_a_pause),
 		TEST(restarts_a_standby_that_is_off_course),
 		TEST(every_rule_decides),
+		TEST(hangs_paused),
 		TEST(synchronous_standby_comes_and_goes),
 		TEST(strict_mode_waits_for_anybody),
 		TEST(two_connections_of_one_name_are_not_relied_on),
