@@ -511,6 +511,7 @@ sim: $(BUILD)/patroni_sim
 # What only it can find: a broken promise in what nobody thought of.
 sim-check: $(BUILD)/patroni_sim
 	@scripts/tally.sh simulator $(BUILD)/patroni_sim --seeds 20000 --seed 1
+	@scripts/tally.sh 'simulator, servers that hang' $(BUILD)/patroni_sim --seeds 300 --seed 1 --profile gray
 
 # Every seed that has found a mistake.
 sim-regressions: $(BUILD)/patroni_sim

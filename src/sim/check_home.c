@@ -86,8 +86,10 @@ sim_check_request(int number, HaHome home, const DcsRequest *request)
 
 /* A release while the server runs: the rules that say so. */
 static bool
-gives_away(const HaNode *node)
+gives_away(const Host *host)
 {
+	const HaNode *node = host_node(host);
+
 	static const char *const rules[] = {
 		"foreign-leader-running", "outdated-leader", "paused-not-primary", "hand-over",
 		"promise-binds",		/* perhaps one of before a reboot: failsafe.c */
@@ -97,6 +99,9 @@ gives_away(const HaNode *node)
 	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++)
 		if (strcmp(ha_decision(node)->rule, rules[i]) == 0)
 			return true;
+	/* hang.c; the rule may be another one by the end of the turn */
+	if (host_last_postgres(host) != NULL && host_last_postgres(host)->hang[0] != '\0')
+		return true;
 	return ha_goal_name(node)[0] != '\0';
 }
 
@@ -130,6 +135,6 @@ sim_check_turn(int number, HaHome home, int64_t before_us)
 	if (node->server.state == HA_SERVER_RUNNING && !node->server.is_in_recovery &&
 		view != NULL && cluster_is_leader(view, node->name) && sim_store_leader() == number &&
 		key != NULL && strcmp(key->session, view->leader_session) == 0 &&
-		sim_store_lease_runs(key->session) && !gives_away(host_node(host)))
+		sim_store_lease_runs(key->session) && !gives_away(host))
 		sim_fail("L4 the %s of %s gives up a lease that is its own", home_name(home), node->name);
 }

@@ -213,6 +213,11 @@ flush(int node, int64_t number, void *owned)
 		session->is_busy = false;
 		return;
 	}
+	if (sim.node[node].disk_hangs)
+	{
+		sim_later_in(node, SIM_SERVER, HELD_POLL_US, flush, 0, NULL);
+		return;
+	}
 	sim_server_flush(node);
 	if (!sim_sync_is_defined(node) ||
 		sim.node[node].server.replicated_lsn >= sim.write[session->write].commit.lsn)
@@ -270,7 +275,7 @@ insert(int node, int64_t is_again, void *owned)
 static void
 grow(int node)
 {
-	if (sim.node[node].disk_is_full)
+	if (sim.node[node].disk_is_full || sim.node[node].disk_hangs)
 		return;
 	sim_server_insert(node, (int) sim_between(50, 200));
 	sim_server_flush(node);

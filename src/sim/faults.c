@@ -208,6 +208,8 @@ apply_disk(const Lasting *fault)
 		node->disk_is_full = true;
 	else if (fault->fault == SIM_FAULT_TASKS_FAIL)
 		node->task_failure = (int) fault->amount;
+	else if (fault->fault == SIM_FAULT_DISK_HANGS)
+		node->disk_hangs = true;
 }
 
 /* Make links, store and disks what the list says. */
@@ -222,6 +224,7 @@ apply_all(void)
 	{
 		sim.node[n].disk_slowness = 1;
 		sim.node[n].disk_is_full = false;
+		sim.node[n].disk_hangs = false;
 		if (sim.node[n].task_failure != 0)
 			sim.node[n].repaired_us = sim.now_us;
 		sim.node[n].task_failure = 0;
@@ -511,6 +514,17 @@ strike_disk(SimFault fault, int node)
 }
 
 static bool
+strike_hang(int node)
+{
+	if (is_lasting(SIM_FAULT_DISK_HANGS, node) ||
+		begin_lasting(SIM_FAULT_DISK_HANGS, node, -1, 0) == NULL)
+		return false;
+	sim.node[node].disk_hangs_since_us = sim.now_us;
+	apply_all();
+	return true;
+}
+
+static bool
 strike_by_hand(int node)
 {
 	const SimNode *target = &sim.node[node];
@@ -535,6 +549,8 @@ strike(SimFault fault, int node)
 		return strike_disk(fault, node);
 	if (fault == SIM_FAULT_PROMOTE_BY_HAND)
 		return strike_by_hand(node);
+	if (fault == SIM_FAULT_DISK_HANGS)
+		return strike_hang(node);
 	sim_operators_strike(fault);
 	return true;
 }
@@ -548,6 +564,8 @@ aim_at_leader(SimFault fault, int node)
 {
 	int			leader = sim_store_leader();
 
+	if (fault == SIM_FAULT_DISK_HANGS && leader >= 0 && sim.node[leader].is_member && sim_chance(600))
+		return leader;
 	if (!sim.profile.failsafe_mode || leader < 0 || !sim.node[leader].is_member ||
 		(fault != SIM_FAULT_CUT_STORE && fault != SIM_FAULT_PAUSE_HOST && fault != SIM_FAULT_CUT_ONE_WAY) ||
 		!sim_chance(fault == SIM_FAULT_CUT_STORE ? 700 : 300))

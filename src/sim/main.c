@@ -104,12 +104,10 @@ static const char *
 profile_of(const Options *options, uint64_t seed)
 {
 	const char *const *names = sim_profile_names();
-	int			count = 0;
+	int			count = sim_profiles_in_turn();
 
 	if (options->profile != NULL)
 		return options->profile;
-	while (names[count] != NULL)
-		count++;
 	/* every second one is the mixture of all trouble */
 	return seed % 2 == 0 ? names[0] : names[seed / 2 % (uint64_t) count];
 }

@@ -191,6 +191,18 @@ look_at_connections(int node, HaPostgres *postgres)
 	postgres->n_senders = n;
 }
 
+/* health_watch.c, by its result alone: what has lasted for longer than the budget. */
+static void
+observe_health(int node, HaPostgres *postgres)
+{
+	int64_t		budget_us = SIM_MS(200 + (int64_t) (sim.seed % 5) * 300);
+
+	memset(postgres->hang, 0, sizeof(postgres->hang));
+	if (sim.node[node].disk_hangs && postgres->data == HA_DATA_PRESENT &&
+		sim.now_us - sim.node[node].disk_hangs_since_us >= budget_us)
+		snprintf(postgres->hang, sizeof(postgres->hang), "the disk has stopped");
+}
+
 /* What the worker sees from inside; the files are not looked at. */
 void
 observe_server(int node, HaPostgres *postgres)
@@ -219,6 +231,7 @@ observe_server(int node, HaPostgres *postgres)
 	postgres->has_pending_restart = false;
 	copy_upstream(data, postgres);
 	sim_sync_observe(node, postgres);
+	observe_health(node, postgres);
 }
 
 /* postmaster_observe(): from files and processes alone. */
@@ -316,6 +329,7 @@ observe_outside(SimHome *supervisor, HaPostgres *postgres)
 	int			node = supervisor->node;
 
 	look_from_outside(node, postgres);
+	observe_health(node, postgres);
 	if (postgres->server == HA_SERVER_STOPPED)
 	{
 		atomic_store_explicit(&sim.node[node].page->is_primary, 0, memory_order_release);
@@ -323,7 +337,10 @@ observe_outside(SimHome *supervisor, HaPostgres *postgres)
 	}
 	if (supervisor->has_seen && supervisor->postmaster != 0 &&
 		supervisor->postmaster == supervisor->seen_postmaster)
+	{
 		add_seen(supervisor, postgres);
+		observe_health(node, postgres);
+	}
 }
 
 /* What a home would tell of its server if it looked now. */

@@ -432,7 +432,8 @@ peers_status_of(SimHome *supervisor, bool is_fresh, HaPeer *peer)
 	member_tags_from_json(&tags, settings == NULL ? NULL : settings->tags_json);
 	peer->nofailover = tags.nofailover;
 	peer->failover_priority = tags.failover_priority;
-	peer->can_lead = host_store_is_reachable(supervisor->host) &&
+	peer->is_hanging = postgres != NULL && postgres->hang[0] != '\0';
+	peer->can_lead = host_store_is_reachable(supervisor->host) && !peer->is_hanging &&
 		sim.node[supervisor->node].page->bound_until_ms <= clock_now_ms();
 	if (!is_running)
 	{

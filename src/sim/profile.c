@@ -82,6 +82,11 @@ static const Weight failsafe_faults[] = {
 	W(REMOVE_NODE, 3), W(RESTART, 4), W(REINITIALIZE, 3), W(KEY_DELETED, 3), {SIM_FAULT_COUNT, 0}
 };
 
+/* A server that hangs without being dead. */
+static const Weight gray_faults[] = {
+	W(DISK_HANGS, 10), {SIM_FAULT_COUNT, 0}
+};
+
 static const Weight quiet_faults[] = {{SIM_FAULT_COUNT, 0}};
 
 #define GROUPS_MAX	6
@@ -110,9 +115,12 @@ static const Kind kinds[] = {
 	{"isolation", {isolation_faults, network_faults, process_faults, operator_faults}, {6, 3, 1, 1}},
 	{"failsafe", {outage_faults, member_faults, network_faults, failsafe_faults}, {8, 4, 3, 4}},
 	{"single", {process_faults, freeze_faults, store_faults, disk_faults, operator_faults}, {5, 3, 4, 2, 2}},
+	/* from here on only when named: the seeds of all others stay what they were */
+	{"gray", {gray_faults, process_faults, freeze_faults, network_faults, operator_faults}, {8, 2, 1, 2, 3}},
 };
 
 #define N_KINDS ((int) (sizeof(kinds) / sizeof(kinds[0])))
+#define N_KINDS_NAMED	1		/* the last ones */
 
 static const Kind *kind = &kinds[0];
 
@@ -125,6 +133,13 @@ sim_profile_names(void)
 	for (int i = 0; i < N_KINDS; i++)
 		names[i] = kinds[i].name;
 	return names;
+}
+
+/* How many of them take turns when none is named. */
+int
+sim_profiles_in_turn(void)
+{
+	return N_KINDS - N_KINDS_NAMED;
 }
 
 /* Index of one of n shares, each as likely as it is big. */
@@ -280,6 +295,10 @@ sim_profile_draw(const char *name, int n_nodes)
 	}
 	if (profile->failsafe_mode && sim.seed % 4 == 0)
 		profile->sync_mode = sim.seed % 8 == 0 ? SIM_SYNC_PRIORITY : SIM_SYNC_QUORUM;
+	if (is_named("gray") && sim.seed % 3 != 0)
+		profile->sync_mode = sim.seed % 3 == 1 ? SIM_SYNC_PRIORITY : SIM_SYNC_QUORUM;
+	if (is_named("gray"))
+		profile->n_faults += 3;
 	profile->engine_keeps_sync = profile->sync_mode != SIM_ASYNC;
 	/* from the seed, so that all other draws are what they were */
 	profile->sync_is_strict = sim.seed / 3 % 4 == 0;

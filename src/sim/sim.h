@@ -389,6 +389,8 @@ typedef struct SimNode
 	SimData		data;
 	SimServer	server;
 	bool		disk_is_full;
+	bool		disk_hangs;
+	int64_t		disk_hangs_since_us;
 	int			disk_slowness;	/* 1 = normal; factor of everything on disk */
 	int			task_failure;	/* per mille of tasks that fail */
 	bool		may_be_cloned;	/* a person asked to reinitialize it */
@@ -547,7 +549,7 @@ extern void sim_fail(const char *format,...) PRINTF_LIKE(1, 2);
 	X(SLOW_DISK) X(FULL_DISK) X(TASKS_FAIL) X(BROKEN_DATA) X(PROMOTE_BY_HAND) \
 	X(SWITCHOVER) X(FAILOVER) X(SCHEDULED_SWITCHOVER) X(RESTART) X(REINITIALIZE) X(RELOAD) \
 	X(PAUSE_CLUSTER) X(CONFIG_CHANGE) X(ADD_NODE) X(REMOVE_NODE) X(SUPERVISOR_STOP) \
-	X(KEY_DELETED)
+	X(KEY_DELETED) X(DISK_HANGS)
 
 typedef enum SimFault
 {
@@ -562,6 +564,7 @@ extern uint64_t sim_fault_count[SIM_FAULT_COUNT];	/* over all runs of this proce
 
 extern bool sim_profile_draw(const char *name, int n_nodes);	/* false: no such profile; n_nodes 0 = by chance */
 extern const char *const *sim_profile_names(void);			/* NULL at the end */
+extern int	sim_profiles_in_turn(void);
 extern void sim_faults_start(void);				/* plans them; each is counted when it strikes */
 extern void sim_faults_heal(void);				/* peace: everything is repaired and started */
 extern void sim_operators_strike(SimFault fault);
