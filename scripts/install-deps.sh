@@ -6,7 +6,7 @@
 packages="gcc make pkg-config clang libclang-rt-14-dev
 	postgresql-15 postgresql-server-dev-15 libpq-dev
 	libcurl4-openssl-dev libjansson-dev libyaml-dev libevent-dev libcmocka-dev libssl-dev
-	etcd-server etcd-client patroni libipc-run-perl iproute2 procps openssl"
+	etcd-server etcd-client patroni libipc-run-perl iproute2 procps openssl e2fsprogs"
 
 # Programs of others that some tests use; without them those tests are skipped.
 optional="curl haproxy prometheus vip-manager wrk"

@@ -735,6 +735,43 @@ sub mount_tmpfs
 	return 1;
 }
 
+# A disk that can stand still: ext4 in a file.  False: there are no loop devices.
+sub mount_disk
+{
+	my ($self, $directory, $megabytes) = @_;
+	my $image = "$directory.image";
+
+	make_directory($directory);
+	open(my $file, '>', $image) or return 0;
+	truncate($file, $megabytes << 20) or return 0;
+	close $file;
+	system("mkfs.ext4 -q -m 0 -E lazy_itable_init=0,root_owner=$user_id:$group_id $image >/dev/null 2>&1") == 0 or return 0;
+	system("mount -o loop $image $directory 2>/dev/null") == 0 or return 0;
+	push @{ $self->{mounts} }, $directory;
+	chmod 0700, $directory;
+	remove_tree("$directory/lost+found");
+	return 1;
+}
+
+# Processes that write there sleep in the kernel, and not even SIGKILL ends them.
+# Should this process be killed, somebody else has to let them go.
+sub freeze_disk
+{
+	my ($self, $directory) = @_;
+
+	$self->{disk_guards}{$directory} //= spawn([ 'sh', '-c',
+			"while kill -0 $$ 2>/dev/null; do sleep 0.5; done; fsfreeze -u '$directory'" ], '/dev/null');
+	system('fsfreeze', '-f', $directory) == 0 or die "could not freeze $directory";
+	$self->{frozen_disks}{$directory} = 1;
+}
+
+sub thaw_disk
+{
+	my ($self, $directory) = @_;
+
+	system('fsfreeze', '-u', $directory) if delete $self->{frozen_disks}{$directory};
+}
+
 # --- network namespaces; root only ---
 #
 # Every member and the store have a namespace with one link to a hub, which is
@@ -841,6 +878,12 @@ sub clean_up
 
 	$_->kill for @{ $self->{writers} };
 	$self->stop_beside($_, 'KILL') for keys %{ $self->{beside} // {} };
+	$self->thaw_disk($_) for keys %{ $self->{frozen_disks} // {} };
+	for my $guard (values %{ $self->{disk_guards} // {} })
+	{
+		kill 'KILL', $guard;
+		waitpid $guard, 0;
+	}
 	for my $node ($self->nodes)
 	{
 		$node->remove_traces;
