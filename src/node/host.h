@@ -123,6 +123,19 @@ extern bool host_put_config(Host *host, uint64_t command_id, const char *config_
  */
 extern bool host_put_failover(Host *host, uint64_t command_id, const FailoverRequest *request);
 
+/* Likewise any key that the engine does not know. */
+typedef struct HostPutKey
+{
+	const char *key;
+	const char *text; /* NULL: delete it */
+	uint64_t version; /* as it was seen; 0: absent */
+	const char *rule; /* for patroni.event; static */
+	int timeout_ms;   /* 0 = retry_timeout */
+} HostPutKey;
+
+extern bool host_put_key(Host *host, uint64_t command_id, const HostPutKey *put);
+extern bool host_key(const Host *host, const char *name, ClusterKey *key);
+
 extern const ClusterView *host_view(const Host *host); /* NULL: never loaded */
 extern bool host_store_is_reachable(const Host *host);
 extern int64_t host_store_last_seen_ms(const Host *host); /* wall clock; 0 never */

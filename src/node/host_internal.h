@@ -102,11 +102,12 @@ typedef struct HostEdit
 	char *written; /* owned; what was, or is being, written */
 } HostEdit;
 
-/* The key "failover" being written; put_failover.c. */
+/* A key being written; put_failover.c. */
 typedef struct HostPut
 {
 	uint64_t request_id; /* 0 = free */
 	uint64_t command_id;
+	const char *rule; /* for patroni.event; static */
 } HostPut;
 
 typedef struct HostDcsConfig
