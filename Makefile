@@ -101,6 +101,7 @@ CONFIG_OBJS = \
 	src/config/guc_rules.o \
 	src/config/local.o \
 	src/config/parameters.o \
+	src/config/pgbouncer.o \
 	src/config/schema.o \
 	src/config/settings.o \
 	src/config/values.o \
@@ -164,10 +165,12 @@ SUPERVISOR_OBJS = \
 	src/supervisor/cache.o \
 	src/supervisor/callback.o \
 	src/supervisor/calls.o \
+	src/supervisor/console.o \
 	src/supervisor/data_files.o \
 	src/supervisor/log.o \
 	src/supervisor/notify.o \
 	src/supervisor/observe.o \
+	src/supervisor/pgbouncer.o \
 	src/supervisor/postmaster.o \
 	src/supervisor/probe.o \
 	src/supervisor/process.o \

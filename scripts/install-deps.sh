@@ -9,7 +9,7 @@ packages="gcc make pkg-config clang libclang-rt-14-dev
 	etcd-server etcd-client patroni libipc-run-perl iproute2 procps openssl e2fsprogs"
 
 # Programs of others that some tests use; without them those tests are skipped.
-optional="curl haproxy prometheus vip-manager wrk"
+optional="curl haproxy pgbouncer prometheus vip-manager wrk"
 
 list_missing() {
 	for package in "$@"; do

@@ -98,6 +98,10 @@ extern void schema_check_local(const json_t *document, const Reporter *reporter)
 extern void schema_check_dynamic(const json_t *document, const char *root,
 								 const Reporter *reporter);
 
+/* --- pgbouncer.c --- */
+extern bool pgbouncer_settings(Settings *settings, const json_t *document,
+							   const Reporter *reporter);
+
 /* --- values.c --- */
 extern bool text_to_int(const char *text, const char *base_unit, int64_t *result);
 extern bool text_to_real(const char *text, const char *base_unit, double *result);

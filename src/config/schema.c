@@ -32,6 +32,7 @@ typedef enum KeyKind
 	KEY_SYNC_MODE,  /* bool or quorum */
 	KEY_PARAMETERS, /* map of scalars */
 	KEY_SLOTS,      /* map of maps */
+	KEY_NAMED,      /* map of maps of one kind, whose keys have rows */
 	KEY_ANY,
 } KeyKind;
 
@@ -42,7 +43,7 @@ typedef struct Key
 	KeyKind kind;
 	double minimum; /* KEY_INT, KEY_REAL: used when below maximum */
 	double maximum;
-	const char *extra; /* unit of KEY_INT, "a|b" of KEY_ENUM */
+	const char *extra; /* unit of KEY_INT and KEY_REAL, "a|b" of KEY_ENUM */
 } Key;
 
 #define NO_LIMIT 2147483647.0
@@ -61,6 +62,7 @@ static const Key keys[] = {
 	{ "", "citus", KEY_SECTION, 0, 0, NULL },
 	{ "", "bootstrap", KEY_SECTION, 0, 0, NULL },
 	{ "", "postgresql", KEY_SECTION, 0, 0, NULL },
+	{ "", "pgbouncer", KEY_SECTION, 0, 0, NULL },
 	{ "", "etcd", KEY_SECTION, 0, 0, NULL },
 	{ "", "etcd3", KEY_SECTION, 0, 0, NULL },
 	{ "", "consul", KEY_SECTION, 0, 0, NULL },
@@ -209,6 +211,19 @@ static const Key keys[] = {
 	{ "postgresql.callbacks", "on_restart", KEY_COMMAND, 0, 0, NULL },
 	{ "postgresql.callbacks", "on_reload", KEY_COMMAND, 0, 0, NULL },
 	{ "postgresql.callbacks", "on_role_change", KEY_COMMAND, 0, 0, NULL },
+
+	{ "pgbouncer", "username", KEY_TEXT, 0, 0, NULL },
+	{ "pgbouncer", "password", KEY_TEXT, 0, 0, NULL },
+	{ "pgbouncer", "connect_timeout", KEY_REAL, 0.01, 5, "s" },
+	{ "pgbouncer", "pause_timeout", KEY_REAL, 0.01, 60, "s" },
+	{ "pgbouncer", "resume_timeout", KEY_REAL, 1, 600, "s" },
+	{ "pgbouncer", "instances", KEY_NAMED, 0, 0, NULL },
+	{ "pgbouncer.instances", "host", KEY_TEXT, 0, 0, NULL },
+	{ "pgbouncer.instances", "port", KEY_INT, 1, 65535, NULL },
+	{ "pgbouncer.instances", "database", KEY_TEXT, 0, 0, NULL },
+	{ "pgbouncer.instances", "probe_database", KEY_TEXT, 0, 0, NULL },
+	{ "pgbouncer.instances", "username", KEY_TEXT, 0, 0, NULL },
+	{ "pgbouncer.instances", "password", KEY_TEXT, 0, 0, NULL },
 
 	{ "dcs", "ttl", KEY_INT, -NO_LIMIT, NO_LIMIT, NULL },
 	{ "dcs", "loop_wait", KEY_INT, -NO_LIMIT, NO_LIMIT, NULL },
@@ -486,9 +501,10 @@ check_number(const Key *key, const char *path, const json_t *value, const Report
 	}
 	else if (json_is_number(value))
 		number = json_number_value(value);
-	else if (!value_to_text(value, text, sizeof(text)) || !text_to_real(text, NULL, &number))
+	else if (!value_to_text(value, text, sizeof(text)) || !text_to_real(text, key->extra, &number))
 	{
-		wrong(reporter, path, key->name, value, "a number");
+		wrong(reporter, path, key->name, value,
+		      key->extra == NULL ? "a number" : "a time (\"0.5\", \"500ms\")");
 		return;
 	}
 	value_show(key->name, value, shown, sizeof(shown));
@@ -531,6 +547,7 @@ check_value(const Key *key, const char *path, const json_t *value, const Reporte
 	{
 		case KEY_SECTION:
 		case KEY_MAP:
+		case KEY_NAMED:
 			if (!json_is_object(value))
 				wrong(reporter, path, key->name, value, "a map");
 			break;
@@ -633,6 +650,10 @@ is_method(const char *rows, const json_t *map, const char *name, const json_t *v
 	return false;
 }
 
+static void check_named(const Key *key, const char *path, const json_t *map,
+                        const char *section, const json_t *document, const Reporter *reporter,
+                        int depth);
+
 static void
 check_section(const json_t *map, const char *section, const char *path, const json_t *document,
               const Reporter *reporter, int depth)
@@ -672,6 +693,30 @@ check_section(const json_t *map, const char *section, const char *path, const js
 		if (json_is_object(value) &&
 		    (key->kind == KEY_SECTION || strcmp(below_section, "tags") == 0))
 			check_section(value, below_section, below, document, reporter, depth + 1);
+		else if (json_is_object(value) && key->kind == KEY_NAMED)
+			check_named(key, below, value, below_section, document, reporter, depth + 1);
+	}
+}
+
+/* What the operator has given names, each with the same keys. */
+static void
+check_named(const Key *key, const char *path, const json_t *map, const char *section,
+            const json_t *document, const Reporter *reporter, int depth)
+{
+	const char *name;
+	json_t *value;
+
+	json_object_foreach((json_t *) map, name, value)
+	{
+		char below[CONFIG_PATH_MAX];
+
+		snprintf(below, sizeof(below), "%s", path);
+		if (!path_append(below, sizeof(below), name))
+			continue;
+		if (json_is_object(value))
+			check_section(value, section, below, document, reporter, depth + 1);
+		else if (!json_is_null(value))
+			wrong(reporter, below, key->name, value, "a map");
 	}
 }
 

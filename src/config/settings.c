@@ -53,6 +53,9 @@ settings_free(Settings *settings)
 	json_decref(settings->rewind.options);
 	json_decref(settings->document);
 	free(settings->tags_json);
+	if (settings->pgbouncers != NULL)
+		explicit_bzero(settings->pgbouncers, (size_t) settings->n_pgbouncers * sizeof(PgBouncer));
+	free(settings->pgbouncers);
 	memset(settings, 0, sizeof(*settings));
 }
 
@@ -1192,6 +1195,7 @@ settings_merge(Settings *settings, const LocalConfig *local, const char *dynamic
 	ok = merge_restapi(&merge, document) && ok;
 	ok = merge_postgresql(&merge, document) && ok;
 	ok = merge_tags(&merge, document) && ok;
+	ok = pgbouncer_settings(&next, document, &merge.reporter) && ok;
 	warn_not_applied(&merge, document);
 	json_decref((json_t *) merge.dynamic);
 	if (!ok)

@@ -68,6 +68,7 @@ extern void local_config_scrub_environment(void);
 
 #define SETTINGS_PATH_MAX	1024
 #define SETTINGS_HOSTS_MAX	16
+#define SETTINGS_PGBOUNCERS_MAX 256
 
 typedef enum SyncMode
 {
@@ -84,6 +85,18 @@ typedef struct Credentials
 	char		password[256];
 	json_t	   *options;			/* owned; other libpq keywords (sslmode, ...) or NULL */
 } Credentials;
+
+/* pgbouncer.instances.<name>: a database of a PgBouncer that a switchover pauses. */
+typedef struct PgBouncer
+{
+	char		name[64];
+	char		host[256];			/* of the admin console; a path = the directory of its socket */
+	int			port;
+	char		database[64];		/* to pause */
+	char		probe_database[64]; /* another name of it that is never paused; "" = none */
+	char		username[128];		/* one of admin_users */
+	char		password[256];		/* "" = none */
+} PgBouncer;
 
 typedef struct Address
 {
@@ -167,6 +180,13 @@ typedef struct Settings
 	char		pre_promote[SETTINGS_PATH_MAX];
 	char		before_stop[SETTINGS_PATH_MAX];
 	bool		may_bootstrap;		/* there is a bootstrap section */
+
+	/* pgbouncer */
+	PgBouncer  *pgbouncers;			/* owned */
+	int			n_pgbouncers;
+	int64_t		pgbouncer_connect_timeout_ms;	/* a console that is silent as long is left out */
+	int64_t		pgbouncer_pause_timeout_ms; /* for transactions under way */
+	int64_t		pgbouncer_resume_timeout_ms;	/* from the pause on, whatever happens */
 
 	/*
 	 * The effective document as JSON (owned): for what is a list or a map

@@ -116,8 +116,9 @@ act_write_files(Supervisor *supervisor, Error *error)
 	return ok;
 }
 
-static void
-start_task(Supervisor *supervisor, const HaAction *action)
+/* Start the task that an action asks for. */
+void
+act_start_task(Supervisor *supervisor, const HaAction *action)
 {
 	TaskRequest request;
 	Error error;
@@ -186,10 +187,12 @@ act_carry_out(void *context, const HaAction *action)
 				warn("reload the server", &error);
 			break;
 		case HA_START_TASK:
-			start_task(supervisor, action);
+			if (!bouncers_pause_first(supervisor->bouncers, action))
+				act_start_task(supervisor, action);
 			break;
 		case HA_CANCEL_TASK:
-			task_cancel(supervisor->tasks);
+			if (!bouncers_cancel(supervisor->bouncers))
+				task_cancel(supervisor->tasks);
 			break;
 		case HA_CALLBACK:
 			callback_run(supervisor->callbacks, settings, action->key,
@@ -200,7 +203,8 @@ act_carry_out(void *context, const HaAction *action)
 			supervisor_end(supervisor, action->exit_code);
 			break;
 		case HA_ANSWER:
-			if (calls_answer(supervisor, action))
+			if (calls_answer(supervisor, action) ||
+				bouncers_answer(supervisor->bouncers, action))
 				break;
 			log_format(LOG_LEVEL_DEBUG, "command %llu is %s: %s",
 					   (unsigned long long) action->command_id, action->ok ? "done" : "refused",

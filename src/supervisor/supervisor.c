@@ -190,6 +190,7 @@ settings_changed(void *context, const Settings *settings)
 
 	error_clear(&error);
 	set_log_level(settings);
+	bouncers_configure(supervisor->bouncers);
 	if (supervisor->postmaster != NULL &&
 		!postmaster_configure(supervisor->postmaster, settings, &error))
 		log_error(LOG_LEVEL_WARNING, &error);
@@ -463,6 +464,7 @@ turn(Supervisor *supervisor)
 	stop_turn(supervisor);
 	baton_turn(supervisor);
 	files_turn(supervisor);
+	bouncers_turn(supervisor->bouncers);
 	takeovers_look(&supervisor->takeovers, host_view(supervisor->host), clock_now_ms(),
 				   clock_wall_ms());
 	calls_turn(supervisor);
@@ -597,7 +599,8 @@ make_parts(Supervisor *supervisor, Error *error)
 	supervisor->probes = supervisor->callbacks == NULL
 							 ? NULL
 							 : probes_create(supervisor->processes, supervisor->page);
-	if (supervisor->probes == NULL)
+	supervisor->bouncers = supervisor->probes == NULL ? NULL : bouncers_create(supervisor);
+	if (supervisor->bouncers == NULL)
 		return error_set(error, "out of memory");
 	return host_open(&supervisor->host, HA_HOME_SUPERVISOR, supervisor->page, &host_ops, error);
 }
@@ -645,6 +648,7 @@ close_parts(Supervisor *supervisor)
 	if (supervisor->socket_path[0] != '\0')
 		unlink(supervisor->socket_path);
 	probes_free(supervisor->probes);
+	bouncers_free(supervisor->bouncers);
 	callback_runner_free(supervisor->callbacks);
 	if (supervisor->tasks != NULL)
 		task_runner_free(supervisor->tasks);

@@ -23,6 +23,7 @@
 #include "node/host.h"
 #include "rest/rest.h"
 #include "supervisor/callback.h"
+#include "supervisor/pgbouncer.h"
 #include "supervisor/postmaster.h"
 #include "supervisor/probe.h"
 #include "supervisor/process.h"
@@ -92,6 +93,7 @@ typedef struct Supervisor
 	TaskRunner *tasks;
 	CallbackRunner *callbacks;
 	Probes *probes;
+	Bouncers *bouncers;
 	Rest *rest;
 
 	struct event *host_event;
@@ -162,6 +164,7 @@ extern void observe_health(Supervisor *supervisor);
 extern const char *observe_hang(const Supervisor *supervisor);
 
 /* act.c */
+extern void act_start_task(Supervisor *supervisor, const HaAction *action);
 extern void act_carry_out(void *context, const HaAction *action);
 extern void act_task_done(void *context, const TaskResult *result);
 extern bool act_write_files(Supervisor *supervisor, Error *error) MUST_CHECK;

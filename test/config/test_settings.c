@@ -106,6 +106,86 @@ test_unknown_keys_warn(void **state)
 	assert_int_equal(problems.count, 0);
 }
 
+#define BOUNCERS \
+	MINIMAL "pgbouncer:\n  username: patroni\n  password: \"top secret\"\n  instances:\n"
+
+static void
+test_pgbouncers(void **state)
+{
+	(void) state;
+	assert_true(merge(MINIMAL, NULL, NULL));
+	assert_int_equal(settings.n_pgbouncers, 0);
+	assert_true(merge(BOUNCERS "    app1:\n      host: 10.0.0.21\n      database: app\n"
+	                           "    app2:\n      host: app2\n      port: 6433\n      database: app\n"
+	                           "      probe_database: probe\n      password: other\n",
+	                  NULL, NULL));
+	assert_int_equal(problems.count, 0);
+	assert_int_equal(settings.n_pgbouncers, 2);
+	assert_int_equal(settings.pgbouncer_connect_timeout_ms, 250);
+	assert_int_equal(settings.pgbouncer_pause_timeout_ms, 2000);
+	assert_int_equal(settings.pgbouncer_resume_timeout_ms, 10000);
+	for (int i = 0; i < 2; i++)
+	{
+		const PgBouncer *one = &settings.pgbouncers[i];
+		bool is_first = strcmp(one->name, "app1") == 0;
+
+		assert_string_equal(one->host, is_first ? "10.0.0.21" : "app2");
+		assert_int_equal(one->port, is_first ? 6432 : 6433);
+		assert_string_equal(one->database, "app");
+		assert_string_equal(one->probe_database, is_first ? "" : "probe");
+		assert_string_equal(one->username, "patroni");
+		assert_string_equal(one->password, is_first ? "top secret" : "other");
+	}
+	forget(NULL);
+	assert_true(merge(MINIMAL "pgbouncer:\n  connect_timeout: 100ms\n  pause_timeout: 1.5\n"
+	                          "  resume_timeout: 1 min\n",
+	                  NULL, NULL));
+	assert_int_equal(problems.count, 0);
+	assert_int_equal(settings.pgbouncer_connect_timeout_ms, 100);
+	assert_int_equal(settings.pgbouncer_pause_timeout_ms, 1500);
+	assert_int_equal(settings.pgbouncer_resume_timeout_ms, 60000);
+}
+
+static void
+test_pgbouncers_wrong(void **state)
+{
+	(void) state;
+	assert_false(merge(BOUNCERS "    app1:\n      host: 10.0.0.21\n      port: 70000\n", NULL, NULL));
+	assert_non_null(find_problem(&problems, true, "patroni.yml:20:13", "too large"));
+	forget(NULL);
+	assert_false(merge(BOUNCERS "    app1:\n      host: 10.0.0.21\n", NULL, NULL));
+	assert_non_null(find_problem(&problems, true, "patroni.yml:18:5", "\"database\" is required"));
+	forget(NULL);
+	assert_false(merge(MINIMAL "pgbouncer:\n  instances:\n    a:\n      host: b\n      database: c\n",
+	                   NULL, NULL));
+	assert_non_null(find_problem(&problems, true, "patroni.yml:16:5", "\"username\" is required"));
+	forget(NULL);
+	assert_false(merge(BOUNCERS "    a:\n      host: b\n      database: c\n"
+	                            "    d:\n      host: b\n      database: c\n",
+	                   NULL, NULL));
+	assert_non_null(find_problem(&problems, true, NULL, "the same PgBouncer and database"));
+	forget(NULL);
+	assert_false(merge(BOUNCERS "    a:\n      host: b\n      database: c\n      probe_database: c\n",
+	                   NULL, NULL));
+	assert_non_null(find_problem(&problems, true, "patroni.yml:21:23", "a probe needs another name"));
+	forget(NULL);
+	assert_false(merge(BOUNCERS "    a: [1]\n", NULL, NULL));
+	assert_non_null(find_problem(&problems, true, "patroni.yml:18:8", "not a map"));
+	forget(NULL);
+	assert_true(merge(BOUNCERS "    a:\n      host: b\n      database: c\n      databse: d\n", NULL, NULL));
+	assert_non_null(find_problem(&problems, false, "patroni.yml:21:7", "did you mean \"database\"?"));
+	forget(NULL);
+	assert_false(merge(MINIMAL "pgbouncer:\n  pause_timeout: soon\n", NULL, NULL));
+	assert_non_null(find_problem(&problems, true, "patroni.yml:15:18", "is not a time"));
+	forget(NULL);
+	assert_false(merge(BOUNCERS "    a:\n      host: b\n      database: c\n"
+	                            "  pause_timeout: 5\n  resume_timeout: 5.5\n",
+	                   NULL, NULL));
+	assert_non_null(find_problem(&problems, true, "patroni.yml:22:19", "at least pause_timeout + 1 s"));
+	for (int i = 0; i < problems.count; i++)
+		assert_null(strstr(problems.items[i].message, "secret"));
+}
+
 static void
 test_environment_wins(void **state)
 {
@@ -459,6 +539,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_health, NULL, forget),
 		cmocka_unit_test_setup_teardown(test_places_of_errors, NULL, forget),
 		cmocka_unit_test_setup_teardown(test_unknown_keys_warn, NULL, forget),
+		cmocka_unit_test_setup_teardown(test_pgbouncers, NULL, forget),
+		cmocka_unit_test_setup_teardown(test_pgbouncers_wrong, NULL, forget),
 		cmocka_unit_test_setup_teardown(test_environment_wins, NULL, forget),
 		cmocka_unit_test_setup_teardown(test_environment_alone, NULL, forget),
 		cmocka_unit_test_setup_teardown(test_directory_merge, NULL, forget),
