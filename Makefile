@@ -374,6 +374,9 @@ $(BUILD)/patroni_sim: $(call objects,$(SIM_OBJS) $(SIM_SHIPPED_OBJS))
 $(BUILD)/patroni_replay: $(call objects,$(REPLAY_OBJS))
 	$(CC) $(OUR_CFLAGS) $(OUR_LDFLAGS) $(LDFLAGS) -o $@ $^ -ljansson
 
+$(BUILD)/many_clusters: bench/many_clusters.c $(BUILD)/libpatroni.a
+	$(CC) $(OUR_CPPFLAGS) $(OUR_CFLAGS) $(OUR_LDFLAGS) $(LDFLAGS) -o $@ $^ $(PROGRAM_LIBS)
+
 $(BUILD)/patroni_worker.so: $(call worker_objects,$(WORKER_OBJS) $(SHARED_OBJS)) src/worker/patroni_worker.map
 	$(CC) $(OUR_CFLAGS) $(LDFLAGS) -shared -o $@ $(filter %.o,$^) \
 		-Wl,--version-script=src/worker/patroni_worker.map \
