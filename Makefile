@@ -14,6 +14,7 @@
 #   make compatibility  docs/compatibility.md, from the test t/087_compatibility.pl
 #                   in all of its states
 #   make fuzz       100,000 malformed requests to the HTTP server, sanitized
+#   make bench bench-quick   us and others side by side (docs/benchmarks.md): hours, or minutes
 #   make demo       a cluster of three members on this machine; demo-stop
 #   make docs       write docs/decisions.md from the decision tables
 #   make sim        simulated clusters under faults (docs/proof.md): SEEDS=n
@@ -338,7 +339,7 @@ export PG_CONFIG BUILD CLANG
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all install uninstall clean unit sanitize pure layering headers symbols store regress tap \
-	fuzz fuzz-node compatibility check demo demo-stop docs unit-programs clang lists FORCE \
+	fuzz fuzz-node compatibility check bench bench-quick demo demo-stop docs unit-programs clang lists FORCE \
 	sim sim-replay sim-check sim-mutants sim-patches sim-regressions sim-digests
 
 all: $(BUILD)/patroni_bgw.so $(BUILD)/patroni_worker.so $(BUILD)/patroni_supervisor $(BUILD)/patroni_ctl
@@ -538,6 +539,13 @@ sim-patches:
 
 check:
 	@+scripts/check.sh
+
+# BENCH_OPTIONS: bench/bench.pl --help
+bench: all
+	@bench/bench.pl --runs 20 --rounds 4 --results bench/results/benchmarks.json --report docs $(BENCH_OPTIONS)
+
+bench-quick: all
+	@bench/bench.pl --quick --results bench/results/quick.json $(BENCH_OPTIONS)
 
 # installs what is missing and builds by itself, as "make check" does
 demo:

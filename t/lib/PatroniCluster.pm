@@ -66,6 +66,9 @@ $SIG{PIPE} = 'IGNORE';
 
 # --- helpers of our own ---
 
+# The words in front of a command that make an unprivileged process of it.
+sub as_user { return @as_user; }
+
 # A number that people want to see; scripts/tap.sh shows these lines.
 sub measured { note("measured: $_[0]"); }
 

@@ -1,0 +1,60 @@
+# Scenarios that are programs of their own: bench/rest.sh and bench/fence_overhead.sh.
+
+package BenchTools;
+
+use strict;
+use warnings;
+
+use FindBin;
+
+our @scenarios = (
+	rest => {
+		title => 'GET /primary under wrk -t1 -c16',
+		runs => 1,
+		alone => 1,
+		products => { ours => 1 },
+		run => sub {
+			my ($cluster, $option) = @_;
+			my $text = run_tool('rest.sh', $option->{quick} ? (1, 2) : (5, 5));
+			my ($rate, $theirs) = $text =~ m{^median: ours ([\d.]+) requests/s, Patroni ([\d.]+)}m
+			  or die "rest.sh says nothing\n";
+			my ($p99, $their_p99) = $text =~ /99th percentile: ours ([\d.]+) ms, Patroni ([\d.]+) ms/;
+			my ($us, $their_us) = $text =~ /processor time of a request: ours (\d+) us, Patroni (\d+) us/;
+
+			return { rate => $rate, rate_of_patroni => $theirs, p99_ms => $p99, p99_of_patroni_ms => $their_p99,
+				cpu_per_request => $us, cpu_per_request_of_patroni => $their_us };
+		},
+	},
+	fence => {
+		title => 'pgbench -N -c4 with the write fence on and off',
+		runs => 1,
+		alone => 1,
+		products => { ours => 1 },
+		run => sub {
+			my ($cluster, $option) = @_;
+			my $text = run_tool('fence_overhead.sh', $option->{quick} ? (2, 2) : (10, 8));
+			my ($on, $off, $ratio) = $text =~ /^median tps: on ([\d.]+), off ([\d.]+), ratio ([\d.]+)/m
+			  or die "fence_overhead.sh says nothing\n";
+
+			return { tps_with => $on, tps_without => $off, ratio => $ratio };
+		},
+	},
+);
+
+# What a script beside us prints.  It makes a stage of its own.
+sub run_tool
+{
+	my ($name, @arguments) = @_;
+	my $path = join ':', grep { !m{/patroni_bgw\.} } split /:/, $ENV{PATH};
+
+	local $ENV{PATH} = $path;
+	local $ENV{TMPDIR} = '/tmp';
+	open(my $pipe, '-|', "$FindBin::RealBin/$name", @arguments) or die "could not run $name: $!\n";
+	local $/;
+	my $text = <$pipe>;
+
+	close $pipe or die "$name failed\n";
+	return $text;
+}
+
+1;
