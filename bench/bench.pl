@@ -32,7 +32,8 @@ Needs a build (make).  As root the servers run as an unprivileged user
 scenario "cut" is left out.  Installs nothing; a product that is not installed
 is left out, and it says which packages it needs.
 
-  --runs N              each scenario N times (10)
+  --runs N              each scenario N times (10); what takes minutes each a quarter of
+                        that: products with their defaults, frozen ones, store outages
   --rounds N            in so many rounds, each with fresh clusters, so that the
                         moods of the machine hit all products (1)
   --products A,B,...    only these: ours, ours-30, patroni, patroni-20, auto_failover,
@@ -73,22 +74,23 @@ use JSON::PP ();
 use PatroniCluster;
 use POSIX ();
 
-# A driver and its settings.  "Fast" is as short as the product lets its times be.
+# A driver and its settings.  "Fast" is as short as the product lets its times
+# be; one that is slow, with its defaults, gets a quarter of the runs.
 my @products = (
 	ours => { driver => 'BenchOurs', dcs => { ttl => 2, loop_wait => 1, retry_timeout => 1 },
 		settings => 'ttl 2, loop_wait 1, retry_timeout 1' },
 	'ours-30' => { driver => 'BenchOurs', dcs => { ttl => 30, loop_wait => 10, retry_timeout => 10 },
-		settings => 'ttl 30, loop_wait 10, retry_timeout 10: its and Patroni\'s defaults' },
+		is_slow => 1, settings => 'ttl 30, loop_wait 10, retry_timeout 10: its and Patroni\'s defaults' },
 	'patroni-20' => { driver => 'BenchPatroni', dcs => { ttl => 20, loop_wait => 1, retry_timeout => 3 },
 		settings => 'ttl 20, loop_wait 1, retry_timeout 3: the least it allows' },
 	patroni => { driver => 'BenchPatroni', dcs => { ttl => 30, loop_wait => 10, retry_timeout => 10 },
-		settings => 'ttl 30, loop_wait 10, retry_timeout 10: its defaults' },
+		is_slow => 1, settings => 'ttl 30, loop_wait 10, retry_timeout 10: its defaults' },
 	'auto_failover-fast' => { driver => 'BenchAutoFailover', is_fast => 1,
-		settings => 'health_check_period 1 s, health_check_timeout 1 s, no retry, node_considered_unhealthy_timeout 3 s' },
-	auto_failover => { driver => 'BenchAutoFailover', settings => 'its defaults' },
+		settings => 'health_check_period 1 s, health_check_timeout 1 s, no retry, node_considered_unhealthy_timeout 3 s, primary_demote_timeout 5 s, network_partition_timeout 4 s' },
+	auto_failover => { driver => 'BenchAutoFailover', is_slow => 1, settings => 'its defaults' },
 	'repmgr-fast' => { driver => 'BenchRepmgr', is_fast => 1,
 		settings => 'monitor_interval_secs 1, reconnect_attempts 2, reconnect_interval 1' },
-	repmgr => { driver => 'BenchRepmgr',
+	repmgr => { driver => 'BenchRepmgr', is_slow => 1,
 		settings => 'its defaults: monitor_interval_secs 2, reconnect_attempts 6, reconnect_interval 10' },
 );
 my @scenarios = (@BenchFailures::scenarios, @BenchFrozen::scenarios, @BenchStore::scenarios,
@@ -192,6 +194,17 @@ sub is_wanted
 	return !defined $option{only} || "$product.$scenario" =~ /$option{only}/;
 }
 
+# A quarter of the runs, at least one, for what takes minutes each.
+sub runs_of
+{
+	my ($name, $scenario_name, $runs) = @_;
+	my $scenario = $scenario{$scenario_name};
+	my $is_slow = $product{$name}{is_slow} || ($scenario->{is_slow} && $name ne 'ours');
+	my $n = $is_slow ? POSIX::ceil($runs / 4) : $runs;
+
+	return $scenario->{runs} && $scenario->{runs} < $n ? $scenario->{runs} : $n;
+}
+
 # All runs of one product in one round.
 sub run_product
 {
@@ -203,7 +216,7 @@ sub run_product
 	{
 		my $scenario = $scenario{$scenario_name};
 		my $slot = $entry->{scenarios}{$scenario_name} //= {};
-		my $n = $scenario->{runs} && $scenario->{runs} < $runs ? $scenario->{runs} : $runs;
+		my $n = runs_of($name, $scenario_name, $runs);
 		my $n_failed = 0;
 
 		next if $scenario->{products} && !$scenario->{products}{$name};
@@ -291,4 +304,6 @@ for my $round (1 .. $option{rounds})
 BenchReport::save($results, $option{results});
 BenchReport::write_report($results, $option{report}) if $option{report};
 print "\n", BenchReport::tables($results), "\nresults are in $option{results}\n";
+printf "--runs 20 of these products and scenarios would take about %.1f hours\n", BenchReport::seconds($results, sub { runs_of(@_, 20) }) / 3600
+  unless $option{quick};
 exit 0;

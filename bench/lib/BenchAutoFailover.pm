@@ -12,13 +12,16 @@ use PatroniCluster;
 
 our @ISA = ('BenchCluster');
 
-# What makes it fast; the others are its defaults.
+# What makes it fast; the others are its defaults.  A primary that does not reach
+# the monitor steps down by itself before another one is promoted.
+my $partition_timeout_s = 4;
 my %fast = (
 	'pgautofailover.health_check_period' => 1000,
 	'pgautofailover.health_check_timeout' => 1000,
 	'pgautofailover.health_check_max_retries' => 0,
 	'pgautofailover.health_check_retry_delay' => 0,
-	'pgautofailover.node_considered_unhealthy_timeout' => 3000);
+	'pgautofailover.node_considered_unhealthy_timeout' => 3000,
+	'pgautofailover.primary_demote_timeout' => 5000);
 
 sub missing
 {
@@ -106,6 +109,8 @@ sub start_node
 {
 	my ($self, $node) = @_;
 
+	$self->autoctl_now($node->{name}, 'config', 'set', '--pgdata', $node->{data_directory},
+		'timeout.network_partition_timeout', $partition_timeout_s) if $self->{bench}{is_fast};
 	$node->{supervisor_pid} = PatroniCluster::spawn(
 		[ $self->autoctl($node->{name}, 'run', '--pgdata', $node->{data_directory}) ], $node->{log});
 	$node->{is_started} = 1;

@@ -12,7 +12,7 @@ use PatroniCluster;
 my $n_clients = 0;
 
 # Options: hosts ([[host, port], ...], all members), any (take any server),
-# namespace (the member at whose side of the network it runs), patience_ms.
+# namespace (the member at whose side of the network it runs), patience_ms, retry_ms.
 sub new
 {
 	my ($class, $cluster, %option) = @_;
@@ -32,7 +32,7 @@ sub new
 	$self->{pid} = PatroniCluster::spawn(
 		[ ($option{namespace} ? $cluster->in_namespace($option{namespace}) : ()), PatroniCluster::as_user(),
 			PatroniCluster::Writer::build(), '-l', $self->{log}, '-f', $self->{first_id}, '-i', 5,
-			'-p', $option{patience_ms} // 1000, '-c', 400, $option{any} ? '-a' : (),
+			'-p', $option{patience_ms} // 1000, '-c', 400, '-r', $option{retry_ms} // 2, $option{any} ? '-a' : (),
 			"dbname=$cluster->{database} user=writer", join(',', map { "$_->[0]:$_->[1]" } @hosts) ],
 		'/dev/null', keep_stderr => 1);
 	return $self;

@@ -56,7 +56,7 @@ sub sessions
 {
 	my ($cluster, $node) = @_;
 	my ($status, $out) = $node->try_sql(
-		"SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()");
+		"SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND usename <> 'writer'");
 
 	return split /\n/, $out;
 }

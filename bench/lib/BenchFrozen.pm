@@ -11,6 +11,7 @@ use BenchScenario;
 our @scenarios = (
 	agent => {
 		title => 'the primary\'s agent frozen (SIGSTOP), its server not',
+		is_slow => 1,
 		run => sub {
 			my ($cluster, $option) = @_;
 
@@ -19,6 +20,7 @@ our @scenarios = (
 	},
 	host => {
 		title => 'every process of the primary\'s node frozen (SIGSTOP)',
+		is_slow => 1,
 		run => sub {
 			my ($cluster, $option) = @_;
 

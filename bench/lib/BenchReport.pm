@@ -146,6 +146,24 @@ sub number
 	return $value == int($value) || $value >= 100 ? sprintf('%.0f', $value) : sprintf('%.2f', $value);
 }
 
+# How long as many runs as a function says would take, by those that were.
+sub seconds
+{
+	my ($results, $runs_of) = @_;
+	my $sum = 0;
+
+	for my $product (keys %{ $results->{products} })
+	{
+		my $scenarios = $results->{products}{$product}{scenarios} // {};
+
+		for my $scenario (grep { $scenarios->{$_}{seconds} } keys %$scenarios)
+		{
+			$sum += BenchStatistics::summary(@{ $scenarios->{$scenario}{seconds} })->{median} * $runs_of->($product, $scenario);
+		}
+	}
+	return $sum;
+}
+
 # One table for each scenario: a line for each product and metric.
 sub tables
 {

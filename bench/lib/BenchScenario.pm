@@ -5,6 +5,7 @@
 #       title => what happens, in words,
 #       run => sub ($cluster, $option) { ... return { metric => number, ... } },
 #       runs => how often at most,
+#       is_slow => it takes a minute or more,
 #       if => sub ($cluster) { why it cannot be run with this product, or nothing },
 #   }
 #
@@ -54,7 +55,7 @@ sub episode
 	my $pinned = $option{pinned}
 	  && $cluster->client(hosts => [ [ $old->{host}, $old->{port} ] ], any => 1, patience_ms => 0,
 		namespace => $option{pinned} eq 'inside' ? $old->{name} : undef);
-	my %paths = $option{paths} ? map { $_ => $cluster->client(hosts => [ $cluster->{paths}{$_} ], any => 1, patience_ms => 5000) }
+	my %paths = $option{paths} ? map { $_ => $cluster->client(hosts => [ $cluster->{paths}{$_} ], any => 1, patience_ms => 5000, retry_ms => 20) }
 	  sort keys %{ $cluster->{paths} // {} } : ();
 	my %result;
 

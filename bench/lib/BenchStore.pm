@@ -11,6 +11,7 @@ use BenchScenario;
 our @scenarios = (
 	store => {
 		title => 'the store is gone for a while',
+		is_slow => 1,
 		if => sub { $_[0]->has_store ? undef : 'has no store' },
 		run => sub {
 			my ($cluster, $option) = @_;
@@ -21,6 +22,7 @@ our @scenarios = (
 	},
 	failsafe => {
 		title => 'the same, with failsafe_mode on',
+		is_slow => 1,
 		if => sub { $_[0]->can('set_failsafe') == \&BenchCluster::set_failsafe ? 'has no failsafe mode' : undef },
 		run => sub {
 			my ($cluster, $option) = @_;

@@ -13,6 +13,7 @@
  *      -p MS        patience: an answer that is not there after that time is
  *                   given up, with its connection; 0 = never; 1000
  *      -c MS        as long may one attempt to connect take; 400
+ *      -r MS        time between two attempts to connect; 2
  *      -a           take any server, not only one that takes writes
  *      -l FILE      the log
  *
@@ -49,13 +50,13 @@
 #include "base/clock.h"
 
 #define HOSTS_MAX		16
-#define RETRY_US		2000
 
 static const char *table = "writes";
 static const char *mode = "simple";
 static int64_t interval_us = 5000;
 static int64_t patience_us = 1000000;
 static int64_t connect_us = 400000;
+static int64_t retry_us = 2000;
 static bool any_server = false;
 static FILE *log_file;
 
@@ -278,7 +279,7 @@ static int
 usage(void)
 {
 	fprintf(stderr, "usage: writer [-t TABLE] [-i MS] [-m simple|extended|explicit] [-f ID] [-p MS]\n"
-			"              [-c MS] [-a] [-l FILE] CONNINFO HOST:PORT[,HOST:PORT...]\n");
+			"              [-c MS] [-r MS] [-a] [-l FILE] CONNINFO HOST:PORT[,HOST:PORT...]\n");
 	return 1;
 }
 
@@ -292,7 +293,7 @@ main(int argc, char **argv)
 	int			option;
 
 	log_file = stderr;
-	while ((option = getopt(argc, argv, "t:i:m:f:p:c:al:")) != -1)
+	while ((option = getopt(argc, argv, "t:i:m:f:p:c:r:al:")) != -1)
 	{
 		switch (option)
 		{
@@ -313,6 +314,9 @@ main(int argc, char **argv)
 				break;
 			case 'c':
 				connect_us = strtoll(optarg, NULL, 10) * 1000;
+				break;
+			case 'r':
+				retry_us = strtoll(optarg, NULL, 10) * 1000;
 				break;
 			case 'a':
 				any_server = true;
@@ -353,7 +357,7 @@ main(int argc, char **argv)
 
 		if (connection == NULL && !try_connect(argv[optind]))
 		{
-			wait_until(clock_now_us() + RETRY_US);
+			wait_until(clock_now_us() + retry_us);
 			continue;
 		}
 		wait_until(due_us);
