@@ -196,6 +196,16 @@
 #define COMPAT_LOG_MESSAGE(prefix, text, size)	LogLogicalMessage(prefix, text, size, false)
 #endif
 
+/* 18: the checkpointer's process is known by its number, not by its latch. */
+#if PG_VERSION_NUM >= 180000
+#define COMPAT_CHECKPOINTER() \
+	(ProcGlobal->checkpointerProc == INVALID_PROC_NUMBER ? NULL : GetPGProcByNumber(ProcGlobal->checkpointerProc))
+#else
+#define COMPAT_CHECKPOINTER() \
+	(ProcGlobal->checkpointerLatch == NULL ? NULL : \
+	 (PGPROC *) ((char *) ProcGlobal->checkpointerLatch - offsetof(PGPROC, procLatch)))
+#endif
+
 /* 19: what was called immediate is called fast. */
 #if PG_VERSION_NUM >= 190000
 #define CHECKPOINT_IMMEDIATE			CHECKPOINT_FAST

@@ -34,6 +34,7 @@
 #include "replication/walsender.h"
 #include "replication/walsender_private.h"
 #include "storage/lwlock.h"
+#include "storage/proc.h"
 #include "storage/spin.h"
 #if PG_VERSION_NUM >= 140000
 #include "utils/backend_status.h"
@@ -151,6 +152,18 @@ option_text(const char *name)
 	return value == NULL ? "" : value;
 }
 
+/*
+ * Is the checkpointer at work?  When pg_control shows its checkpoint it still
+ * has to make and to remove WAL files, and a shutdown would wait for that.
+ */
+static bool
+checkpointer_is_busy(void)
+{
+	const volatile PGPROC *checkpointer = COMPAT_CHECKPOINTER();
+
+	return checkpointer != NULL && checkpointer->wait_event_info != WAIT_EVENT_CHECKPOINTER_MAIN;
+}
+
 /* pg_control, signal files and the history of the timeline. */
 static void
 look_at_files(Observer *observer, int64_t now_ms)
@@ -169,9 +182,13 @@ look_at_files(Observer *observer, int64_t now_ms)
 	if (found->data == HA_DATA_PRESENT)
 	{
 		now->control_state = found->control_state;
-		now->checkpoint_lsn = found->checkpoint_lsn;
-		now->checkpoint_redo = found->checkpoint_redo;
-		now->checkpoint_timeline = found->checkpoint_timeline;
+		/* who asked for a checkpoint wants to hear of it when all of it is over */
+		if (observer->checkpoint_until_ms <= now_ms || !checkpointer_is_busy())
+		{
+			now->checkpoint_lsn = found->checkpoint_lsn;
+			now->checkpoint_redo = found->checkpoint_redo;
+			now->checkpoint_timeline = found->checkpoint_timeline;
+		}
 		now->minimum_recovery_lsn = found->minimum_recovery_lsn;
 		now->minimum_recovery_timeline = found->minimum_recovery_timeline;
 		now->can_rewind = found->can_rewind;
