@@ -95,7 +95,7 @@ my @products = (
 );
 my @scenarios = (@BenchFailures::scenarios, @BenchFrozen::scenarios, @BenchStore::scenarios,
 	@BenchCost::scenarios, @BenchTools::scenarios);
-my %option = (runs => 10, rounds => 1, load => 'full', fsync => 1, namespaces => 1, paths => 1,
+my %option = (rounds => 1, load => 'full', fsync => 1, namespaces => 1, paths => 1,
 	freeze_s => 60, outage_s => 45, idle_s => 60,
 	results => "$FindBin::RealBin/results/last.json");
 my (@only_products, @only_scenarios);
@@ -110,10 +110,11 @@ GetOptions('runs=i' => \$option{runs}, 'rounds=i' => \$option{rounds}, 'products
 @only_scenarios = split /,/, join ',', @only_scenarios;
 if ($option{quick})
 {
-	%option = (%option, runs => 1, freeze_s => 12, outage_s => 8, idle_s => 8);
+	%option = (%option, runs => $option{runs} // 1, freeze_s => 12, outage_s => 8, idle_s => 8);
 	@only_products = qw(ours patroni-20 auto_failover-fast repmgr-fast) unless @only_products;
 	@only_scenarios = qw(switchover postmaster node cut agent store idle) unless @only_scenarios;
 }
+$option{runs} //= 10;
 $option{load} = '' if $option{load} eq 'none';
 
 my %product = @products;

@@ -34,7 +34,7 @@ sub new
 			PatroniCluster::Writer::build(), '-l', $self->{log}, '-f', $self->{first_id}, '-i', 5,
 			'-p', $option{patience_ms} // 1000, '-c', 400, '-r', $option{retry_ms} // 2, $option{any} ? '-a' : (),
 			"dbname=$cluster->{database} user=writer", join(',', map { "$_->[0]:$_->[1]" } @hosts) ],
-		'/dev/null', keep_stderr => 1);
+		'/dev/null');
 	return $self;
 }
 
