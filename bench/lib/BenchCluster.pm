@@ -59,6 +59,7 @@ sub new
 
 	$self->{bench} = \%option;
 	$self->{database} = 'postgres';
+	$self->{password} = 'bench';
 	return $self;
 }
 

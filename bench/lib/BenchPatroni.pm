@@ -32,7 +32,6 @@ sub new
 	my ($class, %option) = @_;
 	my $self = BenchCluster::new($class, %option);
 
-	$self->{password} = ($self->nodes)[0]{passwords}{superuser};
 	for my $node ($self->nodes)
 	{
 		# one password for all, and one that needs no care with quotes
@@ -42,7 +41,6 @@ sub new
 		unshift @{ $node->{config}{postgresql}{pg_hba} }, 'host all postgres 0.0.0.0/0 trust';
 		$node->write_config;
 	}
-	$self->{password} = 'bench';
 	return $self;
 }
 
