@@ -415,7 +415,7 @@ install: all
 	$(INSTALL) -m 644 $(BUILD)/patroni_supervisor@.service '$(DESTDIR)$(UNITDIR)'
 	$(INSTALL) -m 644 examples/patroni.yml '$(DESTDIR)$(SYSCONFDIR)/patroni.yml.sample'
 	$(INSTALL) -m 644 README.md CHANGELOG.md LICENSE '$(DESTDIR)$(DOCDIR)'
-	$(INSTALL) -m 644 $(wildcard docs/*.md) '$(DESTDIR)$(DOCDIR)/docs'
+	$(INSTALL) -m 644 $(wildcard docs/*.md docs/*.svg) '$(DESTDIR)$(DOCDIR)/docs'
 	$(INSTALL) -m 644 $(wildcard examples/*) '$(DESTDIR)$(DOCDIR)/examples'
 
 uninstall:

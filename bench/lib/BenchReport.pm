@@ -256,7 +256,8 @@ between two acknowledgements; "lost" are acknowledged writes that are not in the
 | name | product | settings |
 |---|---|---|
 $products
-HAProxy asks `/primary` every second (`inter 1s fall 2 rise 1`); PgBouncer stands between the client and HAProxy, in transaction
+What is frozen stands still for $conditions->{freeze_s} s, the store is gone for $conditions->{outage_s} s, an idle cluster is
+watched for $conditions->{idle_s} s. HAProxy asks `/primary` every second (`inter 1s fall 2 rise 1`); PgBouncer stands between the client and HAProxy, in transaction
 mode. No product had a watchdog device. repmgr's commands reach another member by a stand-in for ssh that needs no time to log in.
 
 ## Overview
