@@ -41,8 +41,8 @@ is left out, and it says which packages it needs.
   --scenarios A,B,...   only these: switchover, postmaster, node, cut, agent, host,
                         store, failsafe, idle, rest, fence
   --only PATTERN        only what matches as PRODUCT.SCENARIO
-  --quick               short: 1 run, the fast settings of each product, the agent
-                        frozen for 12 s instead of 60, and so on
+  --quick               short: 1 run, the fast settings of each product, five scenarios;
+                        what is frozen is so for 12 s instead of 60, and so on
   --load full|RATE|none pgbench -N -c 4 beside the client: as fast as it can, so
                         many transactions/s, or not at all (full)
   --disk                data directories in $TMPDIR, not in memory (/dev/shm)
@@ -112,7 +112,7 @@ if ($option{quick})
 {
 	%option = (%option, runs => $option{runs} // 1, freeze_s => 12, outage_s => 8, idle_s => 8);
 	@only_products = qw(ours patroni-20 auto_failover-fast repmgr-fast) unless @only_products;
-	@only_scenarios = qw(switchover postmaster node cut agent store idle) unless @only_scenarios;
+	@only_scenarios = qw(switchover postmaster node store idle) unless @only_scenarios;
 }
 $option{runs} //= 10;
 $option{load} = '' if $option{load} eq 'none';
