@@ -7,6 +7,7 @@ package BenchClient;
 use strict;
 use warnings;
 
+use List::Util qw(max);
 use PatroniCluster;
 
 my $n_clients = 0;
@@ -62,14 +63,15 @@ sub errors { return @{ $_[0]->look->{errors} }; }
 
 sub last_ack_us { my ($self) = @_; $self->look; return @{ $self->{acks} } ? $self->{acks}[-1]{us} : 0; }
 
+sub last_error_us { my ($self) = @_; $self->look; return @{ $self->{errors} } ? $self->{errors}[-1]{us} : 0; }
+
 # How many acknowledgements in a row there were after a time and after the last error.
 sub steady
 {
 	my ($self, $after_us) = @_;
 	my $n = 0;
 
-	$self->look;
-	my $from_us = @{ $self->{errors} } && $self->{errors}[-1]{us} > $after_us ? $self->{errors}[-1]{us} : $after_us;
+	my $from_us = max($after_us, $self->last_error_us);
 	for my $ack (reverse @{ $self->{acks} })
 	{
 		last if $ack->{us} <= $from_us;

@@ -21,6 +21,7 @@ use warnings;
 use Exporter qw(import);
 our @EXPORT = qw(episode now_us pause_until);
 
+use List::Util qw(max);
 use PatroniCluster;
 use Time::HiRes qw(usleep);
 
@@ -70,7 +71,9 @@ sub episode
 	my $until = $option{until} // sub { $_[0]->errors_since($begin_us) && $_[0]->steady($begin_us) >= $steady_acks };
 	$cluster->wait_for('clients write again', sub { $until->($client, $begin_us) },
 		every_ms => 50, timeout => $option{bound} // 150);
-	$cluster->wait_for("clients write again by way of $_", sub { $paths{$_}->steady($begin_us) >= $steady_acks },
+	# one that was held back may have had no error, and may have begun to wait before the outage
+	my $outage_us = max($begin_us, $client->last_error_us);
+	$cluster->wait_for("clients write again by way of $_", sub { $paths{$_}->steady($outage_us) >= $steady_acks },
 		every_ms => 50, timeout => 60) for sort keys %paths;
 	my $end_us = now_us();
 
