@@ -21,7 +21,7 @@ sub new
 	my @hosts = @{ $option{hosts} // [ map { [ $_->{host}, $_->{port} ] } $cluster->nodes ] };
 	my $self = bless {
 		cluster => $cluster,
-		log => "$cluster->{base}/client$number.log",
+		log => "$cluster->{log_directory}/client$number.log",
 		first_id => $number * 10_000_000,
 		offset => 0,
 		rest => '',
@@ -29,13 +29,12 @@ sub new
 		errors => [],
 	}, $class;
 
-	PatroniCluster::spew($self->{log}, '');
 	$self->{pid} = PatroniCluster::spawn(
 		[ ($option{namespace} ? $cluster->in_namespace($option{namespace}) : ()), PatroniCluster::as_user(),
-			PatroniCluster::Writer::build(), '-l', $self->{log}, '-f', $self->{first_id}, '-i', 5,
+			PatroniCluster::Writer::build(), '-f', $self->{first_id}, '-i', 5,
 			'-p', $option{patience_ms} // 1000, '-c', 400, '-r', $option{retry_ms} // 2, $option{any} ? '-a' : (),
 			"dbname=$cluster->{database} user=writer", join(',', map { "$_->[0]:$_->[1]" } @hosts) ],
-		'/dev/null');
+		$self->{log});
 	return $self;
 }
 
