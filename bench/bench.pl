@@ -54,7 +54,7 @@ is left out, and it says which packages it needs.
   --keep
   --report DIRECTORY    write benchmarks.md and benchmarks.svg there
   --report-only         no run: the report of the results that are there
-  --keep-logs           leave the logs of all members in /tmp
+  --keep-logs           leave the logs of all members and clients in /tmp
 END_OF_HELP
 		exit 0;
 	}
@@ -170,7 +170,7 @@ sub make_cluster
 	my $cluster = $product->{driver}->new(%option, %$product, load => $is_loaded ? $option{load} : '',
 		label => "$name-" . ++$n_clusters);
 
-	eval { $cluster->up; $cluster->create_tables; BenchPaths::start($cluster) if $option{paths}; 1 } or do {
+	eval { BenchPaths::start($cluster); $cluster->up; $cluster->create_tables; 1 } or do {
 		my $why = $@;
 
 		$cluster->clean_up unless $option{keep_logs};

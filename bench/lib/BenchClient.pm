@@ -33,7 +33,7 @@ sub new
 		[ ($option{namespace} ? $cluster->in_namespace($option{namespace}) : ()), PatroniCluster::as_user(),
 			PatroniCluster::Writer::build(), '-f', $self->{first_id}, '-i', 5,
 			'-p', $option{patience_ms} // 1000, '-c', 400, '-r', $option{retry_ms} // 2, $option{any} ? '-a' : (),
-			"dbname=$cluster->{database} user=writer", join(',', map { "$_->[0]:$_->[1]" } @hosts) ],
+			"dbname=$cluster->{database} user=writer password=$cluster->{password}", join(',', map { "$_->[0]:$_->[1]" } @hosts) ],
 		$self->{log});
 	return $self;
 }

@@ -24,6 +24,7 @@ use strict;
 use warnings;
 
 use BenchClient;
+use BenchPaths;
 use HTTP::Tiny;
 use PatroniCluster;
 use Time::HiRes qw(usleep);
@@ -50,7 +51,7 @@ sub parameters
 		log_line_prefix => '%m [%p] ');
 }
 
-# Options: label, namespaces, fsync, dcs, load.
+# Options: label, namespaces, fsync, dcs, load, paths.
 sub new
 {
 	my ($class, %option) = @_;
@@ -60,6 +61,7 @@ sub new
 	$self->{bench} = \%option;
 	$self->{database} = 'postgres';
 	$self->{password} = 'bench';
+	BenchPaths::choose($self) if $option{paths};
 	return $self;
 }
 

@@ -5,6 +5,7 @@ package BenchCost;
 use strict;
 use warnings;
 
+use BenchPaths;
 use BenchScenario;
 use PatroniCluster;
 
@@ -69,6 +70,7 @@ sub idle
 	my @nodes = $cluster->nodes;
 	my (%agent, %all, %agent_us, %all_us);
 
+	BenchPaths::stop($cluster);		# a health check is work
 	$cluster->wait_for_leader;
 	pause_until(now_us() + 5e6);		# what was begun comes to rest
 	for my $node (@nodes)

@@ -1,5 +1,8 @@
 # BenchPaths: other ways to the leader than libpq's list of hosts: HAProxy, which
-# asks the product's health check, and PgBouncer in front of that.
+# asks the product's health check, and PgBouncer with an HAProxy of its own.
+#
+# PgBouncer is set up as docs/pgbouncer.md says, the same for each product that
+# has a health check; only that it is told of a switchover is ours alone.
 
 package BenchPaths;
 
@@ -11,30 +14,84 @@ use PatroniCluster;
 # Which of their packages are missing, for a line that says so.
 sub missing
 {
-	return grep { system("command -v $_ > /dev/null || [ -x /usr/sbin/$_ ]") != 0 } qw(haproxy pgbouncer);
+	return grep { !PatroniCluster::program($_) } qw(haproxy pgbouncer);
 }
 
-# Start what is installed; {paths} of the cluster gets name => [host, port].
-sub start
+# Choose what is installed: {paths} of the cluster gets name => [host, port].  That is
+# before anything is started, so that members can be told where PgBouncer will be.
+sub choose
 {
 	my ($cluster) = @_;
 	my %missing = map { $_ => 1 } missing();
 
-	return unless defined $cluster->health_path && !$missing{haproxy};
-	$cluster->{paths}{haproxy} = start_haproxy($cluster);
-	$cluster->{paths}{pgbouncer} = start_pgbouncer($cluster, $cluster->{paths}{haproxy}[1]) unless $missing{pgbouncer};
+	return if !defined $cluster->health_path || $missing{haproxy};
+	$cluster->{paths}{haproxy} = [ '127.0.0.1', PatroniCluster::free_port() ];
+	return if $missing{pgbouncer};
+	# we are the router of the members' networks, where 127.0.0.1 is their own
+	$cluster->{paths}{pgbouncer} =
+	  [ $cluster->{is_namespaced} ? "$cluster->{subnet}.0.1" : '127.0.0.1', PatroniCluster::free_port() ];
+	$cluster->{pgbouncer_server} = [ '127.0.0.1', PatroniCluster::free_port() ];
 }
 
-# The configuration of Patroni's documentation, but asking every second.
+# For a member's configuration: where to pause and resume; undef: nowhere.
+sub pgbouncer_section
+{
+	my ($cluster) = @_;
+	my $path = $cluster->{paths}{pgbouncer};
+
+	return $path && {
+		username => 'patroni',
+		password => $cluster->{password},
+		instances => { bench => { host => $path->[0], port => $path->[1], database => $cluster->{database},
+				probe_database => "$cluster->{database}_probe" } },
+	};
+}
+
+# They may be there before the members are.
+sub start
+{
+	my ($cluster) = @_;
+
+	start_haproxy($cluster) if $cluster->{paths}{haproxy};
+	start_pgbouncer($cluster) if $cluster->{paths}{pgbouncer};
+}
+
+# For good.
+sub stop
+{
+	my ($cluster) = @_;
+
+	delete $cluster->{paths};
+	$cluster->stop_beside($_, 'KILL') for qw(pgbouncer haproxy);
+}
+
+# A way through HAProxy to the server whose health check says that it leads.
+sub section
+{
+	my ($cluster, $name, $address, $defaults) = @_;
+	my $path = $cluster->health_path;
+	my $servers = join '', map { "\tserver $_->{name} $_->{host}:$_->{port} check port $_->{rest_port}\n" } $cluster->nodes;
+
+	return <<"END_OF_TEXT";
+listen $name
+	bind $address->[0]:$address->[1]
+	option httpchk OPTIONS $path
+	http-check expect status 200
+	default-server maxconn 100 $defaults
+$servers
+END_OF_TEXT
+}
+
+# For clients the configuration of Patroni's documentation, but asking every
+# second; for PgBouncer that of docs/pgbouncer.md.
 sub start_haproxy
 {
 	my ($cluster) = @_;
-	my $port = PatroniCluster::free_port();
-	my $path = $cluster->health_path;
-	my $servers = join '', map {
-		"\tserver $_->{name} $_->{host}:$_->{port} maxconn 100 check port $_->{rest_port}\n"
-	} $cluster->nodes;
+	my $sections = section($cluster, 'clients', $cluster->{paths}{haproxy},
+		'inter 1s fall 2 rise 1 on-marked-down shutdown-sessions');
 
+	$sections .= section($cluster, 'pgbouncer', $cluster->{pgbouncer_server}, 'inter 100ms fall 1 rise 1')
+	  if $cluster->{pgbouncer_server};
 	PatroniCluster::spew("$cluster->{base}/haproxy.cfg", <<"END_OF_TEXT");
 global
 	maxconn 200
@@ -45,46 +102,36 @@ defaults
 	timeout connect 1s
 	timeout server 30m
 	timeout check 1s
-listen primary
-	bind 127.0.0.1:$port
-	option httpchk OPTIONS $path
-	http-check expect status 200
-	default-server inter 1s fall 2 rise 1 on-marked-down shutdown-sessions
-$servers
+$sections
 END_OF_TEXT
-	push @{ $cluster->{helpers} }, PatroniCluster::spawn(
-		[ PatroniCluster::as_user(), 'env', 'PATH=/usr/sbin:/usr/bin:/bin', 'haproxy', '-db', '-f', "$cluster->{base}/haproxy.cfg" ],
-		"$cluster->{log_directory}/haproxy.log");
-	return [ '127.0.0.1', $port ];
+	$cluster->run_beside('haproxy', [ PatroniCluster::program('haproxy'), '-db', '-f', "$cluster->{base}/haproxy.cfg" ]);
 }
 
 # In transaction mode, as applications that want to feel nothing use it.
 sub start_pgbouncer
 {
-	my ($cluster, $server_port) = @_;
-	my $port = PatroniCluster::free_port();
-	my $base = $cluster->{base};
+	my ($cluster) = @_;
+	my ($host, $port) = @{ $cluster->{paths}{pgbouncer} };
+	my ($server_host, $server_port) = @{ $cluster->{pgbouncer_server} };
+	my ($base, $database) = @$cluster{qw(base database)};
+	my $server = "host=$server_host port=$server_port dbname=$database";
 
-	PatroniCluster::spew("$base/users.txt", qq("writer" ""\n));
+	PatroniCluster::spew("$base/users.txt", join '', map { qq("$_" "$cluster->{password}"\n) } qw(patroni writer));
 	PatroniCluster::spew("$base/pgbouncer.ini", <<"END_OF_TEXT");
 [databases]
-$cluster->{database} = host=127.0.0.1 port=$server_port user=writer
+$database = $server
+${database}_probe = $server user=writer pool_size=1
 [pgbouncer]
-listen_addr = 127.0.0.1
+listen_addr = $host
 listen_port = $port
 unix_socket_dir =
-auth_type = any
+auth_type = scram-sha-256
 auth_file = $base/users.txt
+admin_users = patroni
 pool_mode = transaction
-server_login_retry = 1
-server_round_robin = 0
-server_check_delay = 0
-ignore_startup_parameters = extra_float_digits
+server_login_retry = 0.1
 END_OF_TEXT
-	push @{ $cluster->{helpers} }, PatroniCluster::spawn(
-		[ PatroniCluster::as_user(), 'env', 'PATH=/usr/sbin:/usr/bin:/bin', 'pgbouncer', "$base/pgbouncer.ini" ],
-		"$cluster->{log_directory}/pgbouncer.log");
-	return [ '127.0.0.1', $port ];
+	$cluster->run_beside('pgbouncer', [ PatroniCluster::program('pgbouncer'), "$base/pgbouncer.ini" ]);
 }
 
 1;

@@ -7,6 +7,7 @@ use strict;
 use warnings;
 
 use BenchCluster;
+use BenchPaths;
 use JSON::PP ();
 use PatroniCluster;
 
@@ -34,14 +35,21 @@ sub new
 
 	for my $node ($self->nodes)
 	{
-		# one password for all, and one that needs no care with quotes
-		$node->{passwords}{$_} = $node->{config}{postgresql}{authentication}{$_}{password} = 'bench'
-		  for qw(superuser replication rewind);
-		$node->{config}{restapi}{authentication} = { username => 'bench', password => 'bench' };
-		unshift @{ $node->{config}{postgresql}{pg_hba} }, 'host all postgres 0.0.0.0/0 trust';
+		$self->configure($node);
 		$node->write_config;
 	}
 	return $self;
+}
+
+sub configure
+{
+	my ($self, $node) = @_;
+
+	# one password for all, and one that needs no care with quotes
+	$node->{passwords}{$_} = $node->{config}{postgresql}{authentication}{$_}{password} = 'bench'
+	  for qw(superuser replication rewind);
+	$node->{config}{restapi}{authentication} = { username => 'bench', password => 'bench' };
+	unshift @{ $node->{config}{postgresql}{pg_hba} }, 'host all postgres 0.0.0.0/0 trust';
 }
 
 sub up
@@ -109,6 +117,16 @@ sub version
 	my ($version) = `\$PATRONI_SUPERVISOR --version` =~ /([\d.]+)/;
 
 	return 'patroni_bgw ' . ($version // '');
+}
+
+# It has PgBouncer hold the clients back while the leader changes.
+sub configure
+{
+	my ($self, $node) = @_;
+	my $section = BenchPaths::pgbouncer_section($self);
+
+	$self->SUPER::configure($node);
+	$node->{config}{pgbouncer} = $section if $section;
 }
 
 # Where the time of the last change of leader went, as a member tells: {phase_..._ms => ms}.
