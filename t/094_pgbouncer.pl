@@ -47,6 +47,7 @@ listen primary
     bind 127.0.0.1:$port{haproxy}
     option httpchk OPTIONS /primary
     http-check expect status 200
+    retries 0
     default-server inter 100ms fall 1 rise 1
 $servers
 END
@@ -218,6 +219,13 @@ ok(1, 'who comes too late finds out');
 $cluster->wait_for_leader(not => $leader);
 $cluster->wait_until_streaming;
 $_->wait_for_more(20) for values %writers;
+
+# Its node is back as a standby before long, and no client of PgBouncer is left there.
+kill 'KILL', $cluster->leader->pids('postmaster');
+$cluster->wait_for_leader;
+$cluster->wait_until_streaming;
+$_->wait_for_more(20) for values %writers;
+ok(1, 'after a crash all clients write again');
 
 ($leader, $begin_us) = pause_and('the leader is killed', sub { $_[0]->kill9 });
 my $one = $cluster->wait_for_leader(not => $leader);

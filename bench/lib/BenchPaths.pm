@@ -68,7 +68,7 @@ sub stop
 # A way through HAProxy to the server whose health check says that it leads.
 sub section
 {
-	my ($cluster, $name, $address, $defaults) = @_;
+	my ($cluster, $name, $address, $retries, $defaults) = @_;
 	my $path = $cluster->health_path;
 	my $servers = join '', map { "\tserver $_->{name} $_->{host}:$_->{port} check port $_->{rest_port}\n" } $cluster->nodes;
 
@@ -77,6 +77,7 @@ listen $name
 	bind $address->[0]:$address->[1]
 	option httpchk OPTIONS $path
 	http-check expect status 200
+	retries $retries
 	default-server maxconn 100 $defaults
 $servers
 END_OF_TEXT
@@ -87,17 +88,16 @@ END_OF_TEXT
 sub start_haproxy
 {
 	my ($cluster) = @_;
-	my $sections = section($cluster, 'clients', $cluster->{paths}{haproxy},
+	my $sections = section($cluster, 'clients', $cluster->{paths}{haproxy}, 2,
 		'inter 1s fall 2 rise 1 on-marked-down shutdown-sessions');
 
-	$sections .= section($cluster, 'pgbouncer', $cluster->{pgbouncer_server}, 'inter 100ms fall 1 rise 1')
+	$sections .= section($cluster, 'pgbouncer', $cluster->{pgbouncer_server}, 0, 'inter 100ms fall 1 rise 1')
 	  if $cluster->{pgbouncer_server};
 	PatroniCluster::spew("$cluster->{base}/haproxy.cfg", <<"END_OF_TEXT");
 global
 	maxconn 200
 defaults
 	mode tcp
-	retries 2
 	timeout client 30m
 	timeout connect 1s
 	timeout server 30m
