@@ -2,7 +2,7 @@
  *
  * control_file.c
  *      Reads pg_control without the server's headers, and finds the end of a
- *      WAL record.
+ *      WAL record and of the last whole one in the files that there are.
  *
  * The layout of what is read here is the same in PostgreSQL 13 to 17 (version
  * 1300); 18 put one byte before the nonce, so only the CRC moved.  Offsets
@@ -179,6 +179,76 @@ control_file_read(const char *data_directory, HaPostgres *postgres, Error *error
 	return true;
 }
 
+/* --- WAL --- */
+
+/* Sizes of page headers, aligned; the first page of a segment has the long one. */
+#define SHORT_HEADER	24
+#define LONG_HEADER		40
+#define RECORD_HEADER	24
+#define RECORD_MAX		(1024 * 1024 * 1024)
+
+/* Offsets in struct XLogPageHeaderData. */
+enum
+{
+	AT_PAGE_FLAGS = 2,
+	AT_PAGE_ADDRESS = 8,
+	AT_PAGE_REST = 16,
+	PAGE_READ = 20,
+};
+
+#define PAGE_STARTS_WITH_REST	0x0001	/* of a record that began before */
+
+static uint32_t
+page_header(const ControlFile *control, Lsn page)
+{
+	return page % control->wal_segment_size == 0 ? LONG_HEADER : SHORT_HEADER;
+}
+
+/* The name of the segment file that has the byte at "lsn". */
+static bool
+wal_path(char path[PATH_MAX], const char *data_directory, uint32_t timeline, Lsn lsn,
+		 const ControlFile *control, Error *error)
+{
+	uint64_t	segments_per_id = UINT64_C(0x100000000) / control->wal_segment_size;
+	uint64_t	segment = lsn / control->wal_segment_size;
+	char		name[64];
+
+	snprintf(name, sizeof(name), "pg_wal/%08X%08X%08X", timeline,
+			 (unsigned) (segment / segments_per_id), (unsigned) (segment % segments_per_id));
+	if (!path_join(path, PATH_MAX, data_directory, name))
+		return error_set(error, "data directory name is too long");
+	return true;
+}
+
+/* "size" bytes from "lsn" on, which are in one file. */
+static bool
+wal_read(const char *data_directory, uint32_t timeline, Lsn lsn, const ControlFile *control,
+		 unsigned char *bytes, size_t size, Error *error)
+{
+	char		path[PATH_MAX];
+	int			fd;
+	ssize_t		got;
+
+	if (!wal_path(path, data_directory, timeline, lsn, control, error))
+		return false;
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return error_set(error, "could not open file \"%s\": %s", path, strerror(errno));
+	got = pread(fd, bytes, size, (off_t) (lsn % control->wal_segment_size));
+	close(fd);
+	if (got != (ssize_t) size)
+		return error_set(error, "could not read file \"%s\"", path);
+	return true;
+}
+
+static bool
+has_wal_sizes(const ControlFile *control, Error *error)
+{
+	if (control->wal_segment_size >= 1024 * 1024 && control->wal_block_size >= 1024)
+		return true;
+	return error_set(error, "control file has no sizes of WAL");
+}
+
 /*
  * Where the record that starts at "lsn" ends, aligned: that is where the next
  * one would begin, and the fork point of a promotion right after it.  Page
@@ -188,50 +258,123 @@ bool
 wal_record_end(const char *data_directory, uint32_t timeline, Lsn lsn,
 			   const ControlFile *control, Lsn *end, Error *error)
 {
-	const uint32_t short_header = 24;
-	const uint32_t long_header = 40;
-	uint32_t	segment_size = control->wal_segment_size;
-	uint32_t	block_size = control->wal_block_size;
-	uint64_t	segments_per_id;
-	uint64_t	segment;
-	char		name[64];
-	char		path[PATH_MAX];
 	unsigned char bytes[4];
 	uint64_t	left;
-	int			fd;
-	ssize_t		got;
 
-	if (segment_size < 1024 * 1024 || block_size < 1024 || lsn == 0 || (lsn % 8) != 0 ||
-		lsn % block_size < short_header)
+	if (!has_wal_sizes(control, error))
+		return false;
+	if (lsn == 0 || (lsn % 8) != 0 || lsn % control->wal_block_size < SHORT_HEADER)
 		return error_set(error, "no WAL record can start at %X/%X",
 						 (unsigned) (lsn >> 32), (unsigned) lsn);
-	segments_per_id = UINT64_C(0x100000000) / segment_size;
-	segment = lsn / segment_size;
-	snprintf(name, sizeof(name), "pg_wal/%08X%08X%08X", timeline,
-			 (unsigned) (segment / segments_per_id), (unsigned) (segment % segments_per_id));
-	if (!path_join(path, sizeof(path), data_directory, name))
-		return error_set(error, "data directory name is too long");
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return error_set(error, "could not open file \"%s\": %s", path, strerror(errno));
-	got = pread(fd, bytes, sizeof(bytes), (off_t) (lsn % segment_size));
-	close(fd);
-	if (got != (ssize_t) sizeof(bytes))
-		return error_set(error, "could not read file \"%s\"", path);
+	if (!wal_read(data_directory, timeline, lsn, control, bytes, sizeof(bytes), error))
+		return false;
 	left = get32(bytes);
-	if (left < 24 || left > 1024 * 1024 * 1024)
-		return error_set(error, "there is no WAL record at %X/%X in file \"%s\"",
-						 (unsigned) (lsn >> 32), (unsigned) lsn, path);
+	if (left < RECORD_HEADER || left > RECORD_MAX)
+		return error_set(error, "there is no WAL record at %X/%X on timeline %u",
+						 (unsigned) (lsn >> 32), (unsigned) lsn, timeline);
 	for (;;)
 	{
-		uint64_t	room = block_size - lsn % block_size;
+		uint64_t	room = control->wal_block_size - lsn % control->wal_block_size;
 
 		if (left <= room)
 			break;
 		left -= room;
 		lsn += room;
-		lsn += lsn % segment_size == 0 ? long_header : short_header;
+		lsn += page_header(control, lsn);
 	}
 	*end = (lsn + left + 7) & ~UINT64_C(7);
+	return true;
+}
+
+/*
+ * Where the segment files end that there are from "lsn" on, without a gap.
+ * WAL is written in order, so nothing was written there or beyond.
+ */
+bool
+wal_files_end(const char *data_directory, uint32_t timeline, Lsn lsn,
+			  const ControlFile *control, Lsn *end, Error *error)
+{
+	char		path[PATH_MAX];
+	bool		is_first = true;
+
+	if (!has_wal_sizes(control, error))
+		return false;
+	lsn -= lsn % control->wal_segment_size;
+	for (;; lsn += control->wal_segment_size, is_first = false)
+	{
+		if (!wal_path(path, data_directory, timeline, lsn, control, error))
+			return false;
+		if (access(path, F_OK) == 0)
+			continue;
+		if (errno != ENOENT || is_first)
+			return error_set(error, "could not find file \"%s\": %s", path, strerror(errno));
+		*end = lsn;
+		return true;
+	}
+}
+
+/* Where the first record of a page begins, or would: beyond the page if none does. */
+static bool
+first_record(const char *data_directory, uint32_t timeline, Lsn page,
+			 const ControlFile *control, Lsn *start, Error *error)
+{
+	unsigned char bytes[PAGE_READ];
+	uint16_t	flags;
+
+	if (!wal_read(data_directory, timeline, page, control, bytes, sizeof(bytes), error))
+		return false;
+	if (get64(bytes + AT_PAGE_ADDRESS) != page)
+		return error_set(error, "there is no WAL page at %X/%X on timeline %u",
+						 (unsigned) (page >> 32), (unsigned) page, timeline);
+	memcpy(&flags, bytes + AT_PAGE_FLAGS, sizeof(flags));
+	*start = page + page_header(control, page);
+	if ((flags & PAGE_STARTS_WITH_REST) != 0)
+		*start += (get32(bytes + AT_PAGE_REST) + UINT64_C(7)) & ~UINT64_C(7);
+	return true;
+}
+
+/*
+ * Where the last record ends that is whole before "limit", the end of the
+ * files.  The WAL from "start" to there must be known to be valid: this looks
+ * at lengths only.  A record that would go on in the missing file is no part
+ * of it, as one that goes on in a file of zeros is none.
+ */
+bool
+wal_last_end(const char *data_directory, uint32_t timeline, Lsn start, Lsn limit,
+			 const ControlFile *control, Lsn *end, Error *error)
+{
+	Lsn			page = limit;
+	Lsn			lsn = 0;
+	Lsn			next = 0;
+
+	if (!has_wal_sizes(control, error))
+		return false;
+	/* the last page where one begins; after a switch of segments pages are empty */
+	while (next == 0)
+	{
+		if (page < start)
+			return error_set(error, "no WAL record begins between %X/%X and %X/%X",
+							 (unsigned) (start >> 32), (unsigned) start,
+							 (unsigned) (limit >> 32), (unsigned) limit);
+		page -= control->wal_block_size;
+		if (!first_record(data_directory, timeline, page, control, &lsn, error))
+			return false;
+		if (lsn >= page + control->wal_block_size ||
+			!wal_record_end(data_directory, timeline, lsn, control, &next, error))
+			next = 0;
+	}
+	while (next < limit)
+	{
+		lsn = next;
+		if (lsn % control->wal_block_size == 0)
+			lsn += page_header(control, lsn);
+		if (!wal_record_end(data_directory, timeline, lsn, control, &next, error))
+			break;
+	}
+	*end = next == limit ? limit : lsn;
+	/* the header of a page where nothing is whole is not worth waiting for */
+	page = *end - *end % control->wal_block_size;
+	if (*end == page + page_header(control, page))
+		*end = page;
 	return true;
 }

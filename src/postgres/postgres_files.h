@@ -53,6 +53,11 @@ extern bool control_file_load(const char *data_directory, ControlFile *control,
 /* Where the WAL record that starts at "lsn" ends (aligned), read from pg_wal. */
 extern bool wal_record_end(const char *data_directory, uint32_t timeline, Lsn lsn,
 						   const ControlFile *control, Lsn *end, Error *error) MUST_CHECK;
+/* Where the segment files from "lsn" on end; where the last whole record before that does. */
+extern bool wal_files_end(const char *data_directory, uint32_t timeline, Lsn lsn,
+						  const ControlFile *control, Lsn *end, Error *error) MUST_CHECK;
+extern bool wal_last_end(const char *data_directory, uint32_t timeline, Lsn start, Lsn limit,
+						 const ControlFile *control, Lsn *end, Error *error) MUST_CHECK;
 
 /* --- files --- */
 
