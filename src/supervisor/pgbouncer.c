@@ -46,8 +46,9 @@
 #define MARK_BIT		(UINT64_C(1) << 61)
 #define ANSWER_MS		1000 /* for a login, and for what PgBouncer does at once */
 #define PROBE_ANSWER_MS 100	 /* it waits for its own next attempt otherwise */
-#define PROBE_LOGIN_MS	300	 /* likewise */
+#define PROBE_LOGIN_MS	500	 /* likewise */
 #define PROBE_RETRY_MS	10
+#define WAKE_MS			10 /* see wake_up() */
 #define RETRY_MIN_MS	100
 #define RETRY_MAX_MS	1000
 #define GIVE_UP_MS		600000 /* after resume_timeout */
@@ -69,6 +70,7 @@ typedef enum Job
 	JOB_LOOK,
 	JOB_PAUSE,
 	JOB_RECONNECT, /* of probe_database: what it was connected to before says nothing */
+	JOB_WAKE,	   /* see wake_up() */
 	JOB_RESUME,
 } Job;
 
@@ -239,6 +241,9 @@ send_job(Target *target)
 		case JOB_RECONNECT:
 			command_text(command, sizeof(command), "RECONNECT", target->where.probe_database);
 			break;
+		case JOB_WAKE:
+			snprintf(command, sizeof(command), "SHOW VERSION");
+			break;
 		case JOB_RESUME:
 			command_text(command, sizeof(command), "RESUME", target->where.database);
 			break;
@@ -293,6 +298,8 @@ console_told(void *context, const PGresult *result, const char *problem)
 			complain(target, "cannot be probed", problem);
 			if (result != NULL)
 				target->retry_ms = clock_now_ms() + RETRY_MAX_MS;
+			break;
+		case JOB_WAKE:
 			break;
 		case JOB_RESUME:
 			resume_answered(target, result, problem);
@@ -786,6 +793,23 @@ open_probe(Target *target)
 }
 
 /*
+ * The probe's login waits for PgBouncer's login to the server.  If HAProxy has
+ * none yet, PgBouncer tries again server_login_retry later, but not before it
+ * has something else to do: its own clock ticks three times in a second only,
+ * and its clients are silent because they are paused.
+ */
+static void
+wake_up(Target *target)
+{
+	int64_t now_ms = clock_now_ms();
+
+	if (target->job != JOB_NONE || now_ms < target->retry_ms || now_ms < target->probe_retry_ms)
+		return;
+	target->probe_retry_ms = now_ms + WAKE_MS;
+	(void) ask(target, JOB_WAKE);
+}
+
+/*
  * PgBouncer may keep a connection of the probe's from before, to a server that
  * is a standby now, or was the route then: RECONNECT makes it look again.
  */
@@ -797,10 +821,12 @@ ask_probe(Target *target)
 		target->is_probe_ready = target->is_probe_fresh = false;
 		console_send(target->probe, "SELECT pg_catalog.pg_is_in_recovery()", PROBE_ANSWER_MS);
 	}
-	else if (target->probe == NULL && target->is_probe_fresh)
+	else if (target->probe != NULL)
+		wake_up(target);
+	else if (target->is_probe_fresh)
 		open_probe(target);
-	else if (target->probe == NULL && target->job == JOB_NONE &&
-			 clock_now_ms() >= target->retry_ms && clock_now_ms() >= target->probe_retry_ms)
+	else if (target->job == JOB_NONE && clock_now_ms() >= target->retry_ms &&
+			 clock_now_ms() >= target->probe_retry_ms)
 		(void) ask(target, JOB_RECONNECT);
 }
 
