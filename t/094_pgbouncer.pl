@@ -72,7 +72,7 @@ auth_type = scram-sha-256
 auth_file = $directory/users.txt
 admin_users = patroni
 pool_mode = transaction
-server_login_retry = 0.1
+server_login_retry = 0.02
 END
 	$pid{$name} = $cluster->run_beside($name, [ $pgbouncer, "$directory/pgbouncer.ini" ]);
 	$cluster->wait_for("$name answers", sub { defined is_paused($name) });

@@ -129,7 +129,7 @@ auth_type = scram-sha-256
 auth_file = $base/users.txt
 admin_users = patroni
 pool_mode = transaction
-server_login_retry = 0.1
+server_login_retry = 0.02
 END_OF_TEXT
 	$cluster->run_beside('pgbouncer', [ PatroniCluster::program('pgbouncer'), "$base/pgbouncer.ini" ]);
 }

@@ -259,7 +259,7 @@ $products
 What is frozen stands still for $conditions->{freeze_s} s, the store is gone for $conditions->{outage_s} s, an idle cluster is
 watched for $conditions->{idle_s} s. "Through HAProxy": it asks `/primary` every second and cuts off whom a dead server had
 (`inter 1s fall 2 rise 1 on-marked-down shutdown-sessions`). "Through PgBouncer": the client is connected to PgBouncer in
-transaction mode (`server_login_retry = 0.1`), and that to the leader by a section of HAProxy of its own, which asks every 100 ms
+transaction mode (`server_login_retry = 0.02`), and that to the leader by a section of HAProxy of its own, which asks every 100 ms
 (`inter 100ms fall 1 rise 1`, `retries 0`) and cuts nobody off: for all products the settings of [pgbouncer.md](pgbouncer.md). Only patroni_bgw
 is told of PgBouncer, to pause it during a switchover; others have no such thing. Neither runs while an idle cluster is watched.
 No product had a watchdog device. repmgr's commands reach another member by a stand-in for ssh that needs no time to log in.
