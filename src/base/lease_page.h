@@ -152,6 +152,13 @@ typedef struct LeasePage
 	_Atomic int64_t failsafe_until_ms;
 	_Atomic int64_t bound_until_ms;
 
+	/*
+	 * The holder's last look at the store (dcs.h, DcsSighting), which spares the
+	 * other home one of its own: written by the holder, the time last.
+	 */
+	_Atomic uint64_t store_revision;
+	_Atomic int64_t store_seen_ms;
+
 	/* Is this server able to work?  Whoever drives compares the clocks. */
 	LeaseProbe	probes[LEASE_PROBE_COUNT];
 } LeasePage;

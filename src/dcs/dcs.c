@@ -766,6 +766,22 @@ dcs_last_seen_wall_ms(const Dcs *dcs)
 	return dcs->last_seen_wall_ms;
 }
 
+/* What this handle's last look at the store showed; see dcs.h. */
+DcsSighting
+dcs_sighting(const Dcs *dcs)
+{
+	return dcs->sighting;
+}
+
+/* The last look of the node's other home, which saves this handle one of its own. */
+void
+dcs_set_sighting(Dcs *dcs, DcsSighting others)
+{
+	if (others.at_ms > dcs->others_sighting.at_ms)
+		dcs_was_heard(dcs);
+	dcs->others_sighting = others;
+}
+
 /* The session that keys are written under; "" = none. */
 const char *
 dcs_session(const Dcs *dcs)

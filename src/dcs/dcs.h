@@ -43,7 +43,8 @@ typedef enum DcsOperation
 	 * Extend the node's session (granting one if there is none) and, if
 	 * "key" is not NULL, make sure that the leader key still holds "value"
 	 * under this session.  The store itself is asked for the key after the
-	 * session was extended: what is known of it may be old.  It is written
+	 * session was extended, as what is known of it may be old, unless the
+	 * extension has shown that nothing was changed since.  It is written
 	 * only to move it to another session, and an absent key is never made
 	 * anew: that takes DCS_ACQUIRE_LEADER.  LOST_RACE: the session is gone
 	 * (reply.session_lost), somebody else owns the key, or it is gone.
@@ -90,6 +91,16 @@ typedef struct DcsReply
 	uint64_t	version;		/* new version of a written key, else 0 */
 	Error		error;			/* when outcome is neither DONE nor LOST_RACE */
 } DcsReply;
+
+/*
+ * A look at the store: asked at "at_ms" (clock_now_ms()), it had no change of
+ * this cluster behind "revision".
+ */
+typedef struct DcsSighting
+{
+	uint64_t	revision;
+	int64_t		at_ms;			/* 0 = never */
+} DcsSighting;
 
 typedef struct DcsConfig
 {
@@ -142,6 +153,12 @@ extern const ClusterView *dcs_view(const Dcs *dcs);				/* NULL before the first 
 extern bool dcs_key(const Dcs *dcs, int index, ClusterKey *key);
 extern bool dcs_is_reachable(const Dcs *dcs);
 extern int64_t dcs_last_seen_wall_ms(const Dcs *dcs);
+/*
+ * The two homes of a node share their looks at the store: this handle's last
+ * one, and the one of the other home, which spares this handle its own.
+ */
+extern DcsSighting dcs_sighting(const Dcs *dcs);
+extern void dcs_set_sighting(Dcs *dcs, DcsSighting others);
 /* Session hand-over between the homes: the same lease goes on. "" = none. */
 extern const char *dcs_session(const Dcs *dcs);
 extern void dcs_set_session(Dcs *dcs, const char *session);

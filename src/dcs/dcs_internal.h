@@ -82,6 +82,8 @@ struct Dcs
 	bool		is_changed;			/* the view was, its callback is due */
 	bool		is_overfull;		/* said once that there are too many keys */
 	int64_t		last_seen_wall_ms;
+	DcsSighting sighting;			/* set by the driver */
+	DcsSighting others_sighting;	/* of the node's other home */
 
 	bool		is_reachable;
 	bool		is_reachable_told;

@@ -111,6 +111,7 @@ typedef struct Operation
 	bool		granted;		/* a new lease was granted for it */
 	bool		waits;			/* for the lease that another operation is granting */
 	int64_t		session_sent_at_ms; /* before the lease was extended */
+	uint64_t	extended_revision;	/* of the store when it was extended; 0 = not known */
 	char		session[CLUSTER_SESSION_MAX];	/* that the key was written under */
 	bool		was_refused;	/* the compare failed; the key is being looked at */
 	Error		error;			/* why its outcome is not known */
@@ -163,8 +164,8 @@ struct Etcd3
 	bool		watch_is_ending;	/* told inside the stream's own callback */
 	char		watch_error[300];
 	uint64_t	watch_revision; /* all events up to here are applied */
+	uint64_t	checked_revision;	/* a probe found that there are none up to here */
 	int64_t		watch_deadline_ms;
-	int64_t		heard_ms;
 	int			n_watch_failures;
 	Call	   *probe_call;
 	int64_t		probe_at_ms;
@@ -199,6 +200,16 @@ dead_peer_ms(const Etcd3 *etcd)
 	int64_t		third = etcd->dcs->config.ttl_ms / 3;
 
 	return third < 1000 ? 1000 : (int) third;
+}
+
+/*
+ * How long a watch is believed that nobody has checked.  Longer than loop_wait
+ * should be, as each renewal of the session checks it.
+ */
+static int
+probe_interval_ms(const Etcd3 *etcd)
+{
+	return dead_peer_ms(etcd) * 3 / 2;
 }
 
 /* ---------------------------------------------------------------- endpoints */
@@ -881,6 +892,44 @@ operation_grant(DcsPending *pending, Etcd3 *etcd)
 		etcd->granting = NULL;
 }
 
+static uint64_t
+answer_revision(const json_t *answer)
+{
+	return etcd3_number(json_object_get(json_object_get(answer, "header"), "revision"));
+}
+
+/*
+ * Is the store at "revision" as the watch has told it?  Then nothing of this
+ * cluster was changed since.  A member that is behind, or a store that went
+ * back in time, shows an older revision, which tells nothing.
+ */
+static bool
+watch_is_complete(const Etcd3 *etcd, uint64_t revision)
+{
+	uint64_t	checked = etcd->checked_revision > etcd->watch_revision ?
+		etcd->checked_revision : etcd->watch_revision;
+
+	return etcd->watch_state == WATCH_HEALTHY && !etcd->needs_load &&
+		etcd->suspect_revision == 0 && revision >= etcd->watch_revision && revision <= checked;
+}
+
+/* A request sent at "at_ms" has shown that the watch tells of everything. */
+static void
+watch_was_checked(Etcd3 *etcd, int64_t at_ms)
+{
+	etcd->dcs->sighting.revision = etcd->watch_revision;
+	etcd->dcs->sighting.at_ms = at_ms;
+	etcd->probe_at_ms = at_ms + probe_interval_ms(etcd);
+}
+
+/* The leader key, read at "revision", was as the watch had told. */
+static void
+watch_was_right(Etcd3 *etcd, uint64_t revision, int64_t at_ms)
+{
+	etcd->checked_revision = revision;
+	watch_was_checked(etcd, at_ms);
+}
+
 static void
 keepalive_done(Call *call, const CallResult *result)
 {
@@ -892,6 +941,7 @@ keepalive_done(Call *call, const CallResult *result)
 	uint64_t	granted_s;
 
 	operation->call = NULL;
+	operation->extended_revision = 0;
 	if (result->outcome != CALL_ANSWERED &&
 		!(result->outcome == CALL_REFUSED && result->refusal == ETCD3_LEASE_NOT_FOUND))
 	{
@@ -946,6 +996,10 @@ keepalive_done(Call *call, const CallResult *result)
 	etcd->session_sent_at_ms = result->sent_at_ms;
 	operation->session_sent_at_ms = result->sent_at_ms;
 	pending->sent_at_ms = result->sent_at_ms;
+	/* etcd takes it before it extends the lease (etcdserver/api/v3rpc/lease.go) */
+	operation->extended_revision = answer_revision(fields);
+	if (watch_is_complete(etcd, operation->extended_revision))
+		watch_was_checked(etcd, result->sent_at_ms);
 	operation_with_session(pending);
 }
 
@@ -955,12 +1009,6 @@ operation_show(Etcd3 *etcd, const char *name, const char *value, const char *ses
 			   uint64_t revision)
 {
 	dcs_cache_apply(etcd->dcs, name, value, session, revision);
-}
-
-static uint64_t
-answer_revision(const json_t *answer)
-{
-	return etcd3_number(json_object_get(json_object_get(answer, "header"), "revision"));
 }
 
 static bool
@@ -1063,6 +1111,10 @@ leader_read_done(Call *call, const CallResult *result)
 	else if (strcmp(session, operation->session) == 0)
 	{
 		pending->sent_at_ms = operation->session_sent_at_ms;
+		/* as good as a probe */
+		if (etcd->watch_state == WATCH_HEALTHY && etcd->suspect_revision == 0 &&
+			version <= etcd->watch_revision)
+			watch_was_right(etcd, answer_revision(result->answer), result->sent_at_ms);
 		operation_end(pending, DCS_DONE, version, NULL);
 	}
 	else
@@ -1078,6 +1130,7 @@ operation_leader_step(DcsPending *pending)
 {
 	Operation  *operation = pending->driver_data;
 	Etcd3	   *etcd = operation->etcd;
+	const DcsKey *leader = dcs_cache_find(etcd->dcs, "leader");
 
 	if (pending->request.key == NULL)
 	{
@@ -1085,6 +1138,14 @@ operation_leader_step(DcsPending *pending)
 		return;
 	}
 	snprintf(operation->session, sizeof(operation->session), "%s", etcd->dcs->session);
+	if (watch_is_complete(etcd, operation->extended_revision) && leader != NULL &&
+		leader->value != NULL && strcmp(leader->value, pending->request.value) == 0 &&
+		strcmp(leader->session, operation->session) == 0)
+	{
+		/* Nothing was changed since the watch told that it is ours. */
+		operation_end(pending, DCS_DONE, leader->version, NULL);
+		return;
+	}
 	operation_call(pending, "/kv/range", etcd3_body_range(etcd->leader_key, NULL, false), true,
 				   leader_read_done);
 }
@@ -1531,8 +1592,7 @@ watch_document(void *context, const json_t *document)
 		}
 	if (json_array_size(events) > 0)
 		dcs_cache_settle(etcd->dcs, etcd->watch_revision);
-	etcd->heard_ms = now_ms;
-	etcd->probe_at_ms = now_ms + dead_peer_ms(etcd);
+	etcd->probe_at_ms = now_ms + probe_interval_ms(etcd);
 	dcs_was_heard(etcd->dcs);
 	if (etcd->watch_state != WATCH_HEALTHY)
 	{
@@ -1667,7 +1727,7 @@ load_done(Call *call, const CallResult *result)
 		sync_failed(etcd, now_ms, &error);
 		return;
 	}
-	etcd->watch_revision = revision;
+	etcd->watch_revision = etcd->checked_revision = revision;
 	etcd->needs_load = etcd->load_linearizable = false;
 	etcd->sync_at_ms = now_ms;
 }
@@ -1784,7 +1844,7 @@ probe_done(Call *call, const CallResult *result)
 	const DcsKey *leader = dcs_cache_find(etcd->dcs, "leader");
 
 	etcd->probe_call = NULL;
-	etcd->probe_at_ms = now_ms + dead_peer_ms(etcd);
+	etcd->probe_at_ms = now_ms + probe_interval_ms(etcd);
 	if (etcd->watch_state != WATCH_HEALTHY)
 		return;
 	if (result->outcome != CALL_ANSWERED)
@@ -1818,6 +1878,21 @@ probe_done(Call *call, const CallResult *result)
 		return;
 	}
 	etcd->suspect_revision = 0;
+	watch_was_right(etcd, revision, result->sent_at_ms);
+}
+
+/* Has the node's other home looked lately, and seen what the watch has told here? */
+static bool
+probe_is_spared(Etcd3 *etcd, int64_t now_ms)
+{
+	const DcsSighting *others = &etcd->dcs->others_sighting;
+	int64_t		until_ms = others->at_ms + probe_interval_ms(etcd);
+
+	if (others->at_ms == 0 || until_ms <= now_ms || others->revision > etcd->watch_revision ||
+		etcd->suspect_revision != 0)
+		return false;
+	etcd->probe_at_ms = until_ms;
+	return true;
 }
 
 static void
@@ -1828,7 +1903,7 @@ probe_start(Etcd3 *etcd, int64_t now_ms)
 
 	if (wait_ms < TRY_MIN_MS)
 		wait_ms = TRY_MIN_MS;
-	etcd->probe_at_ms = now_ms + wait_ms + dead_peer_ms(etcd);
+	etcd->probe_at_ms = now_ms + wait_ms + probe_interval_ms(etcd);
 	if (etcd->probe_call != NULL)
 		return;
 	body = etcd3_body_range(etcd->leader_key, NULL, false);
@@ -1906,7 +1981,8 @@ etcd3_timer_due(Dcs *dcs, int64_t now_ms)
 		watch_failed(etcd, now_ms, "etcd did not answer in time");
 	if (etcd->watch_state == WATCH_HEALTHY && etcd->probe_at_ms <= now_ms)
 	{
-		probe_start(etcd, now_ms);
+		if (!probe_is_spared(etcd, now_ms))
+			probe_start(etcd, now_ms);
 		if (etcd->members_are_due && etcd->sync_at_ms < 0)
 			etcd->sync_at_ms = now_ms;
 	}

@@ -1583,6 +1583,30 @@ host_timeout_ms(const Host *host, int64_t now_ms)
 	return sooner_ms(timeout_ms, until_ms(now_ms, tick_due_ms(host)));
 }
 
+/* One look at the store serves both homes: who drives tells the other. */
+static void
+tell_sighting(Host *host)
+{
+	DcsSighting sighting = dcs_sighting(host->dcs);
+
+	if (!host->is_driving)
+		return;
+	atomic_store_explicit(&host->page->store_revision, sighting.revision, memory_order_relaxed);
+	atomic_store_explicit(&host->page->store_seen_ms, sighting.at_ms, memory_order_release);
+}
+
+static void
+hear_sighting(Host *host)
+{
+	DcsSighting sighting;
+
+	if (host->is_driving)
+		return;
+	sighting.at_ms = atomic_load_explicit(&host->page->store_seen_ms, memory_order_acquire);
+	sighting.revision = atomic_load_explicit(&host->page->store_revision, memory_order_relaxed);
+	dcs_set_sighting(host->dcs, sighting);
+}
+
 /*
  * Go on with the store and the peers, and step the engine as long as there
  * are inputs; at most HOST_STEPS_MAX, so that the loop around gets its turn.
@@ -1594,7 +1618,11 @@ host_process(Host *host, int64_t now_ms)
 
 	(void) holds_baton(host);	/* notice at once, not with the next step */
 	if (host->dcs != NULL)
+	{
+		hear_sighting(host);
 		dcs_process(host->dcs, now_ms);
+		tell_sighting(host);
+	}
 	peers_process(host->peers, now_ms);
 	edit_process(host, now_ms);
 	if (tick_due_ms(host) <= now_ms)

@@ -76,6 +76,38 @@ watch_failed(Driver *driver, int64_t now_ms, const char *why)
 		sync_failed(driver, now_ms, why);
 }
 
+/*
+ * Is the store at "revision" as the watch has told it?  Then nothing of this
+ * cluster was changed since.  A member that is behind, or a store that went
+ * back in time, shows an older revision, which tells nothing.
+ */
+bool
+driver_watch_is_complete(const Driver *driver, uint64_t revision)
+{
+	uint64_t	checked = driver->checked_revision > driver->watch_revision ?
+		driver->checked_revision : driver->watch_revision;
+
+	return driver->watch_state == WATCH_HEALTHY && !driver->needs_load &&
+		driver->suspect_revision == 0 && revision >= driver->watch_revision && revision <= checked;
+}
+
+/* A request sent at "at_ms" has shown that the watch tells of everything. */
+void
+driver_watch_was_checked(Driver *driver, int64_t at_ms)
+{
+	driver->dcs->sighting.revision = driver->watch_revision;
+	driver->dcs->sighting.at_ms = at_ms;
+	driver->probe_at_ms = at_ms + driver_probe_interval_ms(driver);
+}
+
+/* The leader key, read at "revision", was as the watch had told. */
+void
+driver_watch_was_right(Driver *driver, uint64_t revision, int64_t at_ms)
+{
+	driver->checked_revision = revision;
+	driver_watch_was_checked(driver, at_ms);
+}
+
 /* A request went wrong: is the watch still good? */
 void
 driver_endpoint_failed(Driver *driver, int64_t now_ms)
@@ -148,7 +180,7 @@ watch_document(Driver *driver, const SimReply *reply, int64_t now_ms)
 			watch_failed(driver, now_ms, "the connection was closed");
 			return;
 	}
-	driver->probe_at_ms = now_ms + driver_dead_peer_ms(driver);
+	driver->probe_at_ms = now_ms + driver_probe_interval_ms(driver);
 	dcs_was_heard(driver->dcs);
 	if (driver->watch_state != WATCH_HEALTHY)
 	{
@@ -214,7 +246,7 @@ load_done(Call *call, const CallResult *result)
 		sync_failed(driver, now_ms, error.message);
 		return;
 	}
-	driver->watch_revision = revision;
+	driver->watch_revision = driver->checked_revision = revision;
 	driver->needs_load = driver->load_linearizable = false;
 	driver->sync_at_ms = now_ms;
 }
@@ -284,7 +316,7 @@ probe_done(Call *call, const CallResult *result)
 	size_t		at = 0;
 
 	driver->probe_call = NULL;
-	driver->probe_at_ms = now_ms + driver_dead_peer_ms(driver);
+	driver->probe_at_ms = now_ms + driver_probe_interval_ms(driver);
 	if (driver->watch_state != WATCH_HEALTHY)
 		return;
 	if (result->outcome != CALL_ANSWERED)
@@ -315,6 +347,21 @@ probe_done(Call *call, const CallResult *result)
 		return;
 	}
 	driver->suspect_revision = 0;
+	driver_watch_was_right(driver, revision, result->sent_at_ms);
+}
+
+/* Has the node's other home looked lately, and seen what the watch has told here? */
+static bool
+probe_is_spared(Driver *driver, int64_t now_ms)
+{
+	const DcsSighting *others = &driver->dcs->others_sighting;
+	int64_t		until_ms = others->at_ms + driver_probe_interval_ms(driver);
+
+	if (others->at_ms == 0 || until_ms <= now_ms || others->revision > driver->watch_revision ||
+		driver->suspect_revision != 0)
+		return false;
+	driver->probe_at_ms = until_ms;
+	return true;
 }
 
 static void
@@ -324,7 +371,7 @@ probe_start(Driver *driver, int64_t now_ms)
 
 	if (wait_ms < TRY_MIN_MS)
 		wait_ms = TRY_MIN_MS;
-	driver->probe_at_ms = now_ms + wait_ms + driver_dead_peer_ms(driver);
+	driver->probe_at_ms = now_ms + wait_ms + driver_probe_interval_ms(driver);
 	if (driver->probe_call != NULL)
 		return;
 	driver->probe_call = driver_call(driver, driver_request(driver, SIM_READ, "leader", NULL, NULL),
@@ -434,7 +481,7 @@ sim_etcd3_timer_due(Dcs *dcs, int64_t now_ms)
 		if (sim_is_connected(driver->node, SIM_STORE) &&
 			!sim_store_watches(driver->node, driver->home, driver->watch_id))
 			watch_failed(driver, now_ms, "the connection was reset");
-		else
+		else if (!probe_is_spared(driver, now_ms))
 			probe_start(driver, now_ms);
 	}
 	if (driver->sync_at_ms >= 0 && driver->sync_at_ms <= now_ms)

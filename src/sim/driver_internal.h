@@ -99,6 +99,7 @@ struct Driver
 	WatchState	watch_state;
 	uint64_t	watch_id;		/* of its request */
 	uint64_t	watch_revision; /* all events up to here are applied */
+	uint64_t	checked_revision;	/* a probe found that there are none up to here */
 	int64_t		watch_deadline_ms;
 	Call	   *probe_call;
 	int64_t		probe_at_ms;
@@ -124,6 +125,17 @@ driver_dead_peer_ms(const Driver *driver)
 
 	return third < 1000 ? 1000 : (int) third;
 }
+
+static inline int
+driver_probe_interval_ms(const Driver *driver)
+{
+	return driver_dead_peer_ms(driver) * 3 / 2;
+}
+
+/* driver.c */
+extern bool driver_watch_is_complete(const Driver *driver, uint64_t revision);
+extern void driver_watch_was_checked(Driver *driver, int64_t at_ms);
+extern void driver_watch_was_right(Driver *driver, uint64_t revision, int64_t at_ms);
 
 /* driver_call.c */
 extern SimRequest *driver_request(const Driver *driver, SimRequestKind kind, const char *key,

@@ -23,6 +23,7 @@ typedef struct Operation
 	bool		granted;		/* a new lease was granted for it */
 	bool		waits;			/* for the lease that another operation is granting */
 	int64_t		session_sent_at_ms; /* before the lease was extended */
+	uint64_t	extended_revision;	/* of the store when it was extended; 0 = not known */
 	char		session[CLUSTER_SESSION_MAX];	/* that the key was written under */
 	bool		was_refused;	/* the compare failed; the key is being looked at */
 	const char *error;			/* why its outcome is not known */
@@ -175,6 +176,7 @@ keepalive_done(Call *call, const CallResult *result)
 	int64_t		granted_s;
 
 	operation->call = NULL;
+	operation->extended_revision = 0;
 	if (result->outcome != CALL_ANSWERED && result->outcome != CALL_REFUSED)
 	{
 		if (pending->request.operation == DCS_RENEW)
@@ -211,6 +213,9 @@ keepalive_done(Call *call, const CallResult *result)
 	driver->session_sent_at_ms = result->sent_at_ms;
 	operation->session_sent_at_ms = result->sent_at_ms;
 	pending->sent_at_ms = result->sent_at_ms;
+	operation->extended_revision = result->answer->revision;
+	if (driver_watch_is_complete(driver, operation->extended_revision))
+		driver_watch_was_checked(driver, result->sent_at_ms);
 	operation_with_session(pending);
 }
 
@@ -296,6 +301,9 @@ leader_read_done(Call *call, const CallResult *result)
 	else if (strcmp(session, operation->session) == 0)
 	{
 		pending->sent_at_ms = operation->session_sent_at_ms;
+		if (driver->watch_state == WATCH_HEALTHY && driver->suspect_revision == 0 &&
+			version <= driver->watch_revision)
+			driver_watch_was_right(driver, result->answer->revision, result->sent_at_ms);
 		operation_end(pending, DCS_DONE, version, NULL);
 	}
 	else
@@ -311,6 +319,7 @@ operation_leader_step(DcsPending *pending)
 {
 	Operation  *operation = pending->driver_data;
 	Driver	   *driver = operation->driver;
+	const DcsKey *leader = dcs_cache_find(driver->dcs, "leader");
 
 	if (pending->request.key == NULL)
 	{
@@ -318,6 +327,13 @@ operation_leader_step(DcsPending *pending)
 		return;
 	}
 	snprintf(operation->session, sizeof(operation->session), "%s", driver->dcs->session);
+	if (driver_watch_is_complete(driver, operation->extended_revision) && leader != NULL &&
+		leader->value != NULL && strcmp(leader->value, pending->request.value) == 0 &&
+		strcmp(leader->session, operation->session) == 0)
+	{
+		operation_end(pending, DCS_DONE, leader->version, NULL);
+		return;
+	}
 	operation_call(pending, driver_request(driver, SIM_READ, "leader", NULL, NULL), true,
 				   leader_read_done);
 }

@@ -618,6 +618,7 @@ keepalive(const SimRequest *request)
 	Lease	   *lease = lease_find(request->session);
 
 	copy(reply->session, sizeof(reply->session), request->session);
+	reply->revision = revision;
 	if (lease != NULL)
 	{
 		sim_store_grant(request->session, lease->ttl_us);

@@ -525,6 +525,73 @@ test_basics(DcsConfig *config)
 	close_nodes();
 }
 
+/* How many messages etcd has been sent so far; asking for the number is none. */
+static int
+etcd_messages(void)
+{
+	char		command[300];
+	char		line[64];
+	int			n = -1;
+	FILE	   *pipe;
+
+	snprintf(command, sizeof(command), "curl -sS http://127.0.0.1:%d/metrics | "
+			 "awk '/^grpc_server_msg_received_total/ { n += $NF } END { print n }'", client_port);
+	pipe = popen(command, "r");
+	if (pipe != NULL && fgets(line, sizeof(line), pipe) != NULL)
+		n = atoi(line);
+	if (pipe != NULL)
+		pclose(pipe);
+	return n;
+}
+
+/* A node that has nothing to do: "a" is the home that drives, "b" the other one. */
+static void
+test_idle(DcsConfig *config)
+{
+	Node	   *a = &nodes[0];
+	Node	   *b = &nodes[1];
+	int			n_renewals = 0;
+	int			n_before;
+	int			n_messages;
+	int64_t		until_ms;
+	bool		renewed = true;
+
+	config->ttl_ms = 3000;
+	config->loop_wait_ms = 1000;
+	open_node(0, config);
+	open_node(1, config);
+	ok(UNTIL(dcs_is_reachable(a->dcs) && dcs_is_reachable(b->dcs), 5000), "both homes watch");
+	UNTIL(!view_of(a)->has_leader, 6000);
+	ok(acquire(a, "a") == DCS_DONE && UNTIL(view_of(a)->complete_revision >= a->reply.version &&
+											cluster_is_leader(view_of(b), "a"), 1000), "acquire");
+	n_before = etcd_messages();
+	for (until_ms = clock_now_ms() + 6000; clock_now_ms() < until_ms; n_renewals++)
+	{
+		int64_t		next_ms = clock_now_ms() + 900;
+
+		renewed = renewed && request(a, DCS_RENEW, "leader", "a", 0, 0) == DCS_DONE;
+		while (clock_now_ms() < next_ms)
+		{
+			dcs_set_sighting(b->dcs, dcs_sighting(a->dcs));
+			turn(100);
+		}
+	}
+	n_messages = etcd_messages() - n_before;
+	printf("# %d messages for %d renewals\n", n_messages, n_renewals);
+	ok(renewed && n_messages == n_renewals, "an idle node sends one message for each renewal");
+	ok(clock_wall_ms() - dcs_last_seen_wall_ms(b->dcs) < 2000, "the home that rests has seen the store by that");
+
+	ok(etcdctl("put /elsewhere 3"), "somebody else's key");
+	n_before = etcd_messages();
+	ok(request(a, DCS_RENEW, "leader", "a", 0, 0) == DCS_DONE && etcd_messages() == n_before + 2,
+	   "after a change anywhere the leader key is read");
+	n_before = etcd_messages();
+	/* long enough for one probe of each, and for one that finds it was right */
+	UNTIL(etcd_messages() >= n_before + 2, 4000);
+	ok(etcd_messages() >= n_before + 2, "a watch that nobody checks is probed");
+	close_nodes();
+}
+
 static void
 test_two_endpoints(void)
 {
@@ -632,6 +699,7 @@ main(int argc, char **argv)
 	configure(&config, hosts, 1);
 	etcd_start(false);
 	test_basics(&config);
+	test_idle(&config);
 	test_two_endpoints();
 	test_ipv6();
 	configure(&config, hosts, 1);
