@@ -922,14 +922,6 @@ watch_was_checked(Etcd3 *etcd, int64_t at_ms)
 	etcd->probe_at_ms = at_ms + probe_interval_ms(etcd);
 }
 
-/* The leader key, read at "revision", was as the watch had told. */
-static void
-watch_was_right(Etcd3 *etcd, uint64_t revision, int64_t at_ms)
-{
-	etcd->checked_revision = revision;
-	watch_was_checked(etcd, at_ms);
-}
-
 static void
 keepalive_done(Call *call, const CallResult *result)
 {
@@ -1111,10 +1103,6 @@ leader_read_done(Call *call, const CallResult *result)
 	else if (strcmp(session, operation->session) == 0)
 	{
 		pending->sent_at_ms = operation->session_sent_at_ms;
-		/* as good as a probe */
-		if (etcd->watch_state == WATCH_HEALTHY && etcd->suspect_revision == 0 &&
-			version <= etcd->watch_revision)
-			watch_was_right(etcd, answer_revision(result->answer), result->sent_at_ms);
 		operation_end(pending, DCS_DONE, version, NULL);
 	}
 	else
@@ -1832,15 +1820,28 @@ sync_step(Etcd3 *etcd, int64_t now_ms)
 	call_try(call, now_ms);
 }
 
-/* A linearizable look at the leader key: is the silent watch right? */
+/* Version of the first key that a read of a transaction found; 0 = none. */
+static uint64_t
+version_read(const json_t *answer, size_t index)
+{
+	const json_t *response = json_array_get(json_object_get(answer, "responses"), index);
+	const json_t *keys = json_object_get(json_object_get(response, "response_range"), "kvs");
+
+	return etcd3_number(json_object_get(json_array_get(keys, 0), "mod_revision"));
+}
+
+/*
+ * A linearizable look at the leader key, also that it is gone, and at the last
+ * write of the cluster: is the silent watch right?
+ */
 static void
 probe_done(Call *call, const CallResult *result)
 {
 	Etcd3	   *etcd = call->etcd;
 	int64_t		now_ms = clock_now_ms();
-	const json_t *kv = json_array_get(json_object_get(result->answer, "kvs"), 0);
 	uint64_t	revision = answer_revision(result->answer);
-	uint64_t	version = etcd3_number(json_object_get(kv, "mod_revision"));
+	uint64_t	version = version_read(result->answer, 0);
+	uint64_t	newest = version_read(result->answer, 1);
 	const DcsKey *leader = dcs_cache_find(etcd->dcs, "leader");
 
 	etcd->probe_call = NULL;
@@ -1864,7 +1865,7 @@ probe_done(Call *call, const CallResult *result)
 	 * The watch must tell of our own writes as well, which the cache has without
 	 * it: the engine waits for that before a new leader opens.
 	 */
-	if ((version != (leader != NULL ? leader->version : 0) || version > etcd->watch_revision) &&
+	if ((version != (leader != NULL ? leader->version : 0) || newest > etcd->watch_revision) &&
 		revision > etcd->watch_revision)
 	{
 		if (etcd->suspect_revision != 0)
@@ -1878,7 +1879,8 @@ probe_done(Call *call, const CallResult *result)
 		return;
 	}
 	etcd->suspect_revision = 0;
-	watch_was_right(etcd, revision, result->sent_at_ms);
+	etcd->checked_revision = revision;
+	watch_was_checked(etcd, result->sent_at_ms);
 }
 
 /* Has the node's other home looked lately, and seen what the watch has told here? */
@@ -1906,10 +1908,10 @@ probe_start(Etcd3 *etcd, int64_t now_ms)
 	etcd->probe_at_ms = now_ms + wait_ms + probe_interval_ms(etcd);
 	if (etcd->probe_call != NULL)
 		return;
-	body = etcd3_body_range(etcd->leader_key, NULL, false);
+	body = etcd3_body_newest(etcd->leader_key, etcd->prefix_key, etcd->prefix_end);
 	if (body == NULL)
 		return;
-	etcd->probe_call = call_start(etcd, "/kv/range", body,
+	etcd->probe_call = call_start(etcd, "/kv/txn", body,
 								  now_ms + wait_ms * etcd->n_endpoints, probe_done, NULL);
 	if (etcd->probe_call == NULL)
 		return;

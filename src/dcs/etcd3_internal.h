@@ -33,6 +33,7 @@ typedef enum Etcd3Error
 
 extern char *etcd3_range_end(const char *prefix);
 extern char *etcd3_body_range(const char *key, const char *range_end, bool serializable);
+extern char *etcd3_body_newest(const char *leader, const char *key, const char *range_end);
 extern char *etcd3_body_put(const char *key, const char *value, const char *lease);
 extern char *etcd3_body_delete(const char *key);
 extern char *etcd3_body_create(const char *key, const char *value, const char *lease);

@@ -117,6 +117,20 @@ etcd3_body_range(const char *key, const char *range_end, bool serializable)
 						  "serializable", serializable));
 }
 
+/*
+ * The leader key, and which key of the cluster was written last, in one read:
+ * a transaction that only reads is no proposal.
+ */
+char *
+etcd3_body_newest(const char *leader, const char *key, const char *range_end)
+{
+	return dump(json_pack("{s:[{s:{s:o}},{s:{s:o,s:o,s:s,s:s,s:s,s:b}}]}", "success",
+						  "request_range", "key", text64(leader),
+						  "request_range", "key", text64(key), "range_end", text64(range_end),
+						  "limit", "1", "sort_order", "DESCEND", "sort_target", "MOD",
+						  "keys_only", 1));
+}
+
 char *
 etcd3_body_put(const char *key, const char *value, const char *lease)
 {

@@ -100,14 +100,6 @@ driver_watch_was_checked(Driver *driver, int64_t at_ms)
 	driver->probe_at_ms = at_ms + driver_probe_interval_ms(driver);
 }
 
-/* The leader key, read at "revision", was as the watch had told. */
-void
-driver_watch_was_right(Driver *driver, uint64_t revision, int64_t at_ms)
-{
-	driver->checked_revision = revision;
-	driver_watch_was_checked(driver, at_ms);
-}
-
 /* A request went wrong: is the watch still good? */
 void
 driver_endpoint_failed(Driver *driver, int64_t now_ms)
@@ -181,6 +173,7 @@ watch_document(Driver *driver, const SimReply *reply, int64_t now_ms)
 			return;
 	}
 	driver->probe_at_ms = now_ms + driver_probe_interval_ms(driver);
+	driver->alive_at_ms = now_ms + driver_dead_peer_ms(driver);
 	dcs_was_heard(driver->dcs);
 	if (driver->watch_state != WATCH_HEALTHY)
 	{
@@ -303,7 +296,10 @@ sync_step(Driver *driver, int64_t now_ms)
 	driver_call_try(call, now_ms);
 }
 
-/* A linearizable look at the leader key: is the silent watch right? */
+/*
+ * A linearizable look at the leader key, also that it is gone, and at the last
+ * write of the cluster: is the silent watch right?
+ */
 static void
 probe_done(Call *call, const CallResult *result)
 {
@@ -312,6 +308,7 @@ probe_done(Call *call, const CallResult *result)
 	const DcsKey *leader = dcs_cache_find(driver->dcs, "leader");
 	uint64_t	revision;
 	uint64_t	version = 0;
+	uint64_t	newest = 0;
 	SimKey		key;
 	size_t		at = 0;
 
@@ -326,15 +323,20 @@ probe_done(Call *call, const CallResult *result)
 		return;
 	}
 	revision = result->answer->revision;
-	if (driver_key_next(result->answer, &at, &key))
-		version = key.version;
+	for (int i = 0; i < result->answer->n_keys && driver_key_next(result->answer, &at, &key); i++)
+	{
+		if (strcmp(key.name, "leader") == 0)
+			version = key.version;
+		if (key.version > newest)
+			newest = key.version;
+	}
 	if (revision < driver->watch_revision)
 	{
 		driver->needs_load = driver->load_linearizable = true;
 		watch_failed(driver, now_ms, "the store went back in time");
 		return;
 	}
-	if ((version != (leader != NULL ? leader->version : 0) || version > driver->watch_revision) &&
+	if ((version != (leader != NULL ? leader->version : 0) || newest > driver->watch_revision) &&
 		revision > driver->watch_revision)
 	{
 		if (driver->suspect_revision != 0)
@@ -347,7 +349,8 @@ probe_done(Call *call, const CallResult *result)
 		return;
 	}
 	driver->suspect_revision = 0;
-	driver_watch_was_right(driver, revision, result->sent_at_ms);
+	driver->checked_revision = revision;
+	driver_watch_was_checked(driver, result->sent_at_ms);
 }
 
 /* Has the node's other home looked lately, and seen what the watch has told here? */
@@ -374,7 +377,7 @@ probe_start(Driver *driver, int64_t now_ms)
 	driver->probe_at_ms = now_ms + wait_ms + driver_probe_interval_ms(driver);
 	if (driver->probe_call != NULL)
 		return;
-	driver->probe_call = driver_call(driver, driver_request(driver, SIM_READ, "leader", NULL, NULL),
+	driver->probe_call = driver_call(driver, driver_request(driver, SIM_LOAD, NULL, NULL, NULL),
 									 now_ms + wait_ms, probe_done, NULL);
 	driver->probe_call->is_idempotent = true;
 	driver->probe_call->is_single_pass = true;
@@ -451,7 +454,10 @@ sim_etcd3_timer_at_ms(const Dcs *dcs, int64_t now_ms)
 	if (driver->watch_state == WATCH_STARTING)
 		earlier(&at_ms, driver->watch_deadline_ms);
 	if (driver->watch_state == WATCH_HEALTHY)
+	{
 		earlier(&at_ms, driver->probe_at_ms);
+		earlier(&at_ms, driver->alive_at_ms);
+	}
 	for (const Call *call = driver->calls; call != NULL; call = call->next)
 	{
 		if (call->state != CALL_WAITING)
@@ -476,14 +482,16 @@ sim_etcd3_timer_due(Dcs *dcs, int64_t now_ms)
 	driver_calls_kick(driver, now_ms);
 	if (driver->watch_state == WATCH_STARTING && driver->watch_deadline_ms <= now_ms)
 		watch_failed(driver, now_ms, "etcd did not answer in time");
-	if (driver->watch_state == WATCH_HEALTHY && driver->probe_at_ms <= now_ms)
+	if (driver->watch_state == WATCH_HEALTHY && driver->alive_at_ms <= now_ms)
 	{
+		driver->alive_at_ms = now_ms + driver_dead_peer_ms(driver);
 		if (sim_is_connected(driver->node, SIM_STORE) &&
 			!sim_store_watches(driver->node, driver->home, driver->watch_id))
 			watch_failed(driver, now_ms, "the connection was reset");
-		else if (!probe_is_spared(driver, now_ms))
-			probe_start(driver, now_ms);
 	}
+	if (driver->watch_state == WATCH_HEALTHY && driver->probe_at_ms <= now_ms &&
+		!probe_is_spared(driver, now_ms))
+		probe_start(driver, now_ms);
 	if (driver->sync_at_ms >= 0 && driver->sync_at_ms <= now_ms)
 		sync_step(driver, now_ms);
 }

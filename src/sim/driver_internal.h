@@ -101,6 +101,7 @@ struct Driver
 	uint64_t	watch_revision; /* all events up to here are applied */
 	uint64_t	checked_revision;	/* a probe found that there are none up to here */
 	int64_t		watch_deadline_ms;
+	int64_t		alive_at_ms;	/* then the kernel asks for a sign of life of its connection */
 	Call	   *probe_call;
 	int64_t		probe_at_ms;
 	uint64_t	suspect_revision;
@@ -135,7 +136,6 @@ driver_probe_interval_ms(const Driver *driver)
 /* driver.c */
 extern bool driver_watch_is_complete(const Driver *driver, uint64_t revision);
 extern void driver_watch_was_checked(Driver *driver, int64_t at_ms);
-extern void driver_watch_was_right(Driver *driver, uint64_t revision, int64_t at_ms);
 
 /* driver_call.c */
 extern SimRequest *driver_request(const Driver *driver, SimRequestKind kind, const char *key,

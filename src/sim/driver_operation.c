@@ -301,9 +301,6 @@ leader_read_done(Call *call, const CallResult *result)
 	else if (strcmp(session, operation->session) == 0)
 	{
 		pending->sent_at_ms = operation->session_sent_at_ms;
-		if (driver->watch_state == WATCH_HEALTHY && driver->suspect_revision == 0 &&
-			version <= driver->watch_revision)
-			driver_watch_was_right(driver, result->answer->revision, result->sent_at_ms);
 		operation_end(pending, DCS_DONE, version, NULL);
 	}
 	else

@@ -43,6 +43,10 @@ bodies(void **state)
 	body_is(etcd3_body_range("/service/batman/", "/service/batman0", true),
 			"{\"key\":\"L3NlcnZpY2UvYmF0bWFuLw==\",\"range_end\":\"L3NlcnZpY2UvYmF0bWFuMA==\",\"serializable\":true}");
 	body_is(etcd3_body_range(LEADER, NULL, false), "{\"key\":" K ",\"serializable\":false}");
+	body_is(etcd3_body_newest(LEADER, "/service/batman/", "/service/batman0"),
+			"{\"success\":[{\"request_range\":{\"key\":" K "}},"
+			"{\"request_range\":{\"key\":\"L3NlcnZpY2UvYmF0bWFuLw==\",\"range_end\":\"L3NlcnZpY2UvYmF0bWFuMA==\","
+			"\"limit\":\"1\",\"sort_order\":\"DESCEND\",\"sort_target\":\"MOD\",\"keys_only\":true}}]}");
 	body_is(etcd3_body_put(LEADER, "node1", LEASE),
 			"{\"key\":" K ",\"value\":\"bm9kZTE=\",\"lease\":\"" LEASE "\"}");
 	body_is(etcd3_body_put(LEADER, "", NULL), "{\"key\":" K ",\"value\":\"\"}");
