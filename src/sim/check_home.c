@@ -92,13 +92,15 @@ gives_away(const Host *host)
 
 	static const char *const rules[] = {
 		"foreign-leader-running", "outdated-leader", "paused-not-primary", "hand-over",
-		"promise-binds",		/* perhaps one of before a reboot: failsafe.c */
 		"starting",				/* it has not seen yet that the server runs */
 	};
 
 	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++)
 		if (strcmp(ha_decision(node)->rule, rules[i]) == 0)
 			return true;
+	/* it has promised not to lead, perhaps before a reboot: failsafe.c */
+	if (ha_failsafe_bound_ms(node) != 0)
+		return true;
 	/* hang.c; the rule may be another one by the end of the turn */
 	if (host_last_postgres(host) != NULL && host_last_postgres(host)->hang[0] != '\0')
 		return true;
