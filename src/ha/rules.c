@@ -32,6 +32,11 @@ const HaRule ha_life_rules[] = {
 	"this server hangs while it stops and another member can take over"},
 	{"hangs-down", F(STOPPED) | F(WAS_PRIMARY) | F(LEASE_MINE) | F(HANGS) | F(CANDIDATE), F(PAUSED) | F(BOOTSTRAPPING) | F(GOAL_SWITCHOVER) | F(GOAL_SHUTDOWN), HA_DO_HAND_OVER_CRASHED,
 	"this server is down, its disk does not work, and another member can take over"},
+	/* no WAL comes after the shutdown checkpoint: what is left of the server keeps nobody waiting */
+	{"handover-confirm-early", F(GOAL_SWITCHOVER) | F(STOPPING) | F(LEASE_MINE) | F(CLEAN), F(HANDED_OVER), HA_DO_ASK_PEERS,
+	"the shutdown checkpoint is written; asking whether the candidate has all of the WAL"},
+	{"hand-over-early", F(GOAL_SWITCHOVER) | F(STOPPING) | F(LEASE_MINE) | F(CLEAN) | F(HANDED_OVER), 0, HA_DO_FINISH_HANDOVER,
+	"the candidate has all of the WAL, the shutdown checkpoint included"},
 	{"task-running", F(TASK), 0, HA_DO_SUPERVISE_TASK,
 	"a task is under way"},
 
@@ -118,6 +123,8 @@ const HaRule ha_life_rules[] = {
 	"no candidate has all of the WAL: handing over would lose writes"},
 	{"follow-successor", F(GOAL_SWITCHOVER) | F(STOPPED) | F(PAUSED), F(LEASE_MINE) | F(DIVERGED), HA_DO_START_STANDBY,
 	"leadership was handed over; the pause does not keep the server down"},
+	{"follow-taker", F(GOAL_SWITCHOVER) | F(STOPPED) | F(HANDED_OVER), F(LEASE_MINE) | F(DIVERGED), HA_DO_START_STANDBY,
+	"leadership was handed over, with all of the WAL, before the server was down"},
 	{"release-for-reinit", F(GOAL_REINIT) | F(STOPPED) | F(LEASE_MINE), 0, HA_DO_RELEASE,
 	"this member leads but is to be reinitialized from another leader"},
 	{"remove-for-reinit", F(GOAL_REINIT) | F(STOPPED) | F(LEASE_OTHER), F(LEADER_CHECKPOINT_PENDING) | F(STORE_SILENT), HA_DO_REMOVE_DATA,

@@ -290,8 +290,9 @@ take_reply(HaNode *node, const HaInput *input)
 				node->is_giving_away = false;
 				node->released_id = node->next_id;
 				ha_log(node, 1, "lease-released", "released the leader lease");
-				/* paused, it is what starts the server again: "follow-successor" */
-				if (node->goal == HA_GOAL_SWITCHOVER && !node->settings.is_paused)
+				/* what starts the server again otherwise: "follow-successor", "follow-taker" */
+				if (node->goal == HA_GOAL_SWITCHOVER && !node->settings.is_paused &&
+					node->postgres.server == HA_SERVER_STOPPED)
 					ha_clear_goal(node);
 			}
 			break;

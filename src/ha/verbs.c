@@ -13,6 +13,9 @@
 
 #include "ha/internal.h"
 
+/* Nobody takes writes while it is asked who has all of the WAL of a stopped server. */
+#define HANDOVER_ASK_MS		5
+
 static const char *const goal_names[HA_GOAL_COUNT] = {
 	[HA_GOAL_NONE] = "",
 	[HA_GOAL_SWITCHOVER] = "switchover",
@@ -283,10 +286,10 @@ ha_carry_out(HaNode *node, const HaRule *rule)
 					(node->goal == HA_GOAL_SHUTDOWN || node->goal == HA_GOAL_SWITCHOVER))
 					node->handover_lsn = node->postgres.checkpoint_lsn + 1;
 				if (!ha_race_is_asking(node, purpose) &&
-					(!is_handover || node->now_ms >= node->race.started_ms + 20))
+					(!is_handover || node->now_ms >= node->race.started_ms + HANDOVER_ASK_MS))
 					ha_ask_peers(node, purpose, is_handover ? node->goal_candidate : NULL, rule->because);
 				else
-					ha_wake(node, node->race.started_ms + 20);
+					ha_wake(node, node->race.started_ms + HANDOVER_ASK_MS);
 			}
 			break;
 		case HA_DO_CLAIM_TIMELINE:

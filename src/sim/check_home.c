@@ -46,7 +46,7 @@ somebody_has_all_of(int node)
  * S8: the engine of a home that does not have the baton asks nothing of the
  * store.
  *
- * S4: when a switchover releases the leader key of a stopped primary, another
+ * S4: when a switchover releases the leader key of a primary that was shut down, another
  * member has all of its WAL, the shutdown checkpoint included: so it can follow
  * without pg_rewind, and nothing is lost.  A release whose answer was lost may
  * happen at any time and is sent again until there is one: it was decided when
@@ -68,7 +68,7 @@ sim_check_request(int number, HaHome home, const DcsRequest *request)
 	if (host_generation(host) != lease_page_generation(node->page))
 		sim_fail("S8 the %s of %s asks the store without the baton", home_name(home), node->name);
 	if (request->operation == DCS_RELEASE_LEADER && home == HA_HOME_SUPERVISOR &&
-		node->server.state == HA_SERVER_STOPPED &&
+		node->server.state != HA_SERVER_RUNNING &&
 		strcmp(ha_goal_name(host_node(host)), "switchover") == 0)
 	{
 		const SimKey *key = sim_store_find("leader");

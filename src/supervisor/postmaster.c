@@ -5,7 +5,8 @@
  *
  * While a postmaster is held, its files are polled only in the short phases
  * in which they say something new: every 5 ms until it accepts connections,
- * every 10 ms after it was told to stop.  Its end comes from the pidfd.
+ * every 3 ms after it was told to stop, as nobody takes writes meanwhile.
+ * Its end comes from the pidfd.
  *-------------------------------------------------------------------------
  */
 #include "supervisor/postmaster.h"
@@ -25,7 +26,7 @@
 #include "supervisor/postmaster_internal.h"
 
 #define START_POLL_US		5000
-#define STOP_POLL_US		10000
+#define STOP_POLL_US		3000
 #define SLOW_POLL_US		100000	/* a start that takes longer than 10 s */
 #define ORPHAN_KILL_AFTER_MS	1000
 

@@ -1072,16 +1072,86 @@ hand_over_to(HaControlState control_state)
 }
 
 static void
-stop_for_handover(HaControlState control_state)
+end_stop(void)
 {
 	HaInput		input = {.kind = HA_INPUT_TASK};
 
-	hand_over_to(control_state);
 	now += 100;
 	input.task.task = HA_TASK_STOP;
 	input.task.id = node->task_id;	/* the action was forgotten */
 	input.task.lsn = END_OF_WAL;
 	step(&input);
+}
+
+static void
+stop_for_handover(HaControlState control_state)
+{
+	hand_over_to(control_state);
+	end_stop();
+}
+
+/* A switchover to node2 whose server is being stopped, and has got this far. */
+static void
+be_stopping_for_handover(HaControlState control_state)
+{
+	hand_over_to(control_state);
+	now += 100;
+	postgres.server = HA_SERVER_STOPPING;
+	tell_postgres();
+}
+
+static void
+handover_confirm_early(void)
+{
+	/* more WAL may come */
+	be_stopping_for_handover(HA_CONTROL_SHUTDOWNING);
+	assert_int_equal(count(HA_ASK_PEER) + count(HA_RELEASE), 0);
+	expect_rule("task-running");
+
+	be_stopping_for_handover(HA_CONTROL_SHUTDOWNED);
+	assert_int_equal(count(HA_ASK_PEER), 1);
+	assert_string_equal(last(HA_ASK_PEER)->member, "node2");
+	/* who has only the beginning of the shutdown checkpoint does not have it */
+	answer_from("node2", (Answer) {.position = END_OF_WAL});
+	assert_int_equal(count(HA_RELEASE), 0);
+	forget();
+	tick(5);
+	assert_int_equal(count(HA_ASK_PEER), 1);
+}
+
+static void
+hand_over_early(void)
+{
+	be_stopping_for_handover(HA_CONTROL_SHUTDOWNED);
+	answer_from("node2", (Answer) {.position = END_OF_WAL + 1});
+}
+
+static void
+handed_over_early(void)
+{
+	hand_over_early();
+	assert_string_equal(last(HA_RELEASE)->value, "node1");
+	assert_int_equal(last(HA_FENCE)->deadline_ms, 0);
+	assert_false(ha_has_lease(node));
+	/* the stop goes on, and then it follows */
+	reply(HA_RELEASE, HA_OUTCOME_DONE);
+	set_key("leader", "node2");
+	tell_view();
+	expect_rule("task-running");
+	assert_int_equal(count(HA_CANCEL_TASK), 0);
+}
+
+/* It need not be compared with the new leader, which has all of its WAL. */
+static void
+follow_taker(void)
+{
+	handed_over_early();
+	be_stopped(HA_CONTROL_SHUTDOWNED);
+	tell_postgres();
+	forget();
+	end_stop();
+	assert_string_equal(expect_task(HA_TASK_START_STANDBY)->member, "node2");
+	assert_int_equal(count(HA_RELEASE), 0);
 }
 
 static void
@@ -3808,10 +3878,13 @@ static const struct
 	{"wait-for-leader", wait_for_leader},
 	{"start-bootstrapped", start_bootstrapped},
 	{"promise-binds-stopped", promise_binds_stopped},
+	{"handover-confirm-early", handover_confirm_early},
+	{"hand-over-early", hand_over_early},
 	{"handover-confirm", handover_confirm},
 	{"hand-over", hand_over},
 	{"handover-failed", handover_failed},
 	{"follow-successor", follow_successor},
+	{"follow-taker", follow_taker},
 	{"release-for-reinit", release_for_reinit},
 	{"remove-for-reinit", remove_for_reinit},
 	{"reinit-wait", reinit_wait},
