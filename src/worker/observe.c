@@ -463,6 +463,19 @@ hurry_stream(Worker *worker, int64_t now_ms)
 	}
 }
 
+/*
+ * A startup process that notices the promotion while it waits for the stream
+ * still sleeps for what is left of wal_retrieve_retry_interval before it goes on
+ * (WaitForWALToBecomeAvailable() in xlogrecovery.c): that is when a lease is
+ * handed over before the old primary is gone.
+ */
+static void
+hurry_promotion(const Observer *observer)
+{
+	if (observer->promoting_until_ms != 0 && observer->now.is_in_recovery)
+		WakeupRecovery();
+}
+
 /* Where the client of a backend is, as text. */
 static void
 address_text(const SockAddr *client, char address[INET6_ADDRSTRLEN])
@@ -694,6 +707,7 @@ observer_look(Worker *worker, int64_t now_ms)
 	else
 		look_at_primary(now);
 	hurry_stream(worker, now_ms);
+	hurry_promotion(observer);
 	slot_keeper_look(worker, now);
 	if (observer->settings_are_stale)
 		look_at_settings(worker, now);
