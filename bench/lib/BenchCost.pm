@@ -72,7 +72,8 @@ sub idle
 
 	BenchPaths::stop($cluster);		# a health check is work
 	$cluster->wait_for_leader;
-	pause_until(now_us() + 5e6);		# what was begun comes to rest
+	# what was begun comes to rest: the server itself writes a little WAL for half a minute
+	pause_until(now_us() + $option->{idle_s} * 0.5e6);
 	for my $node (@nodes)
 	{
 		$agent{$node} = [ $cluster->agent_pids($node), sessions($cluster, $node) ];

@@ -38,7 +38,7 @@
 #define ENDPOINTS_MAX		32
 #define ENDPOINT_URL_MAX	320
 #define BACKOFF_MIN_MS		100
-#define BACKOFF_MAX_MS		1000
+#define BACKOFF_MAX_MS		500
 #define TRY_MIN_MS			1000
 #define REAUTH_MAX			2
 #define STALE_CHECK_MS		500

@@ -33,6 +33,7 @@
 #include "node/host_internal.h"
 
 /* A server state older than this is not good enough to start driving from. */
+#define IDLE_INTERVAL_MAX_MS 1000
 #define POSTGRES_FRESH_MS 1000
 
 static void host_step(Host *host, HaInput *input);
@@ -1758,6 +1759,20 @@ host_ask_store(Host *host)
 	request.timeout_ms = HOST_ASK_TIMEOUT;
 	if (dcs_submit(host->dcs, &request, &error))
 		host->ask_id = request.id;
+}
+
+/*
+ * A thirtieth of ttl, at most a second: what shows by time alone may show that
+ * much later, and sleeping is what an idle node does best.
+ */
+int64_t
+host_idle_interval_ms(const Host *host, int64_t at_least_ms)
+{
+	int64_t interval_ms = host->settings.ttl_ms / 30;
+
+	if (interval_ms > IDLE_INTERVAL_MAX_MS)
+		interval_ms = IDLE_INTERVAL_MAX_MS;
+	return interval_ms < at_least_ms ? at_least_ms : interval_ms;
 }
 
 /* When the newest request was sent that the store, or all members, have answered; 0 = none. */

@@ -138,6 +138,8 @@ extern bool host_key(const Host *host, const char *name, ClusterKey *key);
 
 extern const ClusterView *host_view(const Host *host); /* NULL: never loaded */
 extern bool host_store_is_reachable(const Host *host);
+/* How often a home that has nothing to do looks whether that is still so, in ms. */
+extern int64_t host_idle_interval_ms(const Host *host, int64_t at_least_ms);
 extern int64_t host_store_last_seen_ms(const Host *host); /* wall clock; 0 never */
 /*
  * Ask the store for a sign of life, if no such question is under way: a

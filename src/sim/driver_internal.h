@@ -11,7 +11,7 @@
 #include "sim/store.h"
 
 #define BACKOFF_MIN_MS		100
-#define BACKOFF_MAX_MS		1000
+#define BACKOFF_MAX_MS		500
 #define TRY_MIN_MS			1000
 #define STALE_CHECK_MS		500
 

@@ -35,7 +35,7 @@
 #define CONNECT_DELAY_MAX_MS	1000
 #define ASK_TIMEOUT_MS		100
 #define BATON_CHECK_MS		100
-#define STATE_FRESH_MS		1000
+#define STATE_FRESH_MS		2500
 #define GIVE_TIMEOUT_MS		2000
 /* Rarer than in the worker (10 and 2): a change is told by sim_server_changed(). */
 #define OBSERVE_HURRY_MS	25

@@ -482,6 +482,7 @@ check_due(int node, int64_t number, void *owned)
 {
 	SimHome    *supervisor = sim_home(node, HA_HOME_SUPERVISOR);
 	SimContext	before;
+	int64_t		wait_ms;
 
 	(void) number;
 	(void) owned;
@@ -490,8 +491,10 @@ check_due(int node, int64_t number, void *owned)
 	before = home_enter(supervisor);
 	if (baton_check(supervisor))
 		home_schedule(supervisor, 20);
+	wait_ms = host_is_driving(supervisor->host) || supervisor->stale_checks > 0 ?
+		BATON_CHECK_MS : host_idle_interval_ms(supervisor->host, BATON_CHECK_MS);
 	home_leave(supervisor, before);
-	sim_later_in(node, SIM_SUPERVISOR, SIM_MS(BATON_CHECK_MS), check_due, 0, NULL);
+	sim_later_in(node, SIM_SUPERVISOR, SIM_MS(wait_ms), check_due, 0, NULL);
 }
 
 /* ------------------------------------------------------------------------

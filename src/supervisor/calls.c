@@ -352,6 +352,16 @@ calls_answer(Supervisor *supervisor, const HaAction *answer)
 	return true;
 }
 
+/* Does anybody wait for an answer of ours that comes by itself? */
+bool
+calls_are_under_way(const Supervisor *supervisor)
+{
+	for (int i = 0; supervisor->calls != NULL && i < CALLS_MAX; i++)
+		if (supervisor->calls->items[i].state != CALL_FREE)
+			return true;
+	return false;
+}
+
 /* Look at the calls under way; after each event, and at least each BATON_CHECK_MS. */
 void
 calls_turn(Supervisor *supervisor)

@@ -45,11 +45,11 @@
 #define PAUSE_MIN_MS		200
 #define PAUSE_MAX_MS		5000
 #define DISK_PAUSES			10		/* of the budget between two operations */
-#define CONNECT_PAUSES		5
+#define CONNECT_PAUSES		3
 #define CONNECT_TRIES		3		/* that fit into the budget */
 #define CONNECT_TRY_MIN_MS	500
 #define BACKLOG_PAUSE_MS	100		/* when the socket's queue is full */
-#define LOOK_MS				200		/* how often a probe that waits looks for its supervisor */
+#define LOOK_MS				200		/* how often a probe that waits for an answer looks for its supervisor */
 #define RESTART_AFTER_MS	1000
 
 /* What a probe works with; also what it was started with. */
@@ -115,8 +115,15 @@ pause_ms(const ProbeSelf *self, int64_t ms)
 		end_if_superseded(self);
 		if (left_ms <= 0)
 			return;
-		(void) poll(NULL, 0, (int) (left_ms < LOOK_MS ? left_ms : LOOK_MS));
+		/* the end of the supervisor interrupts it */
+		(void) poll(NULL, 0, (int) left_ms);
 	}
+}
+
+static void
+on_supervisor_end(int signal_number)
+{
+	(void) signal_number;
 }
 
 static int64_t
@@ -396,6 +403,8 @@ probe_main(LeaseProbe *shown, LeaseProbeKind kind, const ProbeOrder *order, pid_
 	ProbeSelf	self = {.shown = shown, .pid = getpid(), .supervisor = supervisor, .order = order};
 
 	prctl(PR_SET_NAME, "patroni_probe", 0, 0, 0);
+	signal(SIGUSR1, on_supervisor_end);
+	prctl(PR_SET_PDEATHSIG, SIGUSR1, 0, 0, 0);
 	atomic_store(&shown->begun_ms, 0);
 	atomic_store(&shown->error, 0);
 	atomic_store(&shown->failing_ms, 0);

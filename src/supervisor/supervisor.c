@@ -327,12 +327,45 @@ woken(evutil_socket_t fd, short what, void *arg)
 }
 
 static void
+arm_timer(struct event *timer, int64_t wait_ms)
+{
+	struct timeval wait;
+
+	wait.tv_sec = wait_ms / 1000;
+	wait.tv_usec = (wait_ms % 1000) * 1000;
+	event_add(timer, &wait);
+}
+
+/* The worker does it all, and nobody waits for anything. */
+static bool
+is_idle(const Supervisor *supervisor)
+{
+	return !host_is_driving(supervisor->host) && supervisor->stale_checks == 0 &&
+		   supervisor->give_deadline_ms == 0 && supervisor->stop == STOP_NOT &&
+		   observe_hang(supervisor)[0] == '\0' && !calls_are_under_way(supervisor);
+}
+
+/* Look again when it is time; what begins after an idle check may not wait for the next. */
+static void
+arm_check(Supervisor *supervisor, bool is_over)
+{
+	int64_t every_ms =
+		is_idle(supervisor) ? host_idle_interval_ms(supervisor->host, BATON_CHECK_MS) : BATON_CHECK_MS;
+
+	if (!is_over && every_ms >= supervisor->check_every_ms)
+		return;
+	supervisor->check_every_ms = every_ms;
+	arm_timer(supervisor->check_timer, every_ms);
+}
+
+static void
 check_due(evutil_socket_t fd, short what, void *arg)
 {
 	(void) fd;
 	(void) what;
 	observe_health(arg);
 	baton_check(arg);
+	arm_check(arg, true);
 }
 
 static void
@@ -344,27 +377,18 @@ ask_due(evutil_socket_t fd, short what, void *arg)
 }
 
 static void
-arm_timer(struct event *timer, int64_t wait_ms)
-{
-	struct timeval wait;
-
-	wait.tv_sec = wait_ms / 1000;
-	wait.tv_usec = (wait_ms % 1000) * 1000;
-	event_add(timer, &wait);
-}
-
-static void
 observe_due(evutil_socket_t fd, short what, void *arg)
 {
 	Supervisor *supervisor = arg;
 
 	(void) fd;
 	(void) what;
-	if (host_is_driving(supervisor->host))
-		observe_and_tell(supervisor);
+	/* else the turn sets it when the worker is gone */
+	if (!host_is_driving(supervisor->host))
+		return;
+	observe_and_tell(supervisor);
 	arm_timer(supervisor->observe_timer,
-			  host_is_driving(supervisor->host) && observe_in_hurry(supervisor) ? OBSERVE_HURRY_MS
-																				: OBSERVE_IDLE_MS);
+			  observe_in_hurry(supervisor) ? OBSERVE_HURRY_MS : OBSERVE_IDLE_MS);
 }
 
 /* PostmasterOps.changed: something happened to the server. */
@@ -468,6 +492,9 @@ turn(Supervisor *supervisor)
 	takeovers_look(&supervisor->takeovers, host_view(supervisor->host), clock_now_ms(),
 				   clock_wall_ms());
 	calls_turn(supervisor);
+	arm_check(supervisor, false);
+	if (host_is_driving(supervisor->host) && !evtimer_pending(supervisor->observe_timer, NULL))
+		arm_timer(supervisor->observe_timer, OBSERVE_HURRY_MS);
 }
 
 static int
@@ -530,18 +557,16 @@ static bool
 watch_events(Supervisor *supervisor, Error *error)
 {
 	static const int signals[] = { SIGTERM, SIGINT, SIGHUP, SIGQUIT };
-	struct timeval check = { .tv_sec = 0, .tv_usec = BATON_CHECK_MS * 1000 };
 
 	supervisor->host_event = event_new(supervisor->base, host_fd(supervisor->host),
 									   EV_READ | EV_PERSIST, woken, supervisor);
 	supervisor->host_timer = evtimer_new(supervisor->base, woken, supervisor);
 	supervisor->observe_timer = evtimer_new(supervisor->base, observe_due, supervisor);
 	supervisor->ask_timer = evtimer_new(supervisor->base, ask_due, supervisor);
-	supervisor->check_timer = event_new(supervisor->base, -1, EV_PERSIST, check_due, supervisor);
+	supervisor->check_timer = evtimer_new(supervisor->base, check_due, supervisor);
 	if (supervisor->host_event == NULL || supervisor->host_timer == NULL ||
 		supervisor->observe_timer == NULL || supervisor->ask_timer == NULL ||
-		supervisor->check_timer == NULL || event_add(supervisor->host_event, NULL) != 0 ||
-		event_add(supervisor->check_timer, &check) != 0)
+		supervisor->check_timer == NULL || event_add(supervisor->host_event, NULL) != 0)
 		return error_set(error, "could not set up the loop");
 	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
 	{
@@ -551,6 +576,7 @@ watch_events(Supervisor *supervisor, Error *error)
 			return error_set(error, "could not set up signal handling");
 	}
 	arm_timer(supervisor->observe_timer, OBSERVE_HURRY_MS);
+	arm_check(supervisor, true);
 	return true;
 }
 

@@ -33,10 +33,10 @@
 #define LINKS_MAX		 4	 /* connections at a time; one is the worker */
 #define ASKS_MAX		 256 /* questions of REST that wait for the worker */
 #define ASK_TIMEOUT_MS	 100
-#define BATON_CHECK_MS	 100 /* how often a silent worker is looked for */
+#define BATON_CHECK_MS	 100 /* how often a silent worker is looked for, at least when something goes on */
 #define OBSERVE_IDLE_MS	 250
 #define OBSERVE_HURRY_MS 5	  /* while the server starts or stops */
-#define STATE_FRESH_MS	 1000 /* a worker whose last turn is older sees nothing */
+#define STATE_FRESH_MS	 2500 /* a worker whose last turn is older sees nothing */
 #define GIVE_TIMEOUT_MS	 2000 /* a worker that was asked for the baton has that long */
 
 struct Supervisor;
@@ -108,6 +108,7 @@ typedef struct Supervisor
 	Link links[LINKS_MAX];
 	Link *worker;			  /* the one that said hello last; NULL */
 	int stale_checks;		  /* in a row */
+	int64_t check_every_ms;	  /* what check_timer is set to */
 	bool worker_drives;		  /* and was connected when it began, so its end is seen */
 	int64_t give_deadline_ms; /* the worker was asked for the baton; 0 = not */
 
@@ -182,6 +183,7 @@ extern void calls_request(void *context, RestCall kind, const json_t *body, Rest
 						  void *arg);
 extern bool calls_answer(Supervisor *supervisor, const HaAction *answer);
 extern void calls_result(Supervisor *supervisor, const json_t *message);
+extern bool calls_are_under_way(const Supervisor *supervisor);
 extern void calls_turn(Supervisor *supervisor);
 extern void calls_close(Supervisor *supervisor);
 

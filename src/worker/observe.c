@@ -85,6 +85,7 @@ struct Observer
 	int64_t		woken_ms;
 
 	int64_t		promoting_until_ms;		/* 0: no promotion is expected */
+	int64_t		moved_ms;				/* when a look showed something new */
 	int64_t		checkpoint_until_ms;	/* 0: no checkpoint is expected */
 	Lsn			checkpoint_from;	/* where its redo position is, at least */
 
@@ -820,6 +821,8 @@ look_interval_ms(const Worker *worker, int64_t now_ms)
 	if (settings != NULL && settings->synchronous_mode != SYNC_MODE_OFF &&
 		!observer->now.is_in_recovery)
 		return OBSERVE_SYNC_MS;
+	if (now_ms - observer->moved_ms >= OBSERVE_REST_MS)
+		return (int) host_idle_interval_ms(worker->host, OBSERVE_IDLE_MS);
 	return OBSERVE_IDLE_MS;
 }
 
@@ -833,6 +836,8 @@ tell_engine(Worker *worker, int64_t now_ms)
 
 	if (observer->has_told_engine)
 		change = change_since(observer, &observer->told_engine);
+	if (change != CHANGE_NONE)
+		observer->moved_ms = now_ms;
 	if (change == CHANGE_NONE ||
 		(change == CHANGE_WAL && now_ms - observer->engine_at_ms < wal_every_ms))
 		return;
@@ -889,7 +894,8 @@ observer_turn(Worker *worker, int64_t now_ms)
 int
 observer_timeout_ms(const Worker *worker, int64_t now_ms)
 {
-	int64_t		due_ms = worker->observer->looked_at_ms + look_interval_ms(worker, now_ms);
+	int			interval_ms = look_interval_ms(worker, now_ms);
+	int64_t		due_ms = worker->observer->looked_at_ms + interval_ms;
 
-	return (int) Max(0, Min(due_ms - now_ms, OBSERVE_IDLE_MS));
+	return (int) Max(0, Min(due_ms - now_ms, interval_ms));
 }

@@ -34,6 +34,7 @@
 
 /* How often the server is looked at, in ms. */
 #define OBSERVE_IDLE_MS			250
+#define OBSERVE_REST_MS			2000	/* nothing new for so long: it can be looked less often */
 #define OBSERVE_STARTING_MS		20
 #define OBSERVE_SYNC_MS			50		/* a primary in synchronous mode */
 #define OBSERVE_HURRY_MS		10		/* switchover, no leader, checkpoint awaited */
