@@ -5,7 +5,6 @@ package BenchCost;
 use strict;
 use warnings;
 
-use BenchPaths;
 use BenchScenario;
 use PatroniCluster;
 
@@ -70,7 +69,6 @@ sub idle
 	my @nodes = $cluster->nodes;
 	my (%agent, %all, %agent_us, %all_us);
 
-	BenchPaths::stop($cluster);		# a health check is work
 	$cluster->wait_for_leader;
 	# what was begun comes to rest: the server itself writes a little WAL for half a minute
 	pause_until(now_us() + $option->{idle_s} * 0.5e6);

@@ -165,6 +165,8 @@ struct Etcd3
 	char		watch_error[300];
 	uint64_t	watch_revision; /* all events up to here are applied */
 	uint64_t	checked_revision;	/* a probe found that there are none up to here */
+	uint64_t	extended_revision;	/* of the store when the session was last extended */
+	int64_t		extended_ms;
 	int64_t		watch_deadline_ms;
 	int			n_watch_failures;
 	Call	   *probe_call;
@@ -989,7 +991,8 @@ keepalive_done(Call *call, const CallResult *result)
 	operation->session_sent_at_ms = result->sent_at_ms;
 	pending->sent_at_ms = result->sent_at_ms;
 	/* etcd takes it before it extends the lease (etcdserver/api/v3rpc/lease.go) */
-	operation->extended_revision = answer_revision(fields);
+	operation->extended_revision = etcd->extended_revision = answer_revision(fields);
+	etcd->extended_ms = result->sent_at_ms;
 	if (watch_is_complete(etcd, operation->extended_revision))
 		watch_was_checked(etcd, result->sent_at_ms);
 	operation_with_session(pending);
@@ -1581,6 +1584,10 @@ watch_document(void *context, const json_t *document)
 	if (json_array_size(events) > 0)
 		dcs_cache_settle(etcd->dcs, etcd->watch_revision);
 	etcd->probe_at_ms = now_ms + probe_interval_ms(etcd);
+	/* the extension was answered before the watch told of a change before it */
+	if (etcd->extended_ms > etcd->dcs->sighting.at_ms && etcd->extended_revision <= etcd->watch_revision &&
+		etcd->suspect_revision == 0)
+		watch_was_checked(etcd, etcd->extended_ms);
 	dcs_was_heard(etcd->dcs);
 	if (etcd->watch_state != WATCH_HEALTHY)
 	{

@@ -27,6 +27,7 @@
 #define HA_TASK_RETRY_MAX_MS	30000
 #define HA_PROMOTE_TIMEOUT_MS	60000	/* then the promotion is asked for again */
 #define HA_CHECKPOINT_WAIT_MS	60000	/* before a switchover; then it goes on without */
+#define HA_TAKER_WAIT_MS		300		/* at most, for the new leader to be a primary after a hand-over */
 #define HA_HANDOVER_WAIT_MS		5000	/* at most, for a candidate to confirm the shutdown checkpoint */
 #define HA_STREAM_LOST_MS		5000
 #define HA_REPAIR_MAX_MS		60000

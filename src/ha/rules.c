@@ -123,6 +123,8 @@ const HaRule ha_life_rules[] = {
 	"no candidate has all of the WAL: handing over would lose writes"},
 	{"follow-successor", F(GOAL_SWITCHOVER) | F(STOPPED) | F(PAUSED), F(LEASE_MINE) | F(DIVERGED), HA_DO_START_STANDBY,
 	"leadership was handed over; the pause does not keep the server down"},
+	{"wait-for-taker", F(GOAL_SWITCHOVER) | F(STOPPED) | F(HANDED_OVER) | F(TAKER_UNPROMOTED), F(LEASE_MINE) | F(PAUSED), HA_DO_WAIT,
+	"leadership was handed over; there is nobody to stream from before the new leader is a primary"},
 	{"follow-taker", F(GOAL_SWITCHOVER) | F(STOPPED) | F(HANDED_OVER), F(LEASE_MINE) | F(DIVERGED), HA_DO_START_STANDBY,
 	"leadership was handed over, with all of the WAL, before the server was down"},
 	{"release-for-reinit", F(GOAL_REINIT) | F(STOPPED) | F(LEASE_MINE), 0, HA_DO_RELEASE,

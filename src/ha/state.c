@@ -444,6 +444,15 @@ missed_writes(HaNode *node)
 	return false;
 }
 
+/* Has the leader said that it is a primary? */
+static bool
+leader_is_primary(const HaNode *node)
+{
+	const Member *leader = ha_leader_member(node);
+
+	return leader != NULL && leader->role == ROLE_PRIMARY;
+}
+
 static HaFacts
 race_facts(HaNode *node)
 {
@@ -505,6 +514,16 @@ race_facts(HaNode *node)
 		facts |= node->goal == HA_GOAL_NONE ? HA_FACT(LOSSLESS) : HA_FACT(HANDED_OVER);
 	if (node->is_handed_over)
 		facts |= HA_FACT(HANDED_OVER);
+	if (node->is_handed_over && !leader_is_primary(node) && node->down_since_ms != 0)
+	{
+		int64_t		until_ms = node->down_since_ms + HA_TAKER_WAIT_MS;
+
+		if (node->now_ms < until_ms)
+		{
+			facts |= HA_FACT(TAKER_UNPROMOTED);
+			ha_wake(node, until_ms);
+		}
+	}
 	/* nobody takes writes meanwhile: not for longer than a failover would take */
 	if ((node->goal == HA_GOAL_SWITCHOVER || node->goal == HA_GOAL_SHUTDOWN) &&
 		node->down_since_ms != 0 &&

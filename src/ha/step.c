@@ -290,9 +290,8 @@ take_reply(HaNode *node, const HaInput *input)
 				node->is_giving_away = false;
 				node->released_id = node->next_id;
 				ha_log(node, 1, "lease-released", "released the leader lease");
-				/* what starts the server again otherwise: "follow-successor", "follow-taker" */
-				if (node->goal == HA_GOAL_SWITCHOVER && !node->settings.is_paused &&
-					node->postgres.server == HA_SERVER_STOPPED)
+				/* else it is what starts the server again: "follow-successor", "follow-taker" */
+				if (node->goal == HA_GOAL_SWITCHOVER && !node->settings.is_paused && !node->is_handed_over)
 					ha_clear_goal(node);
 			}
 			break;

@@ -127,6 +127,9 @@ task_failed(HaNode *node, HaTask task, HaTaskOutcome outcome, const char *messag
 			/* files changed, or the leader went on: what was found out may be outdated */
 			if (task == HA_TASK_START_STANDBY && outcome != HA_TASK_CANCELLED && !node->is_diverged)
 				node->is_checked = false;
+			/* as after any other failure from now on */
+			if (task == HA_TASK_START_STANDBY && node->goal == HA_GOAL_SWITCHOVER && node->is_handed_over)
+				ha_clear_goal(node);
 			/* the command is over; that the server is down is a matter of its own */
 			if (node->goal == HA_GOAL_RESTART && outcome != HA_TASK_CANCELLED)
 			{

@@ -174,6 +174,10 @@ watch_document(Driver *driver, const SimReply *reply, int64_t now_ms)
 	}
 	driver->probe_at_ms = now_ms + driver_probe_interval_ms(driver);
 	driver->alive_at_ms = now_ms + driver_dead_peer_ms(driver);
+	/* the extension was answered before the watch told of a change before it */
+	if (driver->extended_ms > driver->dcs->sighting.at_ms && driver->extended_revision <= driver->watch_revision &&
+		driver->suspect_revision == 0)
+		driver_watch_was_checked(driver, driver->extended_ms);
 	dcs_was_heard(driver->dcs);
 	if (driver->watch_state != WATCH_HEALTHY)
 	{

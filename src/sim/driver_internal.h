@@ -100,6 +100,8 @@ struct Driver
 	uint64_t	watch_id;		/* of its request */
 	uint64_t	watch_revision; /* all events up to here are applied */
 	uint64_t	checked_revision;	/* a probe found that there are none up to here */
+	uint64_t	extended_revision;	/* of the store when the session was last extended */
+	int64_t		extended_ms;
 	int64_t		watch_deadline_ms;
 	int64_t		alive_at_ms;	/* then the kernel asks for a sign of life of its connection */
 	Call	   *probe_call;

@@ -213,7 +213,8 @@ keepalive_done(Call *call, const CallResult *result)
 	driver->session_sent_at_ms = result->sent_at_ms;
 	operation->session_sent_at_ms = result->sent_at_ms;
 	pending->sent_at_ms = result->sent_at_ms;
-	operation->extended_revision = result->answer->revision;
+	operation->extended_revision = driver->extended_revision = result->answer->revision;
+	driver->extended_ms = result->sent_at_ms;
 	if (driver_watch_is_complete(driver, operation->extended_revision))
 		driver_watch_was_checked(driver, result->sent_at_ms);
 	operation_with_session(pending);

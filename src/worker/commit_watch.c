@@ -168,12 +168,12 @@ commit_watch_turn(Worker *worker, void *argument)
 	patroni_exposure_forget_cut_off();
 }
 
-/* How long the worker may sleep. */
+/* How long the worker may sleep; for new WAL it is the observer that looks. */
 int
 commit_watch_timeout_ms(const Worker *worker, int64_t now_ms)
 {
 	int64_t		due_ms = isolation_watch_due_ms(&worker->commit_watch->isolation,
 												patroni_isolation_hold_after());
 
-	return (int) Max(0, Min(due_ms - now_ms, OBSERVE_IDLE_MS));
+	return (int) Max(0, Min(due_ms - now_ms, INT_MAX));
 }

@@ -32,11 +32,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "access/xlog.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "replication/slot.h"
+#include "replication/walsender.h"
 #include "storage/condition_variable.h"
 #include "storage/fd.h"
 #include "storage/ipc.h"
@@ -281,6 +283,18 @@ hand_over(Worker *worker)
 }
 
 /*
+ * A server that shuts down waits until its walsenders know of it, and looks only
+ * each 10 ms whether they do (WalSndWaitStopping() in walsender.c): they are told
+ * before.  They go on streaming.
+ */
+static void
+prepare_walsenders(const Worker *worker)
+{
+	if (strcmp(ha_goal_name(host_node(worker->host)), "switchover") == 0 && !RecoveryInProgress())
+		WalSndInitStopping();
+}
+
+/*
  * Give the baton to the supervisor.  Without one it is kept: a lease that is
  * renewed is better than one that nobody cares for.
  */
@@ -304,6 +318,7 @@ worker_give_baton(Worker *worker, const char *why)
 	ereport(LOG,
 			(errmsg("giving control of this node to the supervisor"),
 			 why != NULL && why[0] != '\0' ? errdetail_internal("%s", why) : 0));
+	prepare_walsenders(worker);
 	hand_over(worker);
 }
 

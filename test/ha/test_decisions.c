@@ -1141,15 +1141,32 @@ handed_over_early(void)
 	assert_int_equal(count(HA_CANCEL_TASK), 0);
 }
 
-/* It need not be compared with the new leader, which has all of its WAL. */
+/* There would be nobody to stream from. */
 static void
-follow_taker(void)
+wait_for_taker(void)
 {
 	handed_over_early();
 	be_stopped(HA_CONTROL_SHUTDOWNED);
 	tell_postgres();
 	forget();
 	end_stop();
+	assert_int_equal(count(HA_START_TASK), 0);
+}
+
+/* It need not be compared with the new leader, which has all of its WAL. */
+static void
+follow_taker(void)
+{
+	/* not for ever */
+	wait_for_taker();
+	tick(HA_TAKER_WAIT_MS);
+	expect_task(HA_TASK_START_STANDBY);
+	end_task(HA_TASK_FAILED, 0, 0);
+	assert_string_equal(ha_goal_name(node), "");
+
+	wait_for_taker();
+	set_member("node2", ",\"role\":\"primary\"");
+	tell_view();
 	assert_string_equal(expect_task(HA_TASK_START_STANDBY)->member, "node2");
 	assert_int_equal(count(HA_RELEASE), 0);
 }
@@ -3884,6 +3901,7 @@ static const struct
 	{"hand-over", hand_over},
 	{"handover-failed", handover_failed},
 	{"follow-successor", follow_successor},
+	{"wait-for-taker", wait_for_taker},
 	{"follow-taker", follow_taker},
 	{"release-for-reinit", release_for_reinit},
 	{"remove-for-reinit", remove_for_reinit},
