@@ -569,6 +569,11 @@ run_actions(int n, HaActions *actions)
 				node->postgres.flush_lsn = node->postgres.write_lsn = end_of_wal;
 				tell_postgres(n);
 				break;
+			case HA_PLACE_HISTORY:
+				if (action->timeline > node->postgres.newest_timeline)
+					node->postgres.newest_timeline = action->timeline;
+				tell_postgres(n);
+				break;
 			case HA_CHECKPOINT:
 				node->postgres.checkpoint_redo = node->postgres.flush_lsn;
 				node->postgres.checkpoint_timeline = node->postgres.timeline;

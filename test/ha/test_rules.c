@@ -134,7 +134,7 @@ forbidden_decisions(void **state)
 		   "a race without having the most WAL");
 	forbid(ha_life_rules, HA_DO_FINISH_HANDOVER, 0, F(HANDED_OVER), "a release that would lose writes");
 	forbid(ha_life_rules, HA_DO_FINISH_HANDOVER, 0, F(CLEAN), "a release before the shutdown checkpoint");
-	forbid(ha_life_rules, HA_DO_FINISH_HANDOVER, F(RUNNING), F(STOPPED), "a release while the server runs");
+	forbid(ha_life_rules, HA_DO_FINISH_HANDOVER, F(RUNNING), F(STOPPED) | F(STOPPING), "a release while the server runs");
 	forbid(ha_life_rules, HA_DO_REMOVE_DATA, 0, F(MAY_REMOVE) | F(GOAL_REINIT), "removal of data nobody allowed");
 	forbid(ha_life_rules, HA_DO_REMOVE_DATA, 0, F(LEASE_OTHER), "removal of data without a leader");
 	forbid(ha_life_rules, HA_DO_REMOVE_DATA, F(STORE_SILENT), 0, "removal of data for a leader that may be gone");
