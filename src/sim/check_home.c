@@ -68,7 +68,9 @@ sim_check_request(int number, HaHome home, const DcsRequest *request)
 	if (host_generation(host) != lease_page_generation(node->page))
 		sim_fail("S8 the %s of %s asks the store without the baton", home_name(home), node->name);
 	if (request->operation == DCS_RELEASE_LEADER && home == HA_HOME_SUPERVISOR &&
-		node->server.state != HA_SERVER_RUNNING &&
+		(node->server.state == HA_SERVER_STOPPED ||
+		 (node->server.state == HA_SERVER_STOPPING && host_last_postgres(host) != NULL &&
+		  host_last_postgres(host)->hang[0] == '\0')) &&	/* else it is given away as it is: hang.c */
 		strcmp(ha_goal_name(host_node(host)), "switchover") == 0)
 	{
 		const SimKey *key = sim_store_find("leader");
