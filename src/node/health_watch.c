@@ -184,7 +184,7 @@ say(const HealthFacts *facts, HealthSign sign, int64_t waited_ms, char text[HA_H
 	}
 }
 
-/* Look, and judge.  To be called several times a second. */
+/* Look, and judge.  To be called each second or more often: longer gaps count as a second. */
 void
 health_watch_look(HealthWatch *watch, const HealthFacts *facts)
 {

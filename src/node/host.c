@@ -33,8 +33,9 @@
 #include "node/host_internal.h"
 
 /* A server state older than this is not good enough to start driving from. */
-#define IDLE_INTERVAL_MAX_MS 1000
 #define POSTGRES_FRESH_MS 1000
+/* See host_idle_interval_ms(). */
+#define IDLE_INTERVAL_MAX_MS 1000
 
 static void host_step(Host *host, HaInput *input);
 
