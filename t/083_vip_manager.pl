@@ -134,10 +134,6 @@ $fourth->thaw;
 $cluster->wait_until_streaming;
 check_address('after all that', $fifth);
 
-# Whoever is removed gives the address back.
-$cluster->stop_beside("vip-manager-$fifth->{name}", 'INT');
-is(holders(), '', 'vip-manager takes the address away when it ends');
-
 $writer->stop;
 is($cluster->lost_writes, 0, 'no acknowledged write is lost');
 
