@@ -140,6 +140,7 @@ pending_free(Dcs *dcs, DcsPending *pending)
 	dcs->n_pending--;
 	free((char *) pending->request.key);
 	free((char *) pending->request.value);
+	free((char *) pending->request.promotions);
 	memset(pending, 0, sizeof(*pending));
 }
 
@@ -205,6 +206,8 @@ request_check(const DcsRequest *request, Error *error)
 		case DCS_RELEASE_LEADER:
 			if (request->value == NULL || request->value[0] == '\0')
 				return error_set(error, "no member name is given for the leader key");
+			if (request->promotions != NULL && strlen(request->promotions) > DCS_VALUE_MAX)
+				return error_set(error, "value of key \"promotions\" is too long");
 			return true;
 		case DCS_PUT_MEMBER:
 		case DCS_CREATE:
@@ -261,9 +264,11 @@ dcs_submit(Dcs *dcs, const DcsRequest *request, Error *error)
 	pending->request = *request;
 	pending->request.key = request->key != NULL ? strdup(request->key) : NULL;
 	pending->request.value = request->value != NULL ? strdup(request->value) : NULL;
+	pending->request.promotions = request->promotions != NULL ? strdup(request->promotions) : NULL;
 	dcs->n_pending++;
 	if ((request->key != NULL && pending->request.key == NULL) ||
-		(request->value != NULL && pending->request.value == NULL))
+		(request->value != NULL && pending->request.value == NULL) ||
+		(request->promotions != NULL && pending->request.promotions == NULL))
 	{
 		pending_free(dcs, pending);
 		return error_set(error, "out of memory");

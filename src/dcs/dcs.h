@@ -54,7 +54,9 @@ typedef enum DcsOperation
 	 * Create "leader" = value under the session if it is absent, and
 	 * "promotions", "history" and "failsafe" have these versions still: those that the
 	 * caller has decided by, which may be older than the cache when the request
-	 * is carried out.  LOST_RACE also if they have not.
+	 * is carried out.  LOST_RACE also if they have not.  With "promotions" that
+	 * key is written in the same transaction.  DONE may speak of the leader key
+	 * alone, when it had been created by an earlier request.
 	 */
 	DCS_ACQUIRE_LEADER,
 	DCS_RELEASE_LEADER,			/* delete "leader" if it still holds value */
@@ -73,6 +75,7 @@ typedef struct DcsRequest
 	DcsOperation operation;
 	const char *key;			/* relative: "config"; copied by dcs_submit() */
 	const char *value;			/* copied by dcs_submit() */
+	const char *promotions;		/* of DCS_ACQUIRE_LEADER; NULL = the key stays as it is; copied */
 	uint64_t	version;		/* 0 = unconditional; of DCS_ACQUIRE_LEADER that of "promotions",
 								 * 0 = absent */
 	uint64_t	history_version;	/* of DCS_ACQUIRE_LEADER; 0 = absent */

@@ -1266,6 +1266,8 @@ write_done(Call *call, const CallResult *result)
 	operation_key(request, name, sizeof(name));
 	operation_show(etcd, name, deletes ? NULL : request->value,
 				   has_session ? operation->session : "", revision);
+	if (request->operation == DCS_ACQUIRE_LEADER && request->promotions != NULL)
+		operation_show(etcd, "promotions", request->promotions, "", revision);
 	operation_end(pending, DCS_DONE, revision, NULL);
 }
 
@@ -1288,7 +1290,7 @@ operation_write(DcsPending *pending)
 	{
 		case DCS_ACQUIRE_LEADER:
 			body = etcd3_body_acquire(key, request->value, operation->session,
-									  etcd->promotions_key, request->version,
+									  etcd->promotions_key, request->version, request->promotions,
 									  etcd->history_key, request->history_version,
 									  etcd->failsafe_key, request->failsafe_version);
 			break;

@@ -44,7 +44,7 @@ extern char *etcd3_body_delete_version(const char *key, uint64_t version);
 extern char *etcd3_body_delete_value(const char *key, const char *value, uint64_t revision);
 extern char *etcd3_body_acquire(const char *key, const char *value, const char *lease,
 								const char *promotions, uint64_t promotions_version,
-								const char *history, uint64_t history_version,
+								const char *new_promotions, const char *history, uint64_t history_version,
 								const char *failsafe, uint64_t failsafe_version);
 extern char *etcd3_body_confirm(const char *key, const char *value, uint64_t version, const char *lease);
 extern char *etcd3_body_grant(int64_t ttl_s);

@@ -200,20 +200,29 @@ etcd3_body_delete_value(const char *key, const char *value, uint64_t revision)
  * timeline.  Who held the key without knowing would be taken for right by the
  * others.  And only while the key "failsafe" is the one that we read: a leader
  * who has written another since need not ask us (src/ha/failsafe.c).  Version
- * 0: the key is not there.
+ * 0: the key is not there.  With "new_promotions" that key gets it as well.
  */
 char *
 etcd3_body_acquire(const char *key, const char *value, const char *lease,
 				   const char *promotions, uint64_t promotions_version,
-				   const char *history, uint64_t history_version,
+				   const char *new_promotions, const char *history, uint64_t history_version,
 				   const char *failsafe, uint64_t failsafe_version)
 {
-	return dump(json_pack("{s:[{s:s,s:s,s:o},o,o,o],s:[{s:o}]}", "compare",
+	json_t	   *writes = json_pack("[{s:o}]", "request_put", put(key, value, lease));
+
+	if (writes != NULL && new_promotions != NULL &&
+		json_array_append_new(writes, json_pack("{s:o}", "request_put",
+												put(promotions, new_promotions, NULL))) != 0)
+	{
+		json_decref(writes);
+		writes = NULL;
+	}
+	return dump(json_pack("{s:[{s:s,s:s,s:o},o,o,o],s:o}", "compare",
 						  "target", "CREATE", "create_revision", "0", "key", text64(key),
 						  compare_version(promotions, promotions_version),
 						  compare_version(history, history_version),
 						  compare_version(failsafe, failsafe_version),
-						  "success", "request_put", put(key, value, lease)));
+						  "success", writes));
 }
 
 /*

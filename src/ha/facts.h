@@ -57,6 +57,7 @@ __extension__ typedef unsigned __int128 HaFacts;
 	X(GOAL_REFUSE,		"this member refuses to take part") \
 	X(HANDED_OVER,		"a candidate has all of this member's WAL") \
 	X(TAKER_UNPROMOTED,	"the member that leadership was handed over to is not a primary yet") \
+	X(LEADER_UNPROMOTED,	"the new leader is not a primary yet") \
 	X(HANDOVER_LATE,	"no candidate confirmed all of the WAL in time") \
 	X(REQUEST,			"a switchover or failover is requested") \
 	X(REQUEST_DUE,		"the requested time has come") \

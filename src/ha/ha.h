@@ -405,7 +405,8 @@ typedef enum HaActionKind
 {
 	/* the store; .request_id comes back in HA_INPUT_REPLY */
 	HA_RENEW,					/* .value = own name when the leader key is ours, else "" */
-	HA_ACQUIRE,					/* .value = own name; .version of the key "promotions",
+	HA_ACQUIRE,					/* .value = own name; .text = the key "promotions" from then on, or
+								 * NULL; .timeline that it claims; .version of the key "promotions",
 								 * .history_version of "history" and .failsafe_version of
 								 * "failsafe" as decided by, 0 = absent */
 	HA_RELEASE,					/* .value = own name */

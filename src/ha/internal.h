@@ -27,7 +27,8 @@
 #define HA_TASK_RETRY_MAX_MS	30000
 #define HA_PROMOTE_TIMEOUT_MS	60000	/* then the promotion is asked for again */
 #define HA_CHECKPOINT_WAIT_MS	60000	/* before a switchover; then it goes on without */
-#define HA_TAKER_WAIT_MS		300		/* at most, for the new leader to be a primary after a hand-over */
+#define HA_TAKER_WAIT_MS		300		/* at most, for a new leader to be a primary before it is followed */
+#define HA_PUBLISH_PAUSE_MS		300		/* what a member is doing in a switchover may wait that long */
 #define HA_HANDOVER_WAIT_MS		5000	/* at most, for a candidate to confirm the shutdown checkpoint */
 #define HA_STREAM_LOST_MS		5000
 #define HA_REPAIR_MAX_MS		60000
@@ -274,6 +275,7 @@ struct HaNode
 	bool		is_overruled;	/* another member led when this pause met a primary with a closed fence */
 	int64_t		fence_ms;		/* what we set */
 	int64_t		leaderless_since_ms;	/* 0 = there is a leader */
+	int64_t		leader_since_ms;	/* when this leader was first seen in place of another; 0 = it always led */
 	bool		has_renewed;	/* the session was renewed since we drive */
 	int64_t		renewed_ms;
 	bool		is_renewing_lease;	/* the renewal under way is for the leader key too */
@@ -343,6 +345,7 @@ struct HaNode
 	char	   *member_text;	/* owned */
 	uint64_t	member_version;	/* revision of the store with it; 0 = the other home wrote it */
 	int64_t		member_put_ms;
+	int64_t		unpublished_ms; /* since when more than positions differs from the key; 0 = it does not */
 	char	   *member_sent;	/* owned: under way */
 	Lsn			status_lsn;
 	int64_t		status_put_ms;
@@ -484,6 +487,7 @@ extern void ha_task_ended(HaNode *node, const HaInput *input);
 /* timeline.c */
 extern void ha_record_timeline(HaNode *node);
 extern void ha_claim_timeline(HaNode *node, const HaRule *rule);
+extern void ha_claim_with(HaNode *node, HaAction *action);
 extern void ha_mark_timelines(HaNode *node, const HaRule *rule);
 extern bool ha_cannot_mark(const HaNode *node);
 extern void ha_promote(HaNode *node, const HaRule *rule);

@@ -59,18 +59,15 @@ ha_describe_self(HaNode *node, Member *member)
 	}
 }
 
-/* Does only the WAL progress differ?  Then the change can wait. */
+/* Is all the same but the WAL positions and whether it streams? */
 static bool
-differs_in_wal_only(const HaNode *node, const Member *now)
+differs_in_stream_only(const Member *then, const Member *now)
 {
-	const Member *then = cluster_find_member(&node->view, node->settings.name);
-
 	return then != NULL && then->state == now->state && then->role == now->role &&
 		then->timeline == now->timeline && then->is_paused == now->is_paused &&
 		then->has_checkpoint_pending == now->has_checkpoint_pending &&
 		then->has_pending_restart == now->has_pending_restart &&
 		strcmp(then->hang, now->hang) == 0 &&
-		strcmp(then->replication_state, now->replication_state) == 0 &&
 		json_text_equal(then->scheduled_restart_json ? then->scheduled_restart_json : "{}",
 						now->scheduled_restart_json ? now->scheduled_restart_json : "{}") &&
 		strcmp(then->conn_url, now->conn_url) == 0 &&
@@ -78,6 +75,41 @@ differs_in_wal_only(const HaNode *node, const Member *now)
 		strcmp(then->agent_version, now->agent_version) == 0 &&
 		json_text_equal(then->tags_json ? then->tags_json : "{}",
 						now->tags_json ? now->tags_json : "{}");
+}
+
+/* Does only the WAL progress differ? */
+static bool
+differs_in_wal_only(const HaNode *node, const Member *now)
+{
+	const Member *then = cluster_find_member(&node->view, node->settings.name);
+
+	return differs_in_stream_only(then, now) &&
+		strcmp(then->replication_state, now->replication_state) == 0;
+}
+
+/*
+ * Until when may a change wait?  Clients wait for a promotion and for a
+ * switchover to end; each key that is written then costs the store and every
+ * member that hears of it, and what it says is old a few hundredths of a second
+ * later, like the state of a stream that ends because of them.
+ */
+static int64_t
+publish_due_ms(HaNode *node, const Member *now)
+{
+	const Member *then = cluster_find_member(&node->view, node->settings.name);
+
+	if (then == NULL || node->member_text == NULL)
+		return 0;
+	if (differs_in_wal_only(node, now))
+	{
+		node->unpublished_ms = 0;
+		return node->member_put_ms + node->settings.loop_wait_ms;
+	}
+	if (node->unpublished_ms == 0)
+		node->unpublished_ms = node->now_ms;
+	if (node->is_promoting || node->goal == HA_GOAL_SWITCHOVER || differs_in_stream_only(then, now))
+		return node->unpublished_ms + HA_PUBLISH_PAUSE_MS;
+	return 0;
 }
 
 /*
@@ -105,16 +137,17 @@ ha_publish(HaNode *node)
 	Member		self;
 	char	   *text;
 	bool		is_missing;
+	int64_t		due_ms;
 	HaAction   *action;
 
 	if (!node->view.is_loaded || node->goal == HA_GOAL_REFUSE)
 		return;
 	ha_describe_self(node, &self);
 	is_missing = cluster_find_member(&node->view, node->settings.name) == NULL;
-	if (!is_missing && node->member_text != NULL && differs_in_wal_only(node, &self) &&
-		node->now_ms < node->member_put_ms + node->settings.loop_wait_ms)
+	due_ms = publish_due_ms(node, &self);
+	if (node->now_ms < due_ms)
 	{
-		ha_wake(node, node->member_put_ms + node->settings.loop_wait_ms);
+		ha_wake(node, due_ms);
 		return;
 	}
 	text = member_to_text(&self);
@@ -128,6 +161,7 @@ ha_publish(HaNode *node)
 	{
 		if (differs_in_wal_only(node, &self))
 			node->member_put_ms = node->now_ms;
+		node->unpublished_ms = 0;
 		ha_wake(node, node->now_ms + node->settings.loop_wait_ms);
 		free(text);
 		return;
@@ -140,6 +174,7 @@ ha_publish(HaNode *node)
 	free(node->member_sent);
 	node->member_sent = strdup(text);
 	node->member_put_ms = node->now_ms;
+	node->unpublished_ms = 0;
 	action = ha_request(node, FOR_MEMBER, HA_PUT_MEMBER, "publish", "what this member is doing");
 	ha_name_copy(action->key, sizeof(action->key), node->settings.name);
 	ha_set_text(node, action, text);

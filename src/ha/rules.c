@@ -307,6 +307,8 @@ const HaRule ha_follower_rules[] = {
 	"this standby was a primary, or followed one that did not lead, and may have WAL that the leader does not have"},
 	{"compare-later", F(WAS_PRIMARY), 0, HA_DO_WAIT,
 	"this standby was a primary, or followed one that did not lead, and follows nobody before its timeline has been compared"},
+	{"follow-promoted", F(LEADER_UNPROMOTED), F(FOLLOWS), HA_DO_WAIT,
+	"another member leads and is about to be promoted: what is streamed before would be streamed anew"},
 	{"follow", 0, F(FOLLOWS), HA_DO_FOLLOW,
 	"the leader changed"},
 	{"resume-replay", F(REPLAY_PAUSED), F(PAUSED), HA_DO_RESUME_REPLAY,

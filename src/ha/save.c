@@ -198,6 +198,7 @@ ha_node_load(HaNode *node, const char *saved_text, int64_t now_ms)
 	cluster_view_init(&node->view);
 	node->born_ms = now_ms;
 	node->down_since_ms = node->stream_lost_ms = node->leaderless_since_ms = 0;
+	node->leader_since_ms = 0;
 	memset(node->pending, 0, sizeof(node->pending));
 	memset(&node->race, 0, sizeof(node->race));
 	node->has_lease = false;
@@ -229,6 +230,7 @@ ha_node_load(HaNode *node, const char *saved_text, int64_t now_ms)
 	free(node->member_text);
 	node->member_text = NULL;
 	node->member_version = 0;
+	node->unpublished_ms = 0;
 	ha_clear_goal(node);
 	load_sync(node, json_object_get(saved, "sync"), now_ms);
 	ha_failsafe_load(node, json_object_get(saved, "failsafe"), now_ms);

@@ -157,6 +157,33 @@ follows_right(HaNode *node)
 		strcmp(slot, node->postgres.upstream_slot) == 0;
 }
 
+/* Has the leader said that it is a primary? */
+static bool
+leader_is_primary(const HaNode *node)
+{
+	const Member *leader = ha_leader_member(node);
+
+	return leader != NULL && leader->role == ROLE_PRIMARY;
+}
+
+/*
+ * Is the leader to follow new, and still a standby itself?  Whoever streams from
+ * it now begins at the start of a file of WAL, and does it again when the
+ * promotion has ended the timeline; and it costs the server that is being
+ * promoted, which all clients wait for.  So it is followed a moment later.
+ */
+static bool
+leader_is_unpromoted(HaNode *node)
+{
+	int64_t		until_ms = node->leader_since_ms + HA_TAKER_WAIT_MS;
+
+	if (node->leader_since_ms == 0 || node->now_ms >= until_ms || leader_is_primary(node) ||
+		ha_upstream(node) != ha_leader_member(node))
+		return false;
+	ha_wake(node, until_ms);
+	return true;
+}
+
 /* Has a standby that should stream not done so for a while, or can it not? */
 static bool
 stream_is_lost(HaNode *node)
@@ -342,6 +369,8 @@ server_facts(HaNode *node)
 		facts |= HA_FACT(CANNOT_MARK);
 	if (follows_right(node))
 		facts |= HA_FACT(FOLLOWS);
+	else if (leader_is_unpromoted(node))
+		facts |= HA_FACT(LEADER_UNPROMOTED);
 	if (stream_is_lost(node))
 		facts |= HA_FACT(STREAM_LOST);
 	if (postgres->is_replay_paused)
@@ -442,15 +471,6 @@ missed_writes(HaNode *node)
 		}
 	}
 	return false;
-}
-
-/* Has the leader said that it is a primary? */
-static bool
-leader_is_primary(const HaNode *node)
-{
-	const Member *leader = ha_leader_member(node);
-
-	return leader != NULL && leader->role == ROLE_PRIMARY;
 }
 
 static HaFacts

@@ -120,16 +120,19 @@ static void
 take_view(HaNode *node, const ClusterView *view)
 {
 	ClusterView copy;
+	bool		is_changed;
 
 	if (!cluster_view_copy(&copy, view))
 	{
 		node->out->is_incomplete = true;
 		return;
 	}
+	is_changed = copy.has_leader != node->view.has_leader || strcmp(copy.leader, node->view.leader) != 0;
+	if (is_changed)
+		node->leader_since_ms = node->view.is_loaded && copy.has_leader ? node->now_ms : 0;
 	/* what failed with one leader need not wait with the next, or with none */
-	if ((node->failed_task == HA_TASK_CHECK_DIVERGENCE || node->failed_task == HA_TASK_REWIND ||
-		 node->failed_task == HA_TASK_BASEBACKUP) &&
-		(copy.has_leader != node->view.has_leader || strcmp(copy.leader, node->view.leader) != 0))
+	if (is_changed && (node->failed_task == HA_TASK_CHECK_DIVERGENCE ||
+					   node->failed_task == HA_TASK_REWIND || node->failed_task == HA_TASK_BASEBACKUP))
 		node->task_retry_ms = 0;
 	cluster_view_free(&node->view);
 	node->view = copy;

@@ -13,30 +13,36 @@
 
 #include "ha/internal.h"
 
-/* Add an id to the key "promotions".  False: not now. */
-static bool
-put_taken(HaNode *node, const TakenTimeline *item, const char *rule, const char *because)
+/* The key "promotions" with one id more; the caller frees it.  NULL: no memory. */
+static char *
+text_with(HaNode *node, const TakenTimeline *item)
 {
 	const ClusterView *view = &node->view;
 	TakenTimeline *taken = malloc(((size_t) view->n_taken + 1) * sizeof(*taken));
-	HaAction   *action;
+	char	   *text;
 
 	if (taken == NULL)
-	{
-		node->out->is_incomplete = true;
-		return false;
-	}
+		return NULL;
 	if (view->n_taken > 0)
 		memcpy(taken, view->taken, (size_t) view->n_taken * sizeof(*taken));
 	taken[view->n_taken] = *item;
-	action = ha_request(node, FOR_TIMELINE, view->taken_version ? HA_PUT_KEY : HA_CREATE_KEY,
-						rule, because);
+	text = taken_to_text(taken, view->n_taken + 1);
+	free(taken);
+	return text;
+}
+
+/* Add an id to the key "promotions". */
+static void
+put_taken(HaNode *node, const TakenTimeline *item, const char *rule, const char *because)
+{
+	const ClusterView *view = &node->view;
+	HaAction   *action = ha_request(node, FOR_TIMELINE,
+									view->taken_version ? HA_PUT_KEY : HA_CREATE_KEY, rule, because);
+
 	ha_name_copy(action->key, sizeof(action->key), "promotions");
 	action->version = view->taken_version;
 	action->timeline = item->timeline;
-	ha_set_text(node, action, taken_to_text(taken, view->n_taken + 1));
-	free(taken);
-	return true;
+	ha_set_text(node, action, text_with(node, item));
 }
 
 /* The highest timeline id that anybody is known to have taken. */
@@ -105,6 +111,34 @@ ha_record_timeline(HaNode *node)
 	put_taken(node, &item, "record-timeline", "this server is on a timeline that nobody claimed");
 }
 
+/* The id that the next timeline will get, in our name.  False: not known now. */
+static bool
+next_timeline(HaNode *node, const char *rule, TakenTimeline *item)
+{
+	uint32_t	next = node->postgres.newest_timeline;
+
+	if (!ha_is_ready(node, FOR_TIMELINE))
+		return false;
+	if (node->postgres.timeline == 0 || node->view.n_taken > CLUSTER_HISTORY_MAX)
+		return false;			/* not observed yet */
+	if (node->postgres.timeline > next)
+		next = node->postgres.timeline;
+	if (highest_timeline(node) > next)
+		next = highest_timeline(node);
+	if (next >= UINT32_MAX - 1)
+	{
+		ha_log(node, 2, rule, "timeline %u is taken: no id is left", next);
+		node->pending[FOR_TIMELINE].next_try_ms = node->now_ms + node->settings.loop_wait_ms;
+		return false;
+	}
+	memset(item, 0, sizeof(*item));
+	item->timeline = next + 1;
+	item->parent = node->postgres.timeline;
+	item->lsn = ha_own_position(node);
+	ha_name_copy(item->name, CLUSTER_NAME_MAX, node->settings.name);
+	return true;
+}
+
 /*
  * Record the id that the next timeline will get, before promoting, so that
  * no two promotions ever share one (docs/architecture.md, "Timelines").
@@ -112,31 +146,33 @@ ha_record_timeline(HaNode *node)
 void
 ha_claim_timeline(HaNode *node, const HaRule *rule)
 {
-	const ClusterView *view = &node->view;
-	uint32_t	next = node->postgres.newest_timeline;
 	TakenTimeline item;
 
-	if (!ha_is_ready(node, FOR_TIMELINE))
+	if (!next_timeline(node, rule->name, &item))
 		return;
-	if (node->postgres.timeline == 0 || view->n_taken > CLUSTER_HISTORY_MAX)
-		return;					/* not observed yet */
-	if (node->postgres.timeline > next)
-		next = node->postgres.timeline;
-	if (highest_timeline(node) > next)
-		next = highest_timeline(node);
-	if (next >= UINT32_MAX - 1)
-	{
-		ha_log(node, 2, rule->name, "timeline %u is taken: no id is left", next);
-		node->pending[FOR_TIMELINE].next_try_ms = node->now_ms + node->settings.loop_wait_ms;
+	put_taken(node, &item, rule->name, rule->because);
+	node->claimed_timeline = 0;
+}
+
+/*
+ * The same with the acquisition of the leader key: clients wait for one write
+ * of the store less.  What the acquisition is decided by, the claim is, too.
+ * Whether it was recorded is seen in the store; else it is claimed afterwards.
+ */
+void
+ha_claim_with(HaNode *node, HaAction *action)
+{
+	TakenTimeline item;
+	char	   *text;
+
+	if (node->view.taken_version != node->view.promotions_seen ||
+		!next_timeline(node, action->rule, &item))
 		return;
-	}
-	memset(&item, 0, sizeof(item));
-	item.timeline = next + 1;
-	item.parent = node->postgres.timeline;
-	item.lsn = ha_own_position(node);
-	ha_name_copy(item.name, CLUSTER_NAME_MAX, node->settings.name);
-	if (put_taken(node, &item, rule->name, rule->because))
-		node->claimed_timeline = 0;
+	text = text_with(node, &item);
+	if (text == NULL)
+		return;					/* it is claimed afterwards */
+	action->timeline = item.timeline;
+	ha_set_text(node, action, text);
 }
 
 /* Who cannot mark ids lets others go first for a ttl, then tries again. */

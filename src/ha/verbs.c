@@ -107,6 +107,8 @@ acquire(HaNode *node, const HaRule *rule)
 	action->history_version = node->view.history_seen;
 	action->failsafe_version = node->view.failsafe_seen;
 	action->timeout_ms = (int) node->settings.retry_timeout_ms;
+	if (!ha_is_primary(node) && !node->is_promoting)
+		ha_claim_with(node, action);
 }
 
 static void

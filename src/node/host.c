@@ -1005,6 +1005,8 @@ submit_request(Host *host, const HaAction *action, DcsOperation operation, const
 	request.operation = operation;
 	request.key = key;
 	request.value = value;
+	if (operation == DCS_ACQUIRE_LEADER)
+		request.promotions = action->text;
 	request.version = action->version;
 	request.history_version = action->history_version;
 	request.failsafe_version = action->failsafe_version;

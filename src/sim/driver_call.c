@@ -37,12 +37,22 @@ SimRequest *
 driver_request(const Driver *driver, SimRequestKind kind, const char *key, const char *value,
 			   const char *session)
 {
+	return driver_request_both(driver, kind, key, value, NULL, session);
+}
+
+/* The same with a value of the key "promotions", or NULL. */
+SimRequest *
+driver_request_both(const Driver *driver, SimRequestKind kind, const char *key, const char *value,
+					const char *promotions, const char *session)
+{
 	size_t		length = value != NULL ? strlen(value) : 0;
-	SimRequest *request = calloc(1, sizeof(SimRequest) + length + 1);
+	size_t		size = sizeof(SimRequest) + length + 1 +
+		(promotions != NULL ? strlen(promotions) + 1 : 0);
+	SimRequest *request = calloc(1, size);
 
 	if (request == NULL)
 		abort();
-	request->size = sizeof(SimRequest) + length + 1;
+	request->size = size;
 	request->node = driver->node;
 	request->home = driver->home;
 	request->driver_id = driver->id;
@@ -51,6 +61,9 @@ driver_request(const Driver *driver, SimRequestKind kind, const char *key, const
 	copy(request->session, sizeof(request->session), session != NULL ? session : "");
 	if (length > 0)
 		memcpy(request->value, value, length);
+	request->has_promotions = promotions != NULL;
+	if (promotions != NULL)
+		memcpy(request->value + length + 1, promotions, strlen(promotions));
 	return request;
 }
 

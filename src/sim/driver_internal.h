@@ -142,6 +142,9 @@ extern void driver_watch_was_checked(Driver *driver, int64_t at_ms);
 /* driver_call.c */
 extern SimRequest *driver_request(const Driver *driver, SimRequestKind kind, const char *key,
 								  const char *value, const char *session);
+extern SimRequest *driver_request_both(const Driver *driver, SimRequestKind kind, const char *key,
+									   const char *value, const char *promotions,
+									   const char *session);
 extern Call *driver_call(Driver *driver, SimRequest *request, int64_t deadline_ms,
 						 void (*done) (Call *call, const CallResult *result), DcsPending *pending);
 extern void driver_call_try(Call *call, int64_t now_ms);

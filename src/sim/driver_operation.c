@@ -452,6 +452,8 @@ write_done(Call *call, const CallResult *result)
 	operation_key(request, name, sizeof(name));
 	dcs_cache_apply(driver->dcs, name, deletes ? NULL : request->value,
 					has_session ? operation->session : "", revision);
+	if (request->operation == DCS_ACQUIRE_LEADER && request->promotions != NULL)
+		dcs_cache_apply(driver->dcs, "promotions", request->promotions, "", revision - 1);
 	operation_end(pending, DCS_DONE, revision, NULL);
 }
 
@@ -495,7 +497,7 @@ operation_write(DcsPending *pending)
 		case DCS_RENEW:
 			break;
 	}
-	write = driver_request(driver, kind, name, value, session);
+	write = driver_request_both(driver, kind, name, value, request->promotions, session);
 	write->version = request->operation == DCS_RELEASE_LEADER ? driver->dcs->revision : request->version;
 	write->promotions_version = request->version;
 	write->history_version = request->history_version;

@@ -595,7 +595,11 @@ write_key(const SimRequest *request)
 	else if (!deletes && request->session[0] != '\0' && lease_find(request->session) == NULL)
 		reply->answer = SIM_LEASE_NOT_FOUND;
 	else
+	{
+		if (request->has_promotions)
+			(void) change("promotions", request->value + strlen(request->value) + 1, "", cause);
 		(void) change(request->key, deletes ? NULL : request->value, request->session, cause);
+	}
 	reply->revision = revision;
 	return reply;
 }

@@ -49,6 +49,8 @@ typedef struct SimRequest
 	int64_t		ttl_us;
 	char		session[SIM_SESSION_MAX];	/* "" = permanent */
 	char		key[SIM_KEY_MAX];
+	bool		has_promotions;	/* SIM_ACQUIRE: a second text follows the value; its key gets a
+								 * version one less than the leader key's */
 	size_t		size;			/* of the whole block */
 	char		value[];		/* NUL-terminated */
 } SimRequest;

@@ -274,10 +274,10 @@ create_as_leader(Node *node, uint64_t leader_version)
 
 /* By what the view says, or by what a view said that knew only these versions. */
 static DcsOutcome
-acquire_by(Node *node, const char *name, uint64_t promotions, uint64_t history)
+acquire_by(Node *node, const char *name, uint64_t promotions, uint64_t history, const char *claim)
 {
 	DcsRequest	wanted = {.operation = DCS_ACQUIRE_LEADER,.value = name,
-	.version = promotions,.history_version = history,
+	.promotions = claim,.version = promotions,.history_version = history,
 	.failsafe_version = view_of(node) == NULL ? 0 : view_of(node)->failsafe_seen};
 
 	return send_request(node, &wanted);
@@ -286,7 +286,7 @@ acquire_by(Node *node, const char *name, uint64_t promotions, uint64_t history)
 static DcsOutcome
 acquire(Node *node, const char *name)
 {
-	return acquire_by(node, name, view_of(node)->promotions_seen, view_of(node)->history_seen);
+	return acquire_by(node, name, view_of(node)->promotions_seen, view_of(node)->history_seen, NULL);
 }
 
 static void
@@ -399,14 +399,26 @@ test_basics(DcsConfig *config)
 	/* a request that was decided by an older view than the cache when it is carried out */
 	ok(etcdctl("put /service/batman/promotions '{\"2\":{\"name\":\"b\",\"from\":1,\"lsn\":1}}'") &&
 	   UNTIL(view_of(a)->n_taken == 1, 1000) && view_of(a)->promotions_seen != 0 &&
-	   acquire_by(a, "a", 0, 0) == DCS_LOST_RACE && !view_of(b)->has_leader,
+	   acquire_by(a, "a", 0, 0, "{}") == DCS_LOST_RACE && !view_of(b)->has_leader,
 	   "no acquisition decided before a promotion was claimed");
+	ok(view_of(b)->n_taken == 1, "nor is anything claimed then");
+	ok(acquire_by(a, "a", view_of(a)->promotions_seen, view_of(a)->history_seen,
+				  "{\"3\":{\"name\":\"a\",\"from\":1,\"lsn\":2}}") == DCS_DONE &&
+	   cluster_is_leader(view_of(a), "a") && view_of(a)->n_taken == 1 &&
+	   view_of(a)->taken[0].timeline == 3 && view_of(a)->promotions_seen == a->reply.version,
+	   "the leader key and a claim in one transaction, and both show at once");
+	ok(UNTIL(cluster_is_leader(view_of(b), "a") && view_of(b)->taken[0].timeline == 3 &&
+			 view_of(b)->promotions_seen == view_of(a)->promotions_seen, 1000),
+	   "the watch delivers both");
+	ok(request(a, DCS_RELEASE_LEADER, NULL, "a", 0, 0) == DCS_DONE &&
+	   !etcdctl("get /service/batman/promotions -w json | grep '\"lease\"'"),
+	   "the claim belongs to no lease");
 	ok(etcdctl("put /service/batman/history '[[1,1,\"\"]]'") &&
 	   UNTIL(view_of(a)->history_seen != 0, 1000) &&
-	   acquire_by(a, "a", view_of(a)->promotions_seen, 0) == DCS_LOST_RACE,
+	   acquire_by(a, "a", view_of(a)->promotions_seen, 0, "{}") == DCS_LOST_RACE,
 	   "nor before one got into the history");
 	ok(etcdctl("put /service/batman/history nonsense") &&
-	   UNTIL(view_of(a)->history_seen > view_of(a)->promotions_seen + 1, 1000) &&
+	   UNTIL(view_of(a)->history_seen > view_of(a)->promotions_seen + 2, 1000) &&
 	   acquire(a, "a") == DCS_DONE && request(a, DCS_RELEASE_LEADER, NULL, "a", 0, 0) == DCS_DONE &&
 	   etcdctl("del /service/batman/history") && UNTIL(view_of(a)->history_seen == 0, 1000),
 	   "a key that cannot be read keeps nobody from leading");

@@ -29,12 +29,20 @@ bodies(void **state)
 	body_is(etcd3_body_create(LEADER, "node1", LEASE),
 			"{\"compare\":[{\"target\":\"CREATE\",\"create_revision\":\"0\",\"key\":" K "}],"
 			"\"success\":[{\"request_put\":{\"key\":" K ",\"value\":\"bm9kZTE=\",\"lease\":\"" LEASE "\"}}]}");
-	body_is(etcd3_body_acquire(LEADER, "node1", LEASE, LEADER, 0, LEADER, 42, LEADER, 7),
+	body_is(etcd3_body_acquire(LEADER, "node1", LEASE, LEADER, 0, NULL, LEADER, 42, LEADER, 7),
 			"{\"compare\":[{\"target\":\"CREATE\",\"create_revision\":\"0\",\"key\":" K "},"
 			"{\"target\":\"MOD\",\"mod_revision\":\"0\",\"key\":" K "},"
 			"{\"target\":\"MOD\",\"mod_revision\":\"42\",\"key\":" K "},"
 			"{\"target\":\"MOD\",\"mod_revision\":\"7\",\"key\":" K "}],"
 			"\"success\":[{\"request_put\":{\"key\":" K ",\"value\":\"bm9kZTE=\",\"lease\":\"" LEASE "\"}}]}");
+	/* with the claim of a timeline id, which belongs to no lease */
+	body_is(etcd3_body_acquire(LEADER, "node1", LEASE, LEADER, 5, "{}", LEADER, 0, LEADER, 0),
+			"{\"compare\":[{\"target\":\"CREATE\",\"create_revision\":\"0\",\"key\":" K "},"
+			"{\"target\":\"MOD\",\"mod_revision\":\"5\",\"key\":" K "},"
+			"{\"target\":\"MOD\",\"mod_revision\":\"0\",\"key\":" K "},"
+			"{\"target\":\"MOD\",\"mod_revision\":\"0\",\"key\":" K "}],"
+			"\"success\":[{\"request_put\":{\"key\":" K ",\"value\":\"bm9kZTE=\",\"lease\":\"" LEASE "\"}},"
+			"{\"request_put\":{\"key\":" K ",\"value\":\"e30=\"}}]}");
 	/* an absent key is not made anew: there is no "failure" */
 	body_is(etcd3_body_confirm(LEADER, "node1", 42, LEASE),
 			"{\"compare\":[{\"key\":" K ",\"target\":\"VALUE\",\"value\":\"bm9kZTE=\"},"

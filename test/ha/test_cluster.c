@@ -301,6 +301,8 @@ act_on_store(int n, const HaAction *action)
 			else
 			{
 				node->lease_ms = now + node->settings.ttl_ms;
+				if (action->text != NULL)
+					put_key("promotions", action->text, -1);
 				reply(n, action, HA_OUTCOME_DONE, false, put_key("leader", node->name, n));
 			}
 			break;

@@ -2518,6 +2518,80 @@ makes_no_logical_slot_with_a_gap(void **state)
 	assert_int_equal(count(HA_DROP_SLOT), 0);
 }
 
+/* What this member is doing is in the store. */
+static void
+publish(void)
+{
+	set_key("members/node1", last(HA_PUT_MEMBER)->text);
+	reply(HA_PUT_MEMBER, HA_OUTCOME_DONE);
+	forget();
+	tell_view();
+}
+
+static void
+start_published_follower(void)
+{
+	create(HA_HOME_WORKER);
+	be_standby();
+	set_key("leader", "node2");
+	set_member("node2", ",\"role\":\"primary\"");
+	tell_all();
+	publish();					/* that it has no settings yet */
+	publish();
+	forget();
+}
+
+/*
+ * While clients wait for a switchover nothing is written but what the switchover
+ * needs: what a member is doing may wait a moment.
+ */
+static void
+publishes_when_it_is_over(void **state)
+{
+	(void) state;
+	/* a stream that ends, and one that comes back at once */
+	start_published_follower();
+	postgres.is_streaming = false;
+	tell_postgres();
+	tick(HA_PUBLISH_PAUSE_MS - 1);
+	assert_int_equal(count(HA_PUT_MEMBER), 0);
+	tick(1);
+	assert_null(strstr(last(HA_PUT_MEMBER)->text, "streaming"));
+	start_published_follower();
+	postgres.is_streaming = false;
+	tell_postgres();
+	tick(100);
+	postgres.is_streaming = true;
+	tell_postgres();
+	tick(HA_PUBLISH_PAUSE_MS);
+	assert_int_equal(count(HA_PUT_MEMBER), 0);
+
+	/* but what others decide by does not wait */
+	start_published_follower();
+	postgres.timeline = 2;
+	tell_postgres();
+	assert_int_equal(count(HA_PUT_MEMBER), 1);
+
+	/* a promotion is told of when it is over, or takes long */
+	start_published_follower();
+	set_key("leader", NULL);
+	tell_view();
+	answers((Answer) {0});
+	set_key("promotions", last(HA_ACQUIRE)->text);
+	set_key("leader", "node1");
+	reply_to(last(HA_ACQUIRE), HA_OUTCOME_DONE, false, now, revision);
+	tell_view();
+	last(HA_PROMOTE);
+	postgres.is_streaming = false;
+	tell_postgres();
+	tick(HA_PUBLISH_PAUSE_MS - 1);
+	assert_int_equal(count(HA_PUT_MEMBER), 0);
+	postgres.is_in_recovery = postgres.is_standby_configured = false;
+	postgres.timeline = 2;
+	tell_postgres();
+	assert_non_null(strstr(last(HA_PUT_MEMBER)->text, "\"role\":\"primary\""));
+}
+
 /* The leader tells where its slots stand, and of members that were there lately. */
 static void
 publishes_positions_of_slots(void **state)
@@ -3331,11 +3405,54 @@ uncompared_is_handed_on(void **state)
 	assert_int_equal(node->primary_timeline, 2);
 }
 
+/* Whoever is about to be promoted is followed when it is a primary, or soon. */
+static void
+follow_promoted(void)
+{
+	/* a leader that was there when this member came may be a standby for long */
+	create(HA_HOME_WORKER);
+	be_standby();
+	set_key("leader", "node3");
+	tell_all();
+	assert_string_equal(last(HA_FOLLOW)->member, "node3");
+
+	/* a cascading standby goes on with its own upstream */
+	start_follower(HA_HOME_WORKER);
+	snprintf(settings.tags.replicatefrom, sizeof(settings.tags.replicatefrom), "node2");
+	tell_settings();
+	set_key("leader", "node3");
+	tell_view();
+	expect_rule("following");
+
+	/* not for ever */
+	start_follower(HA_HOME_WORKER);
+	set_key("leader", "node3");
+	tell_view();
+	tick(HA_TAKER_WAIT_MS - 1);
+	assert_int_equal(count(HA_FOLLOW), 0);
+	tick(1);
+	assert_string_equal(last(HA_FOLLOW)->member, "node3");
+
+	start_follower(HA_HOME_WORKER);
+	set_key("leader", "node3");
+	tell_view();
+	expect_rule("follow-promoted");
+	set_member("node3", ",\"role\":\"primary\"");
+	tell_view();
+	assert_string_equal(last(HA_FOLLOW)->member, "node3");
+
+	start_follower(HA_HOME_WORKER);
+	set_key("leader", "node3");
+	tell_view();
+	assert_int_equal(count(HA_FOLLOW), 0);
+}
+
 static void
 follow(void)
 {
 	start_follower(HA_HOME_WORKER);
 	node->repair_next_ms = now + HA_REPAIR_MAX_MS;
+	set_member("node3", ",\"role\":\"primary\"");
 	set_key("leader", "node3");
 	tell_view();
 	/* the pause between repairs was about the old leader */
@@ -3369,6 +3486,7 @@ repair(void)
 	postgres.is_streaming = false;
 	postgres.received_lsn = postgres.replayed_lsn = 2000;
 	tell_postgres();
+	set_member("node3", ",\"role\":\"primary\"");
 	set_key("leader", "node3");
 	set_key("history", "[[1,2000,\"no recovery target specified\",\"\",\"node3\"]]");
 	tell_view();
@@ -3980,6 +4098,7 @@ static const struct
 	{"promotion-lost", promotion_lost},
 	{"compare-first", compare_first},
 	{"compare-later", compare_later},
+	{"follow-promoted", follow_promoted},
 	{"follow", follow},
 	{"resume-replay", resume_replay},
 	{"repair", repair},
@@ -4164,6 +4283,37 @@ acquisition_tells_what_it_knows(void **state)
 	answers((Answer) {0});
 	assert_int_equal(last(HA_ACQUIRE)->version, revision - 2);
 	assert_int_equal(last(HA_ACQUIRE)->history_version, revision - 1);
+}
+
+/* The id of the next timeline is claimed with the leader key: one write less to wait for. */
+static void
+acquisition_claims_the_timeline(void **state)
+{
+	(void) state;
+	start_follower(HA_HOME_WORKER);
+	set_key("promotions", "{\"4\":{\"name\":\"node2\",\"from\":1,\"lsn\":1}}");
+	tell_view();
+	set_key("leader", NULL);
+	tell_view();
+	answers((Answer) {0});
+	assert_string_equal(last(HA_ACQUIRE)->text,
+						"{\"4\":{\"name\":\"node2\",\"from\":1,\"lsn\":1},"
+						"\"5\":{\"name\":\"node1\",\"from\":1,\"lsn\":83886080}}");
+	postgres.newest_timeline = 4;
+	tell_postgres();
+	set_key("promotions", last(HA_ACQUIRE)->text);
+	set_key("leader", "node1");
+	reply_to(last(HA_ACQUIRE), HA_OUTCOME_DONE, false, now, revision);
+	forget();
+	tell_view();
+	assert_int_equal(last(HA_PROMOTE)->timeline, 5);
+	assert_int_equal(count(HA_PUT_KEY), 0);
+
+	/* a primary that takes the lease anew begins no timeline */
+	create(HA_HOME_WORKER);
+	be_primary();
+	tell_all();
+	assert_null(last(HA_ACQUIRE)->text);
 }
 
 /* A write that is carried out seconds late takes the place of nothing newer. */
@@ -5169,6 +5319,7 @@ pause_rules(void **state)
 	/* a standby still follows a new leader, but repairs nothing */
 	start_follower(HA_HOME_WORKER);
 	pause_cluster(true);
+	set_member("node3", ",\"role\":\"primary\"");
 	set_key("leader", "node3");
 	tell_view();
 	assert_string_equal(last(HA_FOLLOW)->member, "node3");
@@ -5797,6 +5948,7 @@ main(void)
 		TEST(asks_less_often_for_a_slot),
 		TEST(makes_and_copies_logical_slots),
 		TEST(makes_no_logical_slot_with_a_gap),
+		TEST(publishes_when_it_is_over),
 		TEST(publishes_positions_of_slots),
 		TEST(member_key_is_written_again),
 		TEST(prefers_who_has_logical_slots),
@@ -5819,6 +5971,7 @@ main(void)
 		TEST(ttl_changes),
 		TEST(old_views_say_nothing),
 		TEST(acquisition_tells_what_it_knows),
+		TEST(acquisition_claims_the_timeline),
 		TEST(writes_of_the_leader_compare),
 		TEST(answers_of_the_store_end_the_lease),
 		TEST(silence_is_no_answer),
