@@ -26,6 +26,7 @@
 #define HA_TASK_RETRY_MIN_MS	1000
 #define HA_TASK_RETRY_MAX_MS	30000
 #define HA_PROMOTE_TIMEOUT_MS	60000	/* then the promotion is asked for again */
+#define HA_CHECKPOINT_PAUSE_MS	500		/* after a promotion: clients connect then */
 #define HA_CHECKPOINT_WAIT_MS	60000	/* before a switchover; then it goes on without */
 #define HA_TAKER_WAIT_MS		300		/* at most, for a new leader to be a primary before it is followed */
 #define HA_PUBLISH_PAUSE_MS		300		/* what a member is doing in a switchover may wait that long */

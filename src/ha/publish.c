@@ -338,7 +338,10 @@ ha_lead(HaNode *node)
 	}
 	put_history(node);
 	ha_failsafe_lead(node);
-	if (node->needs_checkpoint && node->home == HA_HOME_WORKER)
+	if (node->needs_checkpoint && node->home == HA_HOME_WORKER &&
+		node->now_ms < node->sync.promoted_ms + HA_CHECKPOINT_PAUSE_MS)
+		ha_wake(node, node->sync.promoted_ms + HA_CHECKPOINT_PAUSE_MS);
+	else if (node->needs_checkpoint && node->home == HA_HOME_WORKER)
 	{
 		ha_add(node, HA_CHECKPOINT, "lead", "pg_rewind needs the new timeline in pg_control");
 		node->needs_checkpoint = false;

@@ -2592,6 +2592,26 @@ publishes_when_it_is_over(void **state)
 	assert_non_null(strstr(last(HA_PUT_MEMBER)->text, "\"role\":\"primary\""));
 }
 
+/* pg_rewind of another member needs it; but first clients come back. */
+static void
+new_primary_asks_for_a_checkpoint(void **state)
+{
+	(void) state;
+	promote();
+	forget();
+	postgres.is_in_recovery = postgres.is_standby_configured = postgres.is_streaming = false;
+	postgres.timeline = 2;
+	postgres.checkpoint_timeline = 1;
+	tell_postgres();
+	expect_rule("lead");
+	tick(HA_CHECKPOINT_PAUSE_MS - 1);
+	assert_int_equal(count(HA_CHECKPOINT), 0);
+	tick(1);
+	assert_int_equal(count(HA_CHECKPOINT), 1);
+	tick(HA_CHECKPOINT_PAUSE_MS);
+	assert_int_equal(count(HA_CHECKPOINT), 1);
+}
+
 /* The leader tells where its slots stand, and of members that were there lately. */
 static void
 publishes_positions_of_slots(void **state)
@@ -5949,6 +5969,7 @@ main(void)
 		TEST(makes_and_copies_logical_slots),
 		TEST(makes_no_logical_slot_with_a_gap),
 		TEST(publishes_when_it_is_over),
+		TEST(new_primary_asks_for_a_checkpoint),
 		TEST(publishes_positions_of_slots),
 		TEST(member_key_is_written_again),
 		TEST(prefers_who_has_logical_slots),
