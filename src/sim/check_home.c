@@ -69,13 +69,15 @@ sim_check_request(int number, HaHome home, const DcsRequest *request)
 		sim_fail("S8 the %s of %s asks the store without the baton", home_name(home), node->name);
 	if (request->operation == DCS_RELEASE_LEADER && home == HA_HOME_SUPERVISOR &&
 		(node->server.state == HA_SERVER_STOPPED ||
-		 (node->server.state == HA_SERVER_STOPPING && host_last_postgres(host) != NULL &&
-		  host_last_postgres(host)->hang[0] == '\0')) &&	/* else it is given away as it is: hang.c */
+		 (node->server.state == HA_SERVER_STOPPING && host_last_postgres(host) != NULL)) &&
 		strcmp(ha_goal_name(host_node(host)), "switchover") == 0)
 	{
 		const SimKey *key = sim_store_find("leader");
+		/* while it stops and hangs it is given away as it is, and that may be sent again later: hang.c */
+		bool		is_hand_over = node->server.state == HA_SERVER_STOPPED ||
+			host_last_postgres(host)->hang[0] == '\0';
 
-		if (key != NULL && key->version != handed_over[number] && !somebody_has_all_of(number))
+		if (key != NULL && is_hand_over && key->version != handed_over[number] && !somebody_has_all_of(number))
 			sim_fail("S4 %s hands over to nobody who has all of its WAL", node->name);
 		handed_over[number] = key != NULL ? key->version : 0;
 	}
