@@ -152,6 +152,7 @@ typedef struct TimelineHistory
  * Our own key "promotions": the timeline ids that were taken, written before
  * each promotion, so that no two promotions share an id.
  *   {"2": {"name": "node2", "from": 1, "lsn": 50331800}}
+ * A server that a person promoted to such an id adds "also" and "also_lsn".
  */
 typedef struct TakenTimeline
 {
@@ -159,6 +160,8 @@ typedef struct TakenTimeline
 	uint32_t	parent;
 	Lsn			lsn;				/* where it was about to fork */
 	char		name[CLUSTER_NAME_MAX];
+	char		also[CLUSTER_NAME_MAX];	/* who has other WAL on it, promoted by hand; "" = nobody known */
+	Lsn			also_lsn;			/* where that forked */
 } TakenTimeline;
 
 /*

@@ -189,6 +189,8 @@ taken_read(ClusterView *view, const char *text)
 		item->parent = cluster_json_get_timeline(json_object_get(value, "from"));
 		item->lsn = cluster_json_get_lsn(value, "lsn");
 		cluster_json_get_name(value, "name", item->name);
+		cluster_json_get_name(value, "also", item->also);
+		item->also_lsn = cluster_json_get_lsn(value, "also_lsn");
 		n_taken++;
 	}
 	json_decref(object);
@@ -227,6 +229,9 @@ taken_to_text(const TakenTimeline *taken, int n_taken)
 			cluster_json_put(item, "name", cluster_json_text(taken[i].name)) &&
 			cluster_json_put(item, "from", json_integer(taken[i].parent)) &&
 			cluster_json_put(item, "lsn", cluster_json_lsn(taken[i].lsn));
+		if (ok && taken[i].also[0] != '\0')
+			ok = cluster_json_put(item, "also", cluster_json_text(taken[i].also)) &&
+				cluster_json_put(item, "also_lsn", cluster_json_lsn(taken[i].also_lsn));
 	}
 	if (ok)
 		return cluster_json_write(object);

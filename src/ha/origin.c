@@ -147,6 +147,56 @@ has_led_on(const HaNode *node, uint32_t timeline)
 }
 
 /*
+ * Has this former primary, or primary, WAL on an id that another member had
+ * claimed?  Then a person promoted it.  "lsn" is where that began.  What a
+ * standby has recovered to, or has from others, is not its own doing.
+ */
+bool
+ha_has_doubled(const HaNode *node, const TakenTimeline *taken, Lsn *lsn)
+{
+	const HaPostgres *postgres = &node->postgres;
+	uint32_t	own = was_primary_on(node);
+	bool		is_made = false;
+
+	if (ha_is_primary(node))
+		own = ha_own_timeline(node);
+	else if (node->is_uncompared)
+		own = node->is_source_unsure ? 0 : node->primary_timeline;
+	if (own == 0 || taken->name[0] == '\0' || strcmp(taken->name, node->settings.name) == 0)
+		return false;
+	for (int i = 0; i < postgres->n_history; i++)
+	{
+		const TimelineHistory *past = &postgres->history[i];
+
+		if (past->timeline == taken->timeline && node->primary_from != 0)
+			is_made = taken->timeline >= node->primary_from && taken->timeline < own;
+		if (past->timeline == taken->parent)
+			*lsn = past->switch_lsn;
+	}
+	return *lsn != 0 && (is_made || taken->timeline == own);
+}
+
+/*
+ * Who has other WAL on an id that this member claimed, from the very position
+ * where its own begins?  A leader may have it from that one; NULL: nobody, as
+ * far as is known.
+ */
+static const char *
+double_of(const HaNode *node, const TakenTimeline *taken)
+{
+	const HaPostgres *postgres = &node->postgres;
+
+	if (taken->also[0] == '\0' || strcmp(taken->name, node->settings.name) != 0 ||
+		strcmp(taken->also, node->settings.name) == 0)
+		return NULL;
+	for (int i = 0; i < postgres->n_history; i++)
+		if (postgres->history[i].timeline == taken->parent &&
+			postgres->history[i].switch_lsn == taken->also_lsn)
+			return taken->also;
+	return NULL;
+}
+
+/*
  * Nothing was found by comparing ids and positions.  But two primaries on one
  * timeline were promoted to it both, one of them by hand when nobody could
  * hear of it; and the WAL that they wrote there differs, whatever its length.
@@ -173,8 +223,13 @@ ha_is_leader_newer(const HaNode *node, Lsn end, const char **other)
 	if (own == 0)
 		return true;
 	for (int i = 0; i < view->n_taken && *other == NULL; i++)
-		if (has_made(node, view->taken[i].timeline))
-			*other = ha_other_claimant(view, node->settings.name, view->taken[i].timeline);
+	{
+		if (!has_made(node, view->taken[i].timeline))
+			continue;
+		*other = ha_other_claimant(view, node->settings.name, view->taken[i].timeline);
+		if (*other == NULL)
+			*other = double_of(node, &view->taken[i]);
+	}
 	if (leader != NULL && leader->timeline == own && leader->role == ROLE_PRIMARY && *other == NULL &&
 		!ha_has_claimed_after(view, leader->name, own))
 		*other = leader->name;
@@ -219,8 +274,9 @@ begins_alike(const HaNode *node, const TakenTimeline *taken)
  * pg_rewind, too, goes by ids and positions.  Of WAL that was found to be
  * different it finds no difference, or one too late, where another member was
  * promoted to a timeline that this former primary made, and from the same
- * position.  Who that was is said by its claim; if a person promoted it, and
- * this member never led on that timeline, it is the leader that was on it.
+ * position.  Who that was is said by its claim, or by what it adds to the claim
+ * of this member; if a person promoted it, and this member never led on that
+ * timeline, it is the leader that was on it.
  */
 bool
 ha_fools_rewind(const HaNode *node, const char **other)
@@ -236,6 +292,8 @@ ha_fools_rewind(const HaNode *node, const char **other)
 		if (!has_made(node, taken->timeline) || !begins_alike(node, taken))
 			continue;
 		*other = ha_other_claimant(view, node->settings.name, taken->timeline);
+		if (*other == NULL)
+			*other = double_of(node, taken);
 		if (*other == NULL && taken->name[0] == '\0' && leader_was_on(view, taken->timeline) &&
 			!has_led_on(node, taken->timeline))
 			*other = view->leader;

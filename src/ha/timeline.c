@@ -13,25 +13,31 @@
 
 #include "ha/internal.h"
 
-/* The key "promotions" with one id more; the caller frees it.  NULL: no memory. */
+/*
+ * The key "promotions" with one id more, or with something else said of an id
+ * in it; the caller frees it.  NULL: no memory.
+ */
 static char *
 text_with(HaNode *node, const TakenTimeline *item)
 {
 	const ClusterView *view = &node->view;
 	TakenTimeline *taken = malloc(((size_t) view->n_taken + 1) * sizeof(*taken));
 	char	   *text;
+	int			at = 0;
 
 	if (taken == NULL)
 		return NULL;
 	if (view->n_taken > 0)
 		memcpy(taken, view->taken, (size_t) view->n_taken * sizeof(*taken));
-	taken[view->n_taken] = *item;
-	text = taken_to_text(taken, view->n_taken + 1);
+	while (at < view->n_taken && taken[at].timeline != item->timeline)
+		at++;
+	taken[at] = *item;
+	text = taken_to_text(taken, at < view->n_taken ? view->n_taken : at + 1);
 	free(taken);
 	return text;
 }
 
-/* Add an id to the key "promotions". */
+/* Add an id to the key "promotions", or replace what it says of it. */
 static void
 put_taken(HaNode *node, const TakenTimeline *item, const char *rule, const char *because)
 {
@@ -70,6 +76,30 @@ highest_timeline(const HaNode *node)
 }
 
 /*
+ * One that got an id which another member had claimed says so beside the claim.
+ * Who follows it may lead before the claimant is back, and that one would see a
+ * successor of its own.
+ */
+static void
+record_double(HaNode *node)
+{
+	const ClusterView *view = &node->view;
+
+	for (int i = 0; i < view->n_taken; i++)
+	{
+		TakenTimeline item = view->taken[i];
+
+		item.also_lsn = 0;
+		if (item.also[0] != '\0' || !ha_has_doubled(node, &item, &item.also_lsn) ||
+			!ha_is_ready(node, FOR_TIMELINE))
+			continue;
+		ha_name_copy(item.also, sizeof(item.also), node->settings.name);
+		put_taken(node, &item, "record-timeline", "this server is on a timeline that another member claimed");
+		return;
+	}
+}
+
+/*
  * A person who promotes a server by hand records nothing.  A server that has
  * WAL of such a timeline records its id, in nobody's name, so that no
  * promotion gets the same id for other WAL: neither streaming nor pg_rewind
@@ -84,16 +114,17 @@ ha_record_timeline(HaNode *node)
 	TakenTimeline item;
 	uint32_t	timeline = 0;
 
-	if (ha_is_running(node))
-		timeline = postgres->timeline;
-	else if (node->has_postgres && postgres->server == HA_SERVER_STOPPED && ha_was_primary(node))
-		timeline = postgres->checkpoint_timeline;
-	if (timeline < 2 || timeline >= UINT32_MAX - 1 || timeline <= cluster_timeline(view))
-		return;
-	if (!view->is_loaded || node->store_silent || node->is_promoting ||
+	if (!node->has_postgres || !view->is_loaded || node->store_silent || node->is_promoting ||
 		postgres->data != HA_DATA_PRESENT || view->n_taken > CLUSTER_HISTORY_MAX ||
 		!ha_is_decimal(view->system_identifier, postgres->system_identifier))
 		return;					/* another cluster's timelines are no matter of ours */
+	record_double(node);
+	if (ha_is_running(node))
+		timeline = postgres->timeline;
+	else if (postgres->server == HA_SERVER_STOPPED && ha_was_primary(node))
+		timeline = postgres->checkpoint_timeline;
+	if (timeline < 2 || timeline >= UINT32_MAX - 1 || timeline <= cluster_timeline(view))
+		return;
 	for (int i = 0; i < view->n_taken; i++)
 		if (view->taken[i].timeline >= timeline)
 			return;

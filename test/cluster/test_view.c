@@ -144,6 +144,10 @@ test_history(void **state)
 	text = taken_to_text(view.taken + 1, 1);
 	assert_string_equal(text, "{\"10\":{\"name\":\"n\",\"from\":2,\"lsn\":3}}");
 	free(text);
+	apply(&view, "promotions", "{\"2\":{\"name\":\"n\",\"from\":1,\"lsn\":3,\"also\":\"m\",\"also_lsn\":4}}", 5);
+	text = taken_to_text(view.taken, 1);
+	assert_string_equal(text, "{\"2\":{\"name\":\"n\",\"from\":1,\"lsn\":3,\"also\":\"m\",\"also_lsn\":4}}");
+	free(text);
 	cluster_view_free(&view);
 }
 

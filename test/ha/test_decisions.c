@@ -3125,6 +3125,35 @@ rewind_that_would_be_fooled(void **state)
 	}
 }
 
+/*
+ * Who claimed the id, and led on it, meets a leader that may have it from a
+ * member that a person had promoted to the same one, from the same position.
+ */
+static void
+claimant_meets_a_successor_of_the_other(void **state)
+{
+	(void) state;
+	for (int i = 0; i < 6; i++)
+	{
+		bool		is_rewind = i < 3;
+
+		/* i % 3 == 1: that one began elsewhere, which is seen; 2: there was none */
+		come_back_uncompared(i % 3 == 2 ? "{\"2\":{\"name\":\"node1\",\"from\":1,\"lsn\":1000}}" :
+							 i % 3 == 1 ? "{\"2\":{\"name\":\"node1\",\"from\":1,\"lsn\":1000,\"also\":\"node3\",\"also_lsn\":900}}" :
+							 "{\"2\":{\"name\":\"node1\",\"from\":1,\"lsn\":1000,\"also\":\"node3\",\"also_lsn\":1000}}",
+							 ",\"role\":\"primary\",\"timeline\":3");
+		postgres.n_history = 1;
+		postgres.history[0].timeline = 1;
+		postgres.history[0].switch_lsn = 1000;
+		set_key("history", "[[1,1000,\"\",\"\",\"node1\"],[2,83886080,\"\",\"\",\"node2\"]]");
+		tell_all();
+		expect_task(HA_TASK_CHECK_DIVERGENCE);
+		end_task(HA_TASK_OK, is_rewind ? HA_DIVERGENCE_REWIND : HA_DIVERGENCE_NONE, END_OF_WAL);
+		assert_true(node->is_diverged == (is_rewind || i % 3 == 0));
+		assert_int_equal(node->has_rewind_failed, i % 3 == 0);
+	}
+}
+
 /* A person promotes a member twice before it meets a leader: both of its timelines are its own. */
 static void
 rewind_after_two_promotions_by_hand(void **state)
@@ -5192,6 +5221,52 @@ promotions_by_hand_are_recorded(void **state)
 	assert_null(last_key(HA_CREATE_KEY, "promotions"));
 }
 
+/* So is one to an id that another member has claimed: the claim stays, and says who else has it. */
+static void
+doubled_timelines_are_recorded(void **state)
+{
+	static const char claim[] = "{\"2\":{\"name\":\"node2\",\"from\":1,\"lsn\":1000}}";
+	const HaAction *action;
+
+	(void) state;
+	for (int i = 0; i < 5; i++)
+	{
+		/* i == 0: as a primary; 1: as what it is afterwards */
+		if (i == 1)
+			come_back_uncompared(claim, ",\"timeline\":2");
+		else
+		{
+			start_follower(HA_HOME_WORKER);
+			/* i == 2: it was this member's own promotion; 3: it is recorded; 4: a standby; 5: that was left out */
+			set_key("promotions", i == 2 ? "{\"2\":{\"name\":\"node1\",\"from\":1,\"lsn\":1000}}" :
+					i == 3 ? "{\"2\":{\"name\":\"node2\",\"from\":1,\"lsn\":1000,\"also\":\"node1\",\"also_lsn\":990}}" : claim);
+			tell_view();
+		}
+		postgres.is_in_recovery = i == 1 || i == 4;
+		if (i == 5)
+			tell_postgres();
+		postgres.timeline = postgres.newest_timeline = i == 5 ? 3 : 2;
+		postgres.n_history = 1;
+		postgres.history[0].timeline = 1;
+		postgres.history[0].switch_lsn = 990;
+		tell_postgres();
+		if (i == 5)
+		{
+			assert_null(strstr(last_key(HA_PUT_KEY, "promotions")->text, "also"));
+			continue;
+		}
+		action = last_key(HA_PUT_KEY, "promotions");
+		if (i >= 2)
+		{
+			assert_null(action);
+			continue;
+		}
+		assert_non_null(action);
+		assert_string_equal(action->text, "{\"2\":{\"name\":\"node2\",\"from\":1,\"lsn\":1000,\"also\":\"node1\",\"also_lsn\":990}}");
+		assert_true(action->version != 0);
+	}
+}
+
 /* An id that a member is on is taken before anybody recorded it. */
 static void
 claims_skip_timelines_of_members(void **state)
@@ -6022,6 +6097,7 @@ main(void)
 		TEST(gives_way_for_a_ttl),
 		TEST(nobody_waits_for_an_asynchronous_candidate),
 		TEST(promotions_by_hand_are_recorded),
+		TEST(doubled_timelines_are_recorded),
 		TEST(twin_does_not_lead),
 		TEST(shut_down_twin_has_diverged),
 		TEST(claims_skip_timelines_of_members),
@@ -6036,6 +6112,7 @@ main(void)
 		TEST(as_much_as_its_primary_wrote),
 		TEST(rewind_that_would_be_fooled),
 		TEST(rewind_after_two_promotions_by_hand),
+		TEST(claimant_meets_a_successor_of_the_other),
 		TEST(standby_of_the_claimant_is_compared),
 		TEST(claims_no_id_that_was_seen),
 		TEST(uncompared_is_handed_on),
