@@ -15,12 +15,14 @@
 #define IS_OF_THE_HOST(id)	((id) >> 63 != 0)	/* not the engine's: needs no baton */
 
 static uint64_t handed_over[SIM_NODES_MAX]; /* version of the leader key when its release was judged */
+static bool has_hung[SIM_NODES_MAX];	/* a home saw its server hang when its turn before this one was over */
 
 /* Nothing was asked yet. */
 void
 sim_check_home_reset(void)
 {
 	memset(handed_over, 0, sizeof(handed_over));
+	memset(has_hung, 0, sizeof(has_hung));
 }
 
 static const char *
@@ -70,16 +72,16 @@ sim_check_request(int number, HaHome home, const DcsRequest *request)
 	if (request->operation == DCS_RELEASE_LEADER && home == HA_HOME_SUPERVISOR &&
 		(node->server.state == HA_SERVER_STOPPED ||
 		 (node->server.state == HA_SERVER_STOPPING && host_last_postgres(host) != NULL)) &&
-		strcmp(ha_goal_name(host_node(host)), "switchover") == 0)
+		strcmp(ha_goal_name(host_node(host)), "switchover") == 0 && sim_store_leader() == number)
 	{
 		const SimKey *key = sim_store_find("leader");
 		/* while it stops and hangs it is given away as it is, and that may be sent again later: hang.c */
 		bool		is_hand_over = node->server.state == HA_SERVER_STOPPED ||
 			host_last_postgres(host)->hang[0] == '\0';
 
-		if (key != NULL && is_hand_over && key->version != handed_over[number] && !somebody_has_all_of(number))
+		if (is_hand_over && key->version != handed_over[number] && !somebody_has_all_of(number))
 			sim_fail("S4 %s hands over to nobody who has all of its WAL", node->name);
-		handed_over[number] = key != NULL ? key->version : 0;
+		handed_over[number] = key->version;
 	}
 	if (request->operation == DCS_ACQUIRE_LEADER && ha_is_paused(host_node(host)) &&
 		node->server.state == HA_SERVER_RUNNING && node->server.is_in_recovery && view != NULL &&
@@ -88,9 +90,15 @@ sim_check_request(int number, HaHome home, const DcsRequest *request)
 		sim_fail("S5 %s reaches for the leader key of a paused cluster", node->name);
 }
 
+static bool
+is_hanging(const Host *host)
+{
+	return host_last_postgres(host) != NULL && host_last_postgres(host)->hang[0] != '\0';
+}
+
 /* A release while the server runs: the rules that say so. */
 static bool
-gives_away(const Host *host)
+gives_away(int number, const Host *host)
 {
 	const HaNode *node = host_node(host);
 
@@ -105,14 +113,14 @@ gives_away(const Host *host)
 	/* it has promised not to lead, perhaps before a reboot: failsafe.c */
 	if (ha_failsafe_bound_ms(node) != 0)
 		return true;
-	/* hang.c; the rule may be another one by the end of the turn */
-	if (host_last_postgres(host) != NULL && host_last_postgres(host)->hang[0] != '\0')
+	/* hang.c; the rule may be another one by the end of the turn, and the server hang no more */
+	if (has_hung[number] || is_hanging(host))
 		return true;
 	return ha_goal_name(node)[0] != '\0';
 }
 
 /*
- * A turn of a home is over; the fence was at "before_us" when it began.
+ * The fence was at "before_us" when the turn began.
  *
  * S8: a home without the baton does not move the fence.
  *
@@ -120,8 +128,8 @@ gives_away(const Host *host)
  * deadline while the store, and what this home has seen of the store, say that
  * the lease is its own.
  */
-void
-sim_check_turn(int number, HaHome home, int64_t before_us)
+static void
+check_fence(int number, HaHome home, int64_t before_us)
 {
 	const SimNode *node = &sim.node[number];
 	const Host *host = node->host[home];
@@ -141,6 +149,17 @@ sim_check_turn(int number, HaHome home, int64_t before_us)
 	if (node->server.state == HA_SERVER_RUNNING && !node->server.is_in_recovery &&
 		view != NULL && cluster_is_leader(view, node->name) && sim_store_leader() == number &&
 		key != NULL && strcmp(key->session, view->leader_session) == 0 &&
-		sim_store_lease_runs(key->session) && !gives_away(host))
+		sim_store_lease_runs(key->session) && !gives_away(number, host))
 		sim_fail("L4 the %s of %s gives up a lease that is its own", home_name(home), node->name);
+}
+
+/* A turn of a home is over. */
+void
+sim_check_turn(int number, HaHome home, int64_t before_us)
+{
+	const Host *host = sim.node[number].host[home];
+
+	check_fence(number, home, before_us);
+	if (host != NULL && host_is_driving(host))
+		has_hung[number] = is_hanging(host);
 }
