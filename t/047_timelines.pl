@@ -72,20 +72,31 @@ like($old->log_text($offset), qr/rewind/, 'because it was rewound');
 
 # --- a timeline id that somebody else took, and no way to mark it as taken ---
 
-# It would be chosen, so the promotion waits.
+# It would be chosen, so the promotion waits, and when that does not help the other one leads again.
 my $obstacle = "$old->{data_directory}/pg_wal/patroni.00000003.tmp";
 mkdir $obstacle or die "mkdir \"$obstacle\": $!";
 my $promotions = $cluster->key_json('promotions');
 $promotions->{3} = { name => '', from => 2, lsn => 0 };
 $cluster->put_key('promotions', JSON::PP->new->encode($promotions));
 $offset = $old->log_size;
+my $new_offset = $new->log_size;
 $new->try_sql("SELECT patroni.switchover('$old->{name}')");
-$old->wait_for_log(qr/could not mark a timeline as taken.*could not mark a timeline as taken/s, $offset);
+$old->wait_for_log(qr/could not mark a timeline as taken.*"cannot-mark"/s, $offset);
 like($old->log_text($offset), qr/"mark-timelines"/, 'ids of others are marked as taken before a promotion');
 is($old->sql('SELECT pg_is_in_recovery()'), 't', 'and it waits for that');
+$cluster->wait_for_leader(is => $new);
+$new->wait_for_log(qr/"$old->{name}" gives way/, $new_offset);
+$new->wait_for_log(qr/switchover is not possible: "$old->{name}" could not mark timeline ids/, $new_offset);
+pass('others go first, and say why');
+$cluster->wait_until_streaming;
 rmdir $obstacle;
+$cluster->wait_for('a switchover to it after a ttl', sub {
+	$new->try_sql("SELECT patroni.switchover('$old->{name}')");
+	return ($cluster->key('leader') // '') eq $old->{name};
+}, every_ms => 200);
 $cluster->wait_for_leader(is => $old);
-is($old->sql('SELECT left(pg_walfile_name(pg_current_wal_lsn()), 8)'), '00000004', 'then it gets an id of its own');
+is($old->sql('SELECT left(pg_walfile_name(pg_current_wal_lsn()), 8)'), '00000006',
+	'then it gets an id of its own: the other two were taken by its first try and by the other one');
 $cluster->wait_until_streaming;
 
 done_testing();

@@ -94,6 +94,7 @@ typedef struct Member
 	bool		is_paused;						/* "pause" */
 	bool		has_pending_restart;
 	char		hang[CLUSTER_HANG_MAX];			/* ours: it hangs, and what was measured; "" = it does not */
+	bool		gives_way;						/* ours: it could not be promoted, and lets others go first */
 	MemberTags	tags;
 	char	   *tags_json;						/* owned; NULL = no tags */
 	char	   *pending_restart_reason_json;	/* owned; NULL = absent */

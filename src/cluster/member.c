@@ -180,6 +180,7 @@ read_fields(Member *member, json_t *object)
 	member->is_paused = cluster_json_truth(json_object_get(object, "pause"));
 	member->has_pending_restart = cluster_json_truth(json_object_get(object, "pending_restart"));
 	cluster_json_get_text(object, "hang", member->hang, sizeof(member->hang));
+	member->gives_way = cluster_json_truth(json_object_get(object, "gives_way"));
 	read_tags(&member->tags, tags);
 	if (member->conn_url[0] == '\0')
 		member->tags.clonefrom = false;
@@ -259,6 +260,7 @@ member_to_text(const Member *member)
 	PUT_RAW(member->scheduled_restart_json != NULL, "scheduled_restart", member->scheduled_restart_json);
 	PUT(member->is_paused, "pause", json_true());
 	PUT(member->hang[0] != '\0', "hang", cluster_json_text(member->hang));
+	PUT(member->gives_way, "gives_way", json_true());
 #undef PUT
 #undef PUT_RAW
 	if (!ok)

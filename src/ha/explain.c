@@ -124,6 +124,8 @@ explain_member(const HaNode *node, const Member *member, int64_t now_ms, Rows *r
 		say(rows, false, "hangs: %s", node->postgres.hang);
 	else if (!is_self && member->hang[0] != '\0')
 		say(rows, false, "hangs: %s", member->hang);
+	if (member->gives_way)
+		say(rows, false, "gives way to others, as it could not mark timeline ids as taken in its data directory");
 	if (is_self && !ha_is_primary(node))
 	{
 		int			missing = ha_missing_slots(&node->settings, &node->postgres);

@@ -277,6 +277,8 @@ struct HaNode
 	int64_t		fence_ms;		/* what we set */
 	int64_t		leaderless_since_ms;	/* 0 = there is a leader */
 	int64_t		leader_since_ms;	/* when this leader was first seen in place of another; 0 = it always led */
+	uint64_t	patience_version;	/* of the request that names another member, see step.c; 0 = none waits */
+	int64_t		patience_since_ms;
 	bool		has_renewed;	/* the session was renewed since we drive */
 	int64_t		renewed_ms;
 	bool		is_renewing_lease;	/* the renewal under way is for the leader key too */
@@ -431,6 +433,8 @@ extern bool ha_race_primary_alive(const HaNode *node);
 extern bool ha_race_is_ahead(const HaNode *node, const HaPeer *peer);
 extern bool ha_race_most_wal(const HaNode *node, char better[CLUSTER_NAME_MAX]);
 extern bool ha_peer_can_lead(const HaPeer *peer);
+extern bool ha_gives_way(const HaNode *node, const char *name);
+extern const char *ha_race_giving_way(const HaNode *node);
 extern const HaPeer *ha_race_answer(const HaNode *node, const char *name);
 extern const HaPeer *ha_race_successor(const HaNode *node);
 extern const HaPeer *ha_race_holder_of(const HaNode *node, Lsn lsn, const char *only);

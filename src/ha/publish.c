@@ -36,6 +36,7 @@ ha_describe_self(HaNode *node, Member *member)
 	if (postgres->has_pending_restart && postgres->pending_restart_reason[0])
 		member->pending_restart_reason_json = (char *) postgres->pending_restart_reason;
 	ha_name_copy(member->hang, sizeof(member->hang), node->has_postgres ? postgres->hang : "");
+	member->gives_way = node->has_postgres && ha_cannot_mark(node);
 	if (node->restart_text[0] != '\0')
 		member->scheduled_restart_json = node->restart_text;
 	if (!node->has_postgres || !ha_is_running(node))
@@ -67,7 +68,7 @@ differs_in_stream_only(const Member *then, const Member *now)
 		then->timeline == now->timeline && then->is_paused == now->is_paused &&
 		then->has_checkpoint_pending == now->has_checkpoint_pending &&
 		then->has_pending_restart == now->has_pending_restart &&
-		strcmp(then->hang, now->hang) == 0 &&
+		strcmp(then->hang, now->hang) == 0 && then->gives_way == now->gives_way &&
 		json_text_equal(then->scheduled_restart_json ? then->scheduled_restart_json : "{}",
 						now->scheduled_restart_json ? now->scheduled_restart_json : "{}") &&
 		strcmp(then->conn_url, now->conn_url) == 0 &&

@@ -130,6 +130,30 @@ ha_peer_can_lead(const HaPeer *peer)
 	return peer->is_reachable && peer->can_lead && !peer->nofailover && !peer->watchdog_failed;
 }
 
+/*
+ * Does that member let others go first, as it could not be promoted when it had
+ * the lease?  Waiting for it would be for ever: it tries again after a ttl.
+ */
+bool
+ha_gives_way(const HaNode *node, const char *name)
+{
+	const Member *member = cluster_find_member(&node->view, name);
+
+	return member != NULL && member->gives_way;
+}
+
+/* Who of those that were asked gives way, or NULL: it is said why nobody waits for it. */
+const char *
+ha_race_giving_way(const HaNode *node)
+{
+	const HaRace *race = &node->race;
+
+	for (int i = 0; i < race->n_asked; i++)
+		if (race->has_answered[i] && race->answers[i].is_reachable && ha_gives_way(node, race->asked[i]))
+			return race->asked[i];
+	return NULL;
+}
+
 /* The answer of one member in the last round, or NULL. */
 const HaPeer *
 ha_race_answer(const HaNode *node, const char *name)
@@ -264,7 +288,7 @@ ha_race_most_wal(const HaNode *node, char better[CLUSTER_NAME_MAX])
 		const HaPeer *peer = &race->answers[i];
 
 		if (!race->has_answered[i] || !ha_peer_can_lead(peer) || !peer->is_in_recovery ||
-			peer->position == 0 || leaves_lease(node, peer) ||
+			peer->position == 0 || leaves_lease(node, peer) || ha_gives_way(node, race->asked[i]) ||
 			(ha_sync_is_active(node) && !ha_sync_names_member(node, race->asked[i])))
 			continue;
 		/* by votes one on a newer timeline may be out of the race: it speaks for itself */
@@ -323,7 +347,8 @@ ha_race_successor(const HaNode *node)
 		const HaPeer *peer = &race->answers[i];
 
 		if (!race->has_answered[i] || !ha_peer_can_lead(peer) || !peer->is_in_recovery ||
-			peer->position == 0 || (peer->timeline != 0 && peer->timeline != ha_own_timeline(node)))
+			peer->position == 0 || (peer->timeline != 0 && peer->timeline != ha_own_timeline(node)) ||
+			ha_gives_way(node, race->asked[i]))
 			continue;
 		if (own > peer->position &&
 			(int64_t) (own - peer->position) > node->settings.maximum_lag_on_failover)
@@ -355,7 +380,8 @@ ha_race_holder_of(const HaNode *node, Lsn lsn, const char *only)
 		const HaPeer *peer = &race->answers[i];
 
 		if (!race->has_answered[i] || !ha_peer_can_lead(peer) || !peer->is_in_recovery ||
-			peer->position < lsn || (peer->timeline != 0 && peer->timeline != timeline))
+			peer->position < lsn || (peer->timeline != 0 && peer->timeline != timeline) ||
+			ha_gives_way(node, race->asked[i]))
 			continue;
 		if (only != NULL && only[0] != '\0' && strcmp(only, race->asked[i]) != 0)
 			continue;

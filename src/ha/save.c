@@ -199,6 +199,7 @@ ha_node_load(HaNode *node, const char *saved_text, int64_t now_ms)
 	node->born_ms = now_ms;
 	node->down_since_ms = node->stream_lost_ms = node->leaderless_since_ms = 0;
 	node->leader_since_ms = 0;
+	node->patience_version = 0;
 	memset(node->pending, 0, sizeof(node->pending));
 	memset(&node->race, 0, sizeof(node->race));
 	node->has_lease = false;

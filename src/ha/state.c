@@ -494,14 +494,14 @@ race_facts(HaNode *node)
 		if (ha_request_is_due(node))
 		{
 			const HaPeer *peer = ha_race_answer(node, request->candidate);
-			int64_t		patience_ms = node->leaderless_since_ms + settings->ttl_ms +
+			int64_t		patience_ms = node->patience_since_ms + settings->ttl_ms +
 				settings->loop_wait_ms;
 
 			facts |= HA_FACT(REQUEST_DUE);
 			if (strcmp(request->candidate, settings->name) == 0)
 				facts |= HA_FACT(REQUEST_FOR_ME);
 			else if (request->candidate[0] != '\0' && peer != NULL && ha_peer_can_lead(peer) &&
-					 node->now_ms < patience_ms &&
+					 node->now_ms < patience_ms && !ha_gives_way(node, request->candidate) &&
 					 (request->leader[0] == '\0' || !ha_sync_is_active(node) ||
 					  ha_sync_names_member(node, request->candidate)))
 				facts |= HA_FACT(REQUEST_FOR_OTHER);

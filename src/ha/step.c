@@ -453,6 +453,28 @@ drop_goal(HaNode *node)
 }
 
 /*
+ * How long others wait for the candidate of a request counts from when nobody
+ * led first, not from each time that nobody does: a candidate may get the
+ * lease, and give it back unpromoted, again and again.  With a leader that is
+ * a primary it is over.
+ */
+static void
+note_patience(HaNode *node)
+{
+	const ClusterView *view = &node->view;
+	const Member *leader = ha_leader_member(node);
+
+	if (!view->failover.exists || (leader != NULL && leader->role == ROLE_PRIMARY))
+		node->patience_version = 0;
+	else if (node->leaderless_since_ms != 0 && node->patience_version != view->failover.version &&
+			 ha_request_is_due(node))
+	{
+		node->patience_version = view->failover.version;
+		node->patience_since_ms = node->now_ms;
+	}
+}
+
+/*
  * What was found out against one leader says nothing of the next: its history
  * is another one, and a rewind from it may work.
  */
@@ -618,6 +640,9 @@ note_decision(HaNode *node, const HaRule *rule, HaFacts facts)
 	ha_name_copy(because, sizeof(because), rule->because);
 	if (strcmp(rule->name, "better-placed") == 0 && !ha_race_most_wal(node, better))
 		snprintf(because, sizeof(because), "\"%.100s\" is better placed to lead", better);
+	else if (strcmp(rule->name, "race-for-lease") == 0 && ha_race_giving_way(node) != NULL)
+		snprintf(because, sizeof(because), "\"%.60s\" gives way, as it could not mark timeline ids as taken; "
+				 "the leader lease is free and nobody else is better placed", ha_race_giving_way(node));
 	else if (strcmp(rule->name, "following") == 0 || strcmp(rule->name, "follow") == 0)
 		snprintf(because, sizeof(because), "\"%.100s\" leads and this member follows it",
 				 node->view.leader);
@@ -695,6 +720,7 @@ ha_step(HaNode *node, int64_t now_ms, const HaInput *input, HaActions *actions)
 	take_back_claim(node);
 	drop_goal(node);
 	forget_check(node);
+	note_patience(node);
 	if (ha_is_primary(node) && node->postgres.is_observed)
 	{
 		/* it is one again: what it was, or was found to be, does not matter */

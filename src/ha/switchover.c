@@ -25,7 +25,7 @@ ha_has_candidate(const HaNode *node)
 			continue;
 		if (strcmp(member->name, node->settings.name) != 0 && !member->tags.nofailover &&
 			member->state == MEMBER_RUNNING && member->api_url[0] != '\0' &&
-			member->hang[0] == '\0')
+			member->hang[0] == '\0' && !member->gives_way)
 			return true;
 	}
 	return false;
@@ -68,6 +68,9 @@ candidate_problem(const HaNode *node, const char *name, char text[HA_REASON_MAX]
 		snprintf(text, HA_REASON_MAX, "the watchdog of \"%.100s\" does not work", name);
 	else if (peer->is_hanging)
 		snprintf(text, HA_REASON_MAX, "\"%.100s\" hangs", name);
+	else if (ha_gives_way(node, name))
+		snprintf(text, HA_REASON_MAX,
+				 "\"%.100s\" could not mark timeline ids as taken in its data directory", name);
 	else if (!peer->can_lead)
 		snprintf(text, HA_REASON_MAX,
 				 "\"%.100s\" cannot reach the store or is bound by a promise of failsafe mode", name);

@@ -45,6 +45,7 @@ typedef struct Node
 	bool		is_dead;		/* whole node */
 	bool		is_cut;			/* off from the store, not from the others */
 	bool		worker_may_drive;
+	bool		cannot_mark;	/* its disk is full: no history file can be placed */
 	HaPostgres	postgres;
 	HaSettings	settings;
 	int64_t		fence_ms;
@@ -572,7 +573,7 @@ run_actions(int n, HaActions *actions)
 				tell_postgres(n);
 				break;
 			case HA_PLACE_HISTORY:
-				if (action->timeline > node->postgres.newest_timeline)
+				if (action->timeline > node->postgres.newest_timeline && !node->cannot_mark)
 					node->postgres.newest_timeline = action->timeline;
 				tell_postgres(n);
 				break;
@@ -828,6 +829,29 @@ switches_over(void **state)
 	assert_int_equal(nodes[candidate].postgres.timeline, timeline + 1);
 	assert_string_equal(find_key("failover")->value, "{}");
 	assert_non_null(strstr(find_key("promotions")->value, nodes[candidate].name));
+}
+
+/* A candidate that gets the lease and cannot be promoted keeps nobody waiting. */
+static void
+leads_instead_of_a_candidate_that_gives_way(void **state)
+{
+	int			old = leader_index();
+	int			candidate = (old + 2) % NODES;
+	HaCommand	command = {.id = 7, .kind = HA_COMMAND_SWITCHOVER, .wait = true};
+	HaInput		input = {.kind = HA_INPUT_COMMAND};
+
+	(void) state;
+	put_key("promotions", "{\"5\":{\"name\":\"\",\"from\":1,\"lsn\":1000}}", -1);
+	nodes[candidate].cannot_mark = true;
+	run(100);
+	snprintf(command.candidate, sizeof(command.candidate), "%s", nodes[candidate].name);
+	input.command = &command;
+	step((old + 1) % NODES, &input);
+	run(nodes[old].settings.retry_timeout_ms + 2000);
+	assert_true(leader_index() >= 0 && leader_index() != candidate);
+	run(20000);
+	check_healthy();
+	assert_true(leader_index() != candidate);
 }
 
 static void
@@ -1330,6 +1354,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		STORY(bootstraps),
 		STORY(switches_over),
+		STORY(leads_instead_of_a_candidate_that_gives_way),
 		STORY(refuses_a_dead_candidate),
 		STORY(replaces_a_dead_primary),
 		STORY(hands_over_a_crashed_server),

@@ -5003,6 +5003,85 @@ candidate_is_not_waited_for_for_ever(void **state)
 	expect_rule("race-for-lease");
 }
 
+/*
+ * The patience with a candidate counts for the request: one that gets the key
+ * again and again and gives it back unpromoted does not begin it anew.
+ */
+static void
+candidate_is_waited_for_once(void **state)
+{
+	int64_t		began_ms;
+
+	(void) state;
+	candidate_first();
+	began_ms = now;
+	while (now < began_ms + settings.ttl_ms + settings.loop_wait_ms)
+	{
+		expect_rule("candidate-first");
+		tick(1000);
+		set_key("leader", "node3");
+		tell_view();
+		expect_rule("follow-promoted");
+		tick(1000);
+		set_key("leader", NULL);
+		tell_view();
+		answer_from("node2", (Answer) {.is_silent = true});
+		answer_from("node3", (Answer) {.position = END_OF_WAL - 100});
+	}
+	expect_rule("race-for-lease");
+	/* a new request begins it anew, and so does a leader that was promoted */
+	request_failover("{\"leader\":\"node2\",\"member\":\"node3\",\"x\":1}");
+	expect_rule("candidate-first");
+	tick(settings.ttl_ms + settings.loop_wait_ms);
+	set_key("leader", "node2");
+	tell_view();
+	set_key("leader", NULL);
+	tell_view();
+	answer_from("node2", (Answer) {.is_silent = true});
+	answer_from("node3", (Answer) {.position = END_OF_WAL - 100});
+	expect_rule("candidate-first");
+}
+
+/* Nobody waits for a member that says itself that others go first. */
+static void
+nobody_waits_for_who_gives_way(void **state)
+{
+	HaExplanation rows[32];
+	int			n_rows;
+	bool		is_explained = false;
+
+	(void) state;
+	candidate_first();
+	expect_rule("candidate-first");
+	set_member("node3", ",\"gives_way\":true");
+	tell_view();
+	expect_rule("race-for-lease");
+	assert_non_null(strstr(ha_decision(node)->because, "\"node3\" gives way"));
+	n_rows = ha_explain(node, now, rows, 32);
+	for (int i = 0; i < n_rows; i++)
+		is_explained |= strcmp(rows[i].member, "node3") == 0 && strstr(rows[i].reason, "gives way") != NULL;
+	assert_true(is_explained);
+	/* the one with most WAL */
+	start_race();
+	set_member("node2", ",\"gives_way\":true");
+	tell_view();
+	answers((Answer) {.position = END_OF_WAL + 1});
+	expect_rule("race-for-lease");
+	/* what it says it has is not waited for either, but who is better placed besides is */
+	start_race();
+	set_member("node2", ",\"gives_way\":true");
+	tell_view();
+	answer_from("node2", (Answer) {.position = END_OF_WAL + 2});
+	answer_from("node3", (Answer) {.position = END_OF_WAL + 1});
+	expect_rule("better-placed");
+	/* nothing is handed over to it */
+	start_leader(HA_HOME_WORKER);
+	set_member("node2", ",\"gives_way\":true");
+	request_failover("{\"leader\":\"node1\",\"member\":\"node2\"}");
+	answer_from("node2", (Answer) {0});
+	assert_non_null(strstr(last_key(HA_PUT_KEY, "failover")->text, "could not mark timeline ids"));
+}
+
 /* --- switchover --- */
 
 static void
@@ -5180,6 +5259,9 @@ gives_way_for_a_ttl(void **state)
 	gives_way();
 	expect_rule("gives-way");
 	assert_int_equal(count(HA_ACQUIRE), 1);
+	/* and says so */
+	reply_to(&(HaAction) {.request_id = node->pending[FOR_MEMBER].id}, HA_OUTCOME_DONE, false, now, 0);
+	assert_non_null(strstr(last(HA_PUT_MEMBER)->text, "\"gives_way\":true"));
 	tick(settings.ttl_ms);
 	answers((Answer) {0});
 	assert_int_equal(count(HA_ACQUIRE), 2);
@@ -5229,7 +5311,7 @@ doubled_timelines_are_recorded(void **state)
 	const HaAction *action;
 
 	(void) state;
-	for (int i = 0; i < 5; i++)
+	for (int i = 0; i < 6; i++)
 	{
 		/* i == 0: as a primary; 1: as what it is afterwards */
 		if (i == 1)
@@ -6089,6 +6171,8 @@ main(void)
 		TEST(races),
 		TEST(silent_peer_costs_little),
 		TEST(candidate_is_not_waited_for_for_ever),
+		TEST(candidate_is_waited_for_once),
+		TEST(nobody_waits_for_who_gives_way),
 		TEST(refused_switchovers),
 		TEST(done_switchovers_are_forgotten),
 		TEST(each_request_is_checked_anew),
