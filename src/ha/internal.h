@@ -447,6 +447,7 @@ extern void ha_sync_race_won(HaNode *node, const char *rule);
 extern bool ha_sync_is_active(const HaNode *node);
 extern bool ha_sync_names_member(const HaNode *node, const char *name);
 extern void ha_sync_say_denied(const HaNode *node, char because[HA_REASON_MAX]);
+extern bool ha_sync_may_let_lead(const HaNode *node, const HaPeer *candidate);
 extern bool ha_sync_lets_lead(const HaNode *node, char because[HA_REASON_MAX]);
 extern HaFacts ha_sync_facts(HaNode *node);
 extern void ha_sync_forget(HaNode *node);

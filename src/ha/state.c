@@ -503,7 +503,7 @@ race_facts(HaNode *node)
 			else if (request->candidate[0] != '\0' && peer != NULL && ha_peer_can_lead(peer) &&
 					 node->now_ms < patience_ms && !ha_gives_way(node, request->candidate) &&
 					 (request->leader[0] == '\0' || !ha_sync_is_active(node) ||
-					  ha_sync_names_member(node, request->candidate)))
+					  (ha_sync_names_member(node, request->candidate) && ha_sync_may_let_lead(node, peer))))
 				facts |= HA_FACT(REQUEST_FOR_OTHER);
 		}
 		else if (request->is_scheduled && !settings->is_paused)

@@ -101,6 +101,38 @@ ha_sync_lets_lead(const HaNode *node, char because[HA_REASON_MAX])
 	return lets_lead;
 }
 
+/*
+ * May that member get the votes, as far as the answers of the last round tell?
+ * Who is silent may give it its own, and so may who is on another timeline.
+ */
+bool
+ha_sync_may_let_lead(const HaNode *node, const HaPeer *candidate)
+{
+	const HaRace *race = &node->race;
+	SyncAnswer	answers[CLUSTER_MEMBERS_MAX + 1];
+	SyncCandidacy candidacy = {
+		.mode = node->settings.sync_mode,
+		.sync = &node->view.sync,
+		.own_name = candidate->name,
+		.answers = answers,
+	};
+	SyncVotes	votes;
+
+	answers[candidacy.n_answers].name = node->settings.name;
+	answers[candidacy.n_answers++].is_ahead = ha_own_timeline(node) == candidate->timeline &&
+		ha_own_position(node) > candidate->position;
+	for (int i = 0; i < race->n_asked; i++)
+	{
+		const HaPeer *peer = &race->answers[i];
+
+		answers[candidacy.n_answers].name = race->asked[i];
+		answers[candidacy.n_answers++].is_ahead = race->has_answered[i] && peer->is_reachable &&
+			peer->is_in_recovery && peer->timeline == candidate->timeline &&
+			peer->position > candidate->position;
+	}
+	return sync_may_promote(&candidacy, &votes);
+}
+
 /* Why this member may not lead, and who may. */
 void
 ha_sync_say_denied(const HaNode *node, char because[HA_REASON_MAX])

@@ -2841,6 +2841,30 @@ nobody_waits_for_an_asynchronous_candidate(void **state)
 	assert_int_equal(count(HA_ACQUIRE), 1);
 }
 
+/* Nor for one that cannot get the votes: who is silent may still give its own. */
+static void
+nobody_waits_for_a_candidate_without_votes(void **state)
+{
+	(void) state;
+	candidate_first();
+	be_synchronous(SYNC_PLAN_QUORUM, "{\"leader\":\"node2\",\"quorum\":1,\"sync_standby\":\"node1,node3\"}");
+	tick(settings.loop_wait_ms);
+	answer_from("node2", (Answer) {.is_silent = true});
+	answer_from("node3", (Answer) {.position = END_OF_WAL - 100});
+	expect_rule("candidate-first");
+	tick(settings.loop_wait_ms);
+	answer_from("node2", (Answer) {.position = END_OF_WAL - 100});
+	answer_from("node3", (Answer) {.position = END_OF_WAL - 100});
+	expect_rule("candidate-first");
+	tick(settings.loop_wait_ms);
+	answer_from("node2", (Answer) {.position = END_OF_WAL - 99});
+	answer_from("node3", (Answer) {.position = END_OF_WAL - 100});
+	expect_rule("race-for-lease");
+	/* an operator who asked for a failover gets it, votes or not */
+	request_failover("{\"member\":\"node3\"}");
+	expect_rule("candidate-first");
+}
+
 static void
 race_for_lease(void)
 {
@@ -6180,6 +6204,7 @@ main(void)
 		TEST(claims_skip_taken_ids),
 		TEST(gives_way_for_a_ttl),
 		TEST(nobody_waits_for_an_asynchronous_candidate),
+		TEST(nobody_waits_for_a_candidate_without_votes),
 		TEST(promotions_by_hand_are_recorded),
 		TEST(doubled_timelines_are_recorded),
 		TEST(twin_does_not_lead),
