@@ -415,6 +415,20 @@ hand_to_driver(Dcs *dcs)
 	}
 }
 
+/* Say whether the store can be reached, if that changed. */
+static void
+tell_reachable(Dcs *dcs)
+{
+	if (dcs->is_reachable == dcs->is_reachable_told &&
+		(dcs->was_told || dcs->reachable_error.message[0] == '\0'))
+		return;
+	dcs->is_reachable_told = dcs->is_reachable;
+	dcs->was_told = true;
+	if (dcs->callbacks.reachable != NULL)
+		dcs->callbacks.reachable(dcs->callbacks.context, dcs->is_reachable,
+								 dcs->is_reachable ? NULL : &dcs->reachable_error);
+}
+
 /* Do what can be done now and call the callbacks.  Never waits. */
 void
 dcs_process(Dcs *dcs, int64_t now_ms)
@@ -429,21 +443,16 @@ dcs_process(Dcs *dcs, int64_t now_ms)
 		dcs->driver->timer_due(dcs, now_ms);
 	expire_pending(dcs, now_ms);
 
-	if (dcs->is_reachable != dcs->is_reachable_told ||
-		(!dcs->was_told && dcs->reachable_error.message[0] != '\0'))
-	{
-		dcs->is_reachable_told = dcs->is_reachable;
-		dcs->was_told = true;
-		if (dcs->callbacks.reachable != NULL)
-			dcs->callbacks.reachable(dcs->callbacks.context, dcs->is_reachable,
-									 dcs->is_reachable ? NULL : &dcs->reachable_error);
-	}
+	/* who hears that the store can be reached again goes on at once: not by what was read before */
+	if (!dcs->is_reachable)
+		tell_reachable(dcs);
 	if (dcs->is_changed)
 	{
 		dcs->is_changed = false;
 		if (dcs->callbacks.view != NULL)
 			dcs->callbacks.view(dcs->callbacks.context, &dcs->view);
 	}
+	tell_reachable(dcs);
 	while ((pending = first_pending(dcs, true, true)) != NULL)
 	{
 		DcsReply	reply = pending->reply;

@@ -134,7 +134,8 @@ typedef struct DcsCallbacks
 	void		(*reply) (void *context, const DcsReply *reply);
 	/*
 	 * The store could not be read or watched (is_reachable false, with the
-	 * reason), or can again.  Called on each change only.
+	 * reason), or can again: after the view that has been read.  Called on
+	 * each change only.
 	 */
 	void		(*reachable) (void *context, bool is_reachable, const Error *error);
 	void		(*log) (void *context, int level, const Error *message);	/* 0 debug 1 log 2 warning */
