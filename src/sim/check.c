@@ -318,6 +318,8 @@ note_new_leader(int node)
 		(request.candidate[0] == '\0' || strcmp(request.candidate, sim.node[node].name) == 0);
 	check.is_forced[node] = check.is_named[node] && request.leader[0] == '\0';
 	sim_check_ttl(sim.profile.ttl_ms, sim.profile.loop_wait_ms);
+	if (sim_store_find("status") == NULL)
+		check.n_optimes = 0;	/* somebody deleted it, since the last look as well */
 	check.optime[node] = check_old_optime(check.ttl_us / 2);
 	check.timeline[node] = check_history_timeline();
 	/* a primary that takes the key after hands were at work decides what is lost */

@@ -32,7 +32,8 @@ typedef struct Watched
 	int64_t		watched_since_us;
 	int64_t		looked_us;
 	int64_t		deadline_us;	/* of the fence, at that look */
-	Lsn			confirmed_lsn[SIM_NODES_MAX];	/* by each standby */
+	Lsn			confirmed_lsn[SIM_NODES_MAX];	/* by each standby, to this start of the server */
+	uint32_t	incarnation;
 } Watched;
 
 static Watched watched[SIM_NODES_MAX];
@@ -113,7 +114,12 @@ void
 sim_check_confirmed(int number, int standby)
 {
 	Lsn			lsn = sim.node[number].server.receiver_flush[standby];
+	uint32_t	incarnation = sim.node[number].process[SIM_SERVER].incarnation;
 
+	/* a server that was restarted waits for a word on all of its WAL, and the first one is news */
+	if (watched[number].incarnation != incarnation)
+		memset(watched[number].confirmed_lsn, 0, sizeof(watched[number].confirmed_lsn));
+	watched[number].incarnation = incarnation;
 	if (!is_on() || lsn == watched[number].confirmed_lsn[standby])
 		return;
 	watched[number].confirmed_lsn[standby] = lsn;
