@@ -362,6 +362,17 @@ find_candidates(const HaNode *node, SyncCandidate *candidates, int *n_other_rece
 	return n;
 }
 
+/*
+ * May this former primary have commits of its own that nobody else has, and will
+ * clients see them when it is promoted?  Another member may have written the key
+ * since, and never have been promoted itself.
+ */
+static bool
+has_own_writes(const HaNode *node)
+{
+	return node->is_uncompared && !(is_own_key(node) && node->view.sync.sync_standby == NULL);
+}
+
 static void
 make_plan(HaNode *node)
 {
@@ -385,7 +396,7 @@ make_plan(HaNode *node)
 
 	(void) sync_names_parse(&names, postgres->sync_names);
 	input.is_writable = ha_is_primary(node) && (sync->is_open || node->settings.is_paused);
-	input.is_stale = sync->is_stale && !ha_is_primary(node);
+	input.is_stale = (sync->is_stale || has_own_writes(node)) && !ha_is_primary(node);
 	input.is_settling = sync->is_writing || sync->is_setting || !postgres->is_sync_settled ||
 		needs_touch(node);
 	input.names_lsn = input.is_settling ? 0 : postgres->sync_names_lsn;

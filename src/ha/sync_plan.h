@@ -66,7 +66,8 @@ typedef struct SyncPlanInput
 	bool		is_writable;		/* false: no commit can be acknowledged yet (in
 									 * recovery, or fenced since the server started) */
 	bool		is_stale;			/* in recovery, and the key is of an earlier time as the
-									 * leader: what has been shown since may be nowhere else */
+									 * leader, or of another one's after that: what has been
+									 * written since may be nowhere else */
 	bool		is_new_leader;		/* promoted a moment ago: standbys that are about to
 									 * reconnect are not taken for lost */
 	const SyncState *sync;			/* as last read or as just written by ourselves */

@@ -5291,6 +5291,44 @@ gives_way_for_a_ttl(void **state)
 	assert_int_equal(count(HA_ACQUIRE), 2);
 }
 
+/*
+ * A former primary that leads again, after another one had the key "sync" and was
+ * never promoted, shows what it wrote itself: nobody else may have that.
+ */
+static void
+former_primary_relies_on_nobody(void **state)
+{
+	(void) state;
+	for (int i = 0; i < 2; i++)
+	{
+		create(HA_HOME_WORKER);
+		be_standby();
+		/* i == 0: it was none */
+		postgres.is_former_primary = i == 1;
+		postgres.former_timeline = i;
+		set_key("leader", NULL);
+		be_synchronous(SYNC_PLAN_QUORUM, "{\"leader\":\"node2\",\"quorum\":1,\"sync_standby\":\"node1,node3\"}");
+		answers((Answer) {0});
+		expect_rule("race-for-lease");
+		set_key("leader", "node1");
+		reply_to(last(HA_ACQUIRE), HA_OUTCOME_DONE, false, now, revision);
+		tell_view();
+		assert_int_equal(count(HA_SET_SYNC_NAMES), i == 0);
+		if (i == 0)
+			continue;
+		assert_string_equal(last_key(HA_PUT_KEY, "sync")->text,
+							"{\"leader\":\"node1\",\"quorum\":0,\"sync_standby\":null}");
+		set_key("promotions", last_key(HA_CREATE_KEY, "promotions")->text);
+		reply_to(last_key(HA_CREATE_KEY, "promotions"), HA_OUTCOME_DONE, false, now, 0);
+		assert_int_equal(count(HA_PROMOTE), 0);
+		set_key("sync", last_key(HA_PUT_KEY, "sync")->text);
+		reply_to(last_key(HA_PUT_KEY, "sync"), HA_OUTCOME_DONE, false, now, 0);
+		tell_view();
+		expect_rule("promote");
+		last(HA_PROMOTE);
+	}
+}
+
 /* A promotion by hand takes an id too, and disturbs nobody who leads. */
 static void
 promotions_by_hand_are_recorded(void **state)
@@ -6205,6 +6243,7 @@ main(void)
 		TEST(gives_way_for_a_ttl),
 		TEST(nobody_waits_for_an_asynchronous_candidate),
 		TEST(nobody_waits_for_a_candidate_without_votes),
+		TEST(former_primary_relies_on_nobody),
 		TEST(promotions_by_hand_are_recorded),
 		TEST(doubled_timelines_are_recorded),
 		TEST(twin_does_not_lead),
