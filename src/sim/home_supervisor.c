@@ -266,11 +266,13 @@ take(SimHome *supervisor, const char *because)
 {
 	LeasePage  *page = page_of(supervisor);
 	uint32_t	generation = lease_page_generation(page);
+	bool		was_workers = sim_page_holder(supervisor->node) == LEASE_HOLDER_WORKER;
 
 	generation = lease_page_take(page, generation, LEASE_HOLDER_SUPERVISOR);
 	if (generation == 0)
 		return false;
-	supervisor->may_have_baton = false;
+	if (was_workers)
+		supervisor->may_have_baton = false;
 	sim_trace(supervisor->node, "supervisor: takes the baton, generation %u. %s", generation,
 			  because);
 	drive(supervisor, generation, NULL);

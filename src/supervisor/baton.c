@@ -89,11 +89,13 @@ bool
 baton_take(Supervisor *supervisor, const char *because)
 {
 	uint32_t generation = lease_page_generation(supervisor->page);
+	bool was_workers = page_holder(supervisor) == LEASE_HOLDER_WORKER;
 
 	generation = lease_page_take(supervisor->page, generation, LEASE_HOLDER_SUPERVISOR);
 	if (generation == 0)
 		return false;
-	if (supervisor->worker != NULL)
+	/* else this one knows that it does not have it: another one gave it back before it left */
+	if (supervisor->worker != NULL && was_workers)
 		supervisor->worker->may_have_baton = false;
 	log_write(LOG_LEVEL_LOG, "took control of this node", because, NULL);
 	drive(supervisor, generation, NULL);
