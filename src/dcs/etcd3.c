@@ -171,8 +171,10 @@ struct Etcd3
 	int			n_watch_failures;
 	Call	   *probe_call;
 	int64_t		probe_at_ms;
-	uint64_t	suspect_revision;	/* the watch must reach it soon; 0 = none */
-	int64_t		suspect_until_ms;
+	uint64_t	probe_revision;		/* of the watch when the probe was started */
+	bool		is_suspect;			/* a probe saw what the watch had not told */
+	uint64_t	suspect_revision;	/* of the watch at that time */
+	int64_t		suspect_until_ms;	/* by then it must be right again */
 };
 
 static void call_try(Call *call, int64_t now_ms);
@@ -912,7 +914,7 @@ watch_is_complete(const Etcd3 *etcd, uint64_t revision)
 		etcd->checked_revision : etcd->watch_revision;
 
 	return etcd->watch_state == WATCH_HEALTHY && !etcd->needs_load &&
-		etcd->suspect_revision == 0 && revision >= etcd->watch_revision && revision <= checked;
+		!etcd->is_suspect && revision >= etcd->watch_revision && revision <= checked;
 }
 
 /* A request sent at "at_ms" has shown that the watch tells of everything. */
@@ -1428,7 +1430,7 @@ watch_stop(Etcd3 *etcd)
 	etcd->watch = NULL;
 	etcd->watch_state = WATCH_NONE;
 	etcd->watch_endpoint = -1;
-	etcd->suspect_revision = 0;
+	etcd->is_suspect = false;
 	json_stream_reset(&etcd->stream);
 	if (etcd->probe_call != NULL)
 		call_free(etcd->probe_call);
@@ -1588,7 +1590,7 @@ watch_document(void *context, const json_t *document)
 	etcd->probe_at_ms = now_ms + probe_interval_ms(etcd);
 	/* the extension was answered before the watch told of a change before it */
 	if (etcd->extended_ms > etcd->dcs->sighting.at_ms && etcd->extended_revision <= etcd->watch_revision &&
-		etcd->suspect_revision == 0)
+		!etcd->is_suspect)
 		watch_was_checked(etcd, etcd->extended_ms);
 	dcs_was_heard(etcd->dcs);
 	if (etcd->watch_state != WATCH_HEALTHY)
@@ -1863,9 +1865,12 @@ probe_done(Call *call, const CallResult *result)
 		dcs_set_reachable(etcd->dcs, false, &result->error);
 		return;
 	}
-	if (revision < etcd->watch_revision)
+	if (revision < etcd->probe_revision)
 	{
-		/* The store went back, restored from a backup. */
+		/*
+		 * The store went back, restored from a backup.  Only what the watch had
+		 * told before tells: an answer may come later than newer events.
+		 */
 		etcd->needs_load = etcd->load_linearizable = true;
 		watch_failed(etcd, now_ms, "the store went back in time");
 		return;
@@ -1877,17 +1882,22 @@ probe_done(Call *call, const CallResult *result)
 	if ((version != (leader != NULL ? leader->version : 0) || newest > etcd->watch_revision) &&
 		revision > etcd->watch_revision)
 	{
-		if (etcd->suspect_revision != 0)
+		/* One that moves on is late, as in a store that has much to do. */
+		if (etcd->is_suspect && (etcd->watch_revision == etcd->suspect_revision ||
+								 etcd->suspect_until_ms <= now_ms))
 		{
 			watch_failed(etcd, now_ms, "it does not tell of changes");
 			return;
 		}
+		if (!etcd->is_suspect)
+			etcd->suspect_until_ms = now_ms + dead_peer_ms(etcd) + STALE_CHECK_MS;
 		/* The event may be on its way: look again soon. */
-		etcd->suspect_revision = revision;
+		etcd->is_suspect = true;
+		etcd->suspect_revision = etcd->watch_revision;
 		etcd->probe_at_ms = now_ms + STALE_CHECK_MS;
 		return;
 	}
-	etcd->suspect_revision = 0;
+	etcd->is_suspect = false;
 	etcd->checked_revision = revision;
 	watch_was_checked(etcd, result->sent_at_ms);
 }
@@ -1900,7 +1910,7 @@ probe_is_spared(Etcd3 *etcd, int64_t now_ms)
 	int64_t		until_ms = others->at_ms + probe_interval_ms(etcd);
 
 	if (others->at_ms == 0 || until_ms <= now_ms || others->revision > etcd->watch_revision ||
-		etcd->suspect_revision != 0)
+		etcd->is_suspect)
 		return false;
 	etcd->probe_at_ms = until_ms;
 	return true;
@@ -1924,6 +1934,7 @@ probe_start(Etcd3 *etcd, int64_t now_ms)
 								  now_ms + wait_ms * etcd->n_endpoints, probe_done, NULL);
 	if (etcd->probe_call == NULL)
 		return;
+	etcd->probe_revision = etcd->watch_revision;
 	etcd->probe_call->is_idempotent = true;
 	etcd->probe_call->is_single_pass = true;
 	call_try(etcd->probe_call, now_ms);
