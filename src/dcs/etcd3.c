@@ -18,8 +18,8 @@
  *      etcd itself after that.  The cache may not know yet that it is gone.
  *  (4) The watch goes on at the highest revision whose events were applied,
  *      plus one; nothing is skipped.  Where that is impossible all is read.
- *  (5) A healthy watch was heard of, or compared with a linearizable read,
- *      within the last third of ttl.
+ *  (5) A healthy watch was heard of, or compared with a linearizable read by
+ *      one of the node's homes, within the last two thirds of ttl.
  *-------------------------------------------------------------------------
  */
 #include "dcs/dcs_internal.h"
@@ -1000,6 +1000,45 @@ keepalive_done(Call *call, const CallResult *result)
 	operation_with_session(pending);
 }
 
+/* The first key that a read of a transaction found; NULL = none. */
+static const json_t *
+key_read(const json_t *answer, size_t index)
+{
+	const json_t *response = json_array_get(json_object_get(answer, "responses"), index);
+
+	return json_array_get(json_object_get(json_object_get(response, "response_range"), "kvs"), 0);
+}
+
+static uint64_t
+version_read(const json_t *answer, size_t index)
+{
+	return etcd3_number(json_object_get(key_read(answer, index), "mod_revision"));
+}
+
+/*
+ * Has the watch told of all that etcd3_body_newest() found?  It must tell of our
+ * own writes as well, which the cache has without it: the engine waits for that
+ * before a new leader opens.
+ */
+static bool
+watch_has_told(const Etcd3 *etcd, const json_t *answer)
+{
+	const DcsKey *leader = dcs_cache_find(etcd->dcs, "leader");
+
+	return (version_read(answer, 0) == (leader != NULL ? leader->version : 0) &&
+			version_read(answer, 1) <= etcd->watch_revision) ||
+		answer_revision(answer) <= etcd->watch_revision;
+}
+
+/* It has, as an answer of this revision to a request sent at that time shows. */
+static void
+watch_is_right(Etcd3 *etcd, uint64_t revision, int64_t sent_at_ms)
+{
+	etcd->is_suspect = false;
+	etcd->checked_revision = revision;
+	watch_was_checked(etcd, sent_at_ms);
+}
+
 /* Own writes show in the view at once. */
 static void
 operation_show(Etcd3 *etcd, const char *name, const char *value, const char *session,
@@ -1053,14 +1092,16 @@ confirm_done(Call *call, const CallResult *result)
 }
 
 /*
- * What an answer to a read of the leader key shows: under which session it is
- * if its value is "name", else NULL.  The cache learns it, too, also that it is gone.
+ * What an answer to a read of the leader key shows, alone or as the first of a
+ * transaction: under which session it is if its value is "name", else NULL.  The
+ * cache learns it, too, also that it is gone.
  */
 static const char *
 leader_was_read(Etcd3 *etcd, const json_t *answer, const char *name,
 				char session[CLUSTER_SESSION_MAX], uint64_t *version)
 {
-	const json_t *kv = json_array_get(json_object_get(answer, "kvs"), 0);
+	const json_t *kv = json_object_get(answer, "responses") != NULL ? key_read(answer, 0) :
+		json_array_get(json_object_get(answer, "kvs"), 0);
 	char	   *value;
 	bool		is_ours;
 
@@ -1083,7 +1124,8 @@ leader_was_read(Etcd3 *etcd, const json_t *answer, const char *name,
 
 /*
  * RENEW, after the session was extended: etcd itself says whether the leader
- * key is ours.  The cache may not have heard yet that somebody deleted it.
+ * key is ours.  The cache may not have heard yet that somebody deleted it.  And
+ * it says whether the watch is right, which spares a probe.
  */
 static void
 leader_read_done(Call *call, const CallResult *result)
@@ -1102,6 +1144,10 @@ leader_read_done(Call *call, const CallResult *result)
 		operation_fail(pending, result);
 		return;
 	}
+	/* an older revision than the watch's may be that of a store that went back in time */
+	if (etcd->watch_state == WATCH_HEALTHY && !etcd->needs_load &&
+		answer_revision(result->answer) >= etcd->watch_revision && watch_has_told(etcd, result->answer))
+		watch_is_right(etcd, answer_revision(result->answer), result->sent_at_ms);
 	session = leader_was_read(etcd, result->answer, request->value, buffer, &version);
 	if (session == NULL)
 		operation_end(pending, DCS_LOST_RACE, 0, NULL);
@@ -1139,7 +1185,8 @@ operation_leader_step(DcsPending *pending)
 		operation_end(pending, DCS_DONE, leader->version, NULL);
 		return;
 	}
-	operation_call(pending, "/kv/range", etcd3_body_range(etcd->leader_key, NULL, false), true,
+	operation_call(pending, "/kv/txn",
+				   etcd3_body_newest(etcd->leader_key, etcd->prefix_key, etcd->prefix_end), true,
 				   leader_read_done);
 }
 
@@ -1831,16 +1878,6 @@ sync_step(Etcd3 *etcd, int64_t now_ms)
 	call_try(call, now_ms);
 }
 
-/* Version of the first key that a read of a transaction found; 0 = none. */
-static uint64_t
-version_read(const json_t *answer, size_t index)
-{
-	const json_t *response = json_array_get(json_object_get(answer, "responses"), index);
-	const json_t *keys = json_object_get(json_object_get(response, "response_range"), "kvs");
-
-	return etcd3_number(json_object_get(json_array_get(keys, 0), "mod_revision"));
-}
-
 /*
  * A linearizable look at the leader key, also that it is gone, and at the last
  * write of the cluster: is the silent watch right?
@@ -1851,9 +1888,6 @@ probe_done(Call *call, const CallResult *result)
 	Etcd3	   *etcd = call->etcd;
 	int64_t		now_ms = clock_now_ms();
 	uint64_t	revision = answer_revision(result->answer);
-	uint64_t	version = version_read(result->answer, 0);
-	uint64_t	newest = version_read(result->answer, 1);
-	const DcsKey *leader = dcs_cache_find(etcd->dcs, "leader");
 
 	etcd->probe_call = NULL;
 	etcd->probe_at_ms = now_ms + probe_interval_ms(etcd);
@@ -1875,12 +1909,7 @@ probe_done(Call *call, const CallResult *result)
 		watch_failed(etcd, now_ms, "the store went back in time");
 		return;
 	}
-	/*
-	 * The watch must tell of our own writes as well, which the cache has without
-	 * it: the engine waits for that before a new leader opens.
-	 */
-	if ((version != (leader != NULL ? leader->version : 0) || newest > etcd->watch_revision) &&
-		revision > etcd->watch_revision)
+	if (!watch_has_told(etcd, result->answer))
 	{
 		/* One that moves on is late, as in a store that has much to do. */
 		if (etcd->is_suspect && (etcd->watch_revision == etcd->suspect_revision ||
@@ -1897,17 +1926,19 @@ probe_done(Call *call, const CallResult *result)
 		etcd->probe_at_ms = now_ms + STALE_CHECK_MS;
 		return;
 	}
-	etcd->is_suspect = false;
-	etcd->checked_revision = revision;
-	watch_was_checked(etcd, result->sent_at_ms);
+	watch_is_right(etcd, revision, result->sent_at_ms);
 }
 
-/* Has the node's other home looked lately, and seen what the watch has told here? */
+/*
+ * Has the node's other home looked lately, and seen what the watch has told
+ * here?  It gets some time more to look again: both count from its last look,
+ * and would be due at the same moment.
+ */
 static bool
 probe_is_spared(Etcd3 *etcd, int64_t now_ms)
 {
 	const DcsSighting *others = &etcd->dcs->others_sighting;
-	int64_t		until_ms = others->at_ms + probe_interval_ms(etcd);
+	int64_t		until_ms = others->at_ms + probe_interval_ms(etcd) * 5 / 4;
 
 	if (others->at_ms == 0 || until_ms <= now_ms || others->revision > etcd->watch_revision ||
 		etcd->is_suspect)

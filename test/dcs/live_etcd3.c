@@ -602,6 +602,7 @@ test_idle(DcsConfig *config)
 	int			n_messages;
 	int64_t		until_ms;
 	bool		renewed = true;
+	DcsSighting silence;
 
 	config->ttl_ms = 3000;
 	config->loop_wait_ms = 1000;
@@ -632,6 +633,42 @@ test_idle(DcsConfig *config)
 	n_before = etcd_messages();
 	ok(request(a, DCS_RENEW, "leader", "a", 0, 0) == DCS_DONE && etcd_messages() == n_before + 2,
 	   "after a change anywhere the leader key is read");
+
+	/* in a store that others write to, the driving home's reads of the leader key are a look for both */
+	n_before = etcd_messages_of("Txn");
+	renewed = true;
+	n_renewals = 0;
+	for (until_ms = clock_now_ms() + 5000; clock_now_ms() < until_ms; n_renewals++)
+	{
+		int64_t		next_ms = clock_now_ms() + 900;
+
+		renewed = renewed && etcdctl("put /elsewhere 5") &&
+			request(a, DCS_RENEW, "leader", "a", 0, 0) == DCS_DONE;
+		while (clock_now_ms() < next_ms)
+		{
+			dcs_set_sighting(b->dcs, dcs_sighting(a->dcs));
+			turn(100);
+		}
+	}
+	n_messages = etcd_messages_of("Txn") - n_before;
+	printf("# %d reads for %d renewals\n", n_messages, n_renewals);
+	ok(renewed && n_messages == n_renewals, "also when others write, no home probes beside the renewals");
+
+	/* a standby renews without a read: its driving home probes, for both */
+	ok(request(a, DCS_RELEASE_LEADER, NULL, "a", 0, 0) == DCS_DONE &&
+	   UNTIL(!view_of(b)->has_leader, 1000), "a standby");
+	n_before = etcd_messages_of("Txn");
+	for (until_ms = clock_now_ms() + 6400; clock_now_ms() < until_ms;)
+	{
+		dcs_set_sighting(b->dcs, dcs_sighting(a->dcs));
+		turn(100);
+	}
+	n_messages = etcd_messages_of("Txn") - n_before;
+	printf("# %d probes in 6.4 s\n", n_messages);
+	ok(n_messages >= 3 && n_messages <= 5, "one of the homes probes, not both");
+	memset(&silence, 0, sizeof(silence));
+	dcs_set_sighting(b->dcs, silence);
+
 	n_before = etcd_messages();
 	/* long enough for one probe of each, and for one that finds it was right */
 	UNTIL(etcd_messages() >= n_before + 2, 4000);
