@@ -114,6 +114,12 @@ give_up(const char *what, const char *why)
 	exit(1);
 }
 
+static int
+loop_wait_s(void)
+{
+	return ttl_s >= 20 ? 10 : ttl_s / 2;
+}
+
 /* --- the store's other user: the keys that a bootstrap would have left --- */
 
 static size_t
@@ -160,7 +166,7 @@ bootstrap(void)
 		give_up("could not write keys", "out of memory");
 	snprintf(identifier, sizeof(identifier), "%llu", (unsigned long long) SYSTEM_IDENTIFIER);
 	snprintf(config, sizeof(config), "{\"ttl\":%d,\"loop_wait\":%d,\"retry_timeout\":%d,"
-			 "\"postgresql\":{\"use_slots\":false}}", ttl_s, ttl_s >= 20 ? 10 : ttl_s / 2, ttl_s >= 20 ? 10 : 1);
+			 "\"postgresql\":{\"use_slots\":false}}", ttl_s, loop_wait_s(), ttl_s >= 20 ? 10 : 1);
 	for (int i = 0; i < n_clusters; i++)
 	{
 		put_key(curl, i, "config", config);
@@ -400,7 +406,7 @@ run_home(Home *home)
 		host_postgres(home->host, machine->postgres);
 		host_process(home->host, clock_now_ms());
 	}
-	timeout_ms = host_timeout_ms(home->host, now_ms);
+	timeout_ms = machine->postgres_changed ? 0 : host_timeout_ms(home->host, now_ms);
 	home->due_ms = timeout_ms < 0 ? INT64_MAX : now_ms + timeout_ms;
 	if (home->due_ms < next_due_ms)
 		next_due_ms = home->due_ms;
@@ -549,29 +555,34 @@ start_clusters(void)
 	}
 }
 
-static bool
+/*
+ * The leader falls silent when its last renewal was answered a while ago and the
+ * next is not due yet: nobody would know of one that is under way then whether
+ * it has moved the end of the lease.
+ */
+static void
 fall_silent(Takeover *takeover)
 {
 	Machine    *first = &machines[takeover->cluster * MEMBERS];
 	int64_t		margin_ms = ttl_s * 1000 / HA_MARGIN_DIVISOR;
 
+	if (margin_ms < HA_MARGIN_MIN_MS)
+		margin_ms = HA_MARGIN_MIN_MS;
 	for (int i = 0; i < MEMBERS; i++)
 	{
 		const HaNode *node = host_node(first[i].homes[0].host);
+		int64_t		end_ms = ha_lease_deadline_ms(node) + margin_ms;
+		int64_t		age_ms = clock_now_ms() - (end_ms - ttl_s * 1000);
 
-		if (!ha_has_lease(node))
+		if (!ha_has_lease(node) || age_ms < loop_wait_s() * 100 || age_ms > loop_wait_s() * 600)
 			continue;
-		if (margin_ms < HA_MARGIN_MIN_MS)
-			margin_ms = HA_MARGIN_MIN_MS;
-		takeover->end_us = (ha_lease_deadline_ms(node) + margin_ms) * 1000;
+		takeover->end_us = end_ms * 1000;
 		takeover->silent = &first[i];
 		silence(&first[i]);
 		for (int k = 0; k < MEMBERS * HOMES; k++)
 			takeover->known_ms[k] = -1;
 		takeover->led_ms = -1;
-		return true;
 	}
-	return false;
 }
 
 static void
@@ -628,7 +639,7 @@ take_over(Takeover *takeovers, int n)
 				watch_takeover(takeover, next < n);
 			else if (takeover->silent == NULL && clock_now_ms() >= takeover->begin_ms &&
 					 is_settled(takeover->cluster))
-				(void) fall_silent(takeover);
+				fall_silent(takeover);
 			else if (takeover->silent == NULL &&
 					 clock_now_ms() >= takeover->begin_ms + (TAKEOVERS_MAX + 1) * (ttl_s + 30) * 1000)
 				takeover->is_over = takeover->has_failed = true;

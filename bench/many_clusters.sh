@@ -56,6 +56,12 @@ def cpu_ms(pid):
     return (int(fields[11]) + int(fields[12])) * 1000 / os.sysconf("SC_CLK_TCK")
 
 
+def all_cpu_ms():
+    """What all processes of this machine have used."""
+    fields = list(map(int, open("/proc/stat").readline().split()[1:9]))
+    return (sum(fields) - fields[3] - fields[4]) * 1000 / os.sysconf("SC_CLK_TCK")
+
+
 def sockets_of(pid):
     n = 0
     for fd in os.listdir(f"/proc/{pid}/fd"):
@@ -162,10 +168,11 @@ def measure(clusters, ttl, writes):
         settled = time.monotonic() - began
         go_on(run)
         expect(run, "idle begins")
-        before, used, began = requests(url), cpu_ms(etcd.pid), time.monotonic()
+        before, used, all_used, began = requests(url), cpu_ms(etcd.pid), all_cpu_ms(), time.monotonic()
         go_on(run)
         expect(run, "idle ends")
-        after, used, took = requests(url), cpu_ms(etcd.pid) - used, time.monotonic() - began
+        after, used, all_used, took = (requests(url), cpu_ms(etcd.pid) - used, all_cpu_ms() - all_used,
+                                       time.monotonic() - began)
         memory = int(re.search(r"VmRSS:\s+(\d+)", open(f"/proc/{etcd.pid}/status").read())[1]) // 1024
         sockets = sockets_of(etcd.pid)
         loaded = lateness(url)
@@ -182,7 +189,8 @@ def measure(clusters, ttl, writes):
     by_method = {m: round((after[m] - before.get(m, 0)) / took, 3) for m in after if after[m] > before.get(m, 0)}
     if writes:
         by_method["Put"] = round(max(0, by_method["Put"] - writes), 3)
-    result.update(writes_per_s=writes, started_s=round(settled, 1),
+    others = max(0, all_used / took / 10 - used / took / 10 - result["homes_cpu_percent"]) / os.cpu_count()
+    result.update(others_busy_percent=round(others, 1), writes_per_s=writes, started_s=round(settled, 1),
                   date=datetime.datetime.utcnow().strftime("%Y-%m-%d"), processors=os.cpu_count(),
                   etcd={"version": subprocess.run(["etcd", "--version"], capture_output=True, text=True).stdout.split()[2],
                         "data": "disk" if on_disk else "memory", "requests_per_s": by_method,
@@ -200,7 +208,8 @@ def say(result):
           f" ({etcd['all_requests_per_s'] * 60 / result['members']:.2f} a minute and member: {etcd['requests_per_s']}),"
           f" {etcd['cpu_percent']:.2f} % of a core, {etcd['rss_mb']} MB, {etcd['sockets']} sockets;"
           f" all homes {result['homes_cpu_percent']:.3f} % of a core in {result['processes']} processes;"
-          f" they had started after {result['started_s']:.1f} s")
+          f" they had started after {result['started_s']:.1f} s;"
+          f" others kept the processors busy for {result['others_busy_percent']:.0f} % of the time")
     if known:
         print(f"  after the end of a lease each of the others knows after {known['min']:.0f} / {known['median']:.0f} /"
               f" {known['p99']:.0f} / {known['max']:.0f} ms (min/median/p99/max of {known['n']}), one holds it after"
