@@ -15,6 +15,7 @@
 #                   in all of its states
 #   make fuzz       100,000 malformed requests to the HTTP server, sanitized
 #   make bench bench-quick   us and others side by side (docs/benchmarks.md): hours, or minutes
+#   make bench-many   1, 100 and 1000 idle clusters on one etcd, for the same page: half an hour
 #   make demo       a cluster of three members on this machine; demo-stop
 #   make docs       write docs/decisions.md from the decision tables
 #   make sim        simulated clusters under faults (docs/proof.md): SEEDS=n
@@ -339,7 +340,7 @@ export PG_CONFIG BUILD CLANG
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all install uninstall clean unit sanitize pure layering headers symbols store regress tap \
-	fuzz fuzz-node compatibility check bench bench-quick demo demo-stop docs unit-programs clang lists FORCE \
+	fuzz fuzz-node compatibility check bench bench-quick bench-many demo demo-stop docs unit-programs clang lists FORCE \
 	sim sim-replay sim-check sim-mutants sim-patches sim-regressions sim-digests
 
 all: $(BUILD)/patroni_bgw.so $(BUILD)/patroni_worker.so $(BUILD)/patroni_supervisor $(BUILD)/patroni_ctl
@@ -546,6 +547,11 @@ bench: all
 
 bench-quick: all
 	@bench/bench.pl --quick --results bench/results/quick.json $(BENCH_OPTIONS)
+
+# MANY: what bench/many_clusters.sh shall measure, if not all; --help says how
+bench-many: $(BUILD)/many_clusters
+	@RESULTS=bench/results/many_clusters.json bench/many_clusters.sh $(MANY)
+	@bench/bench.pl --report-only --results bench/results/benchmarks.json --report docs
 
 # installs what is missing and builds by itself, as "make check" does
 demo:

@@ -52,7 +52,8 @@ is left out, and it says which packages it needs.
   --results FILE        results as JSON (bench/results/last.json); what is there
                         of other products and scenarios is kept with --keep
   --keep
-  --report DIRECTORY    write benchmarks.md and benchmarks.svg there
+  --report DIRECTORY    write benchmarks.md and benchmarks.svg there, also with what
+                        bench/many_clusters.sh left in bench/results/many_clusters.json
   --report-only         no run: the report of the results that are there
   --keep-logs           leave the logs of all members and clients in /tmp
 END_OF_HELP
@@ -129,10 +130,11 @@ for (@only_scenarios) { die "there is no scenario \"$_\"\n" unless $scenario{$_}
 
 chdir "$FindBin::RealBin/.." or die "could not change directory: $!";
 my $results = BenchReport::load($option{results}, $option{keep} || $option{report_only});
+my $many_clusters = BenchReport::load_many_clusters('bench/results/many_clusters.json');
 
 if ($option{report_only})
 {
-	BenchReport::write_report($results, $option{report} // 'docs');
+	BenchReport::write_report($results, $option{report} // 'docs', $many_clusters);
 	exit 0;
 }
 
@@ -303,7 +305,7 @@ for my $round (1 .. $option{rounds})
 	run_product($_, $runs) for @present;
 }
 BenchReport::save($results, $option{results});
-BenchReport::write_report($results, $option{report}) if $option{report};
+BenchReport::write_report($results, $option{report}, $many_clusters) if $option{report};
 print "\n", BenchReport::tables($results), "\nresults are in $option{results}\n";
 printf "--runs 20 of these products and scenarios would take about %.1f hours\n", BenchReport::seconds($results, sub { runs_of(@_, 20) }) / 3600
   unless $option{quick};

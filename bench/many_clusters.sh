@@ -8,8 +8,8 @@
 #
 # Prints two lines for each: requests and processor time of etcd while nothing
 # happens, and how long after the end of a leader's lease the others know it and one
-# of them holds the lease.  etcd itself ends leases late: how late is measured by a
-# key that has nothing to do with us, before the clusters start and when they run.
+# of them holds the lease.  etcd itself ends leases late: how late at most is measured
+# by keys that have nothing to do with us, before the clusters start and when they run.
 #
 #   SECONDS_IDLE=n   how long nothing happens (60)
 #   TAKEOVERS=n      leaders that fall silent (as many as there are clusters,
@@ -92,7 +92,10 @@ def encoded(text):
 
 
 def lateness(url):
-    """How late etcd ends a lease of 2 s that is not ours, in ms: the median of 7."""
+    """
+    How late etcd ends a lease of 2 s that is not ours, in ms: the median of 7.  It
+    looks every 500 ms, and each is granted just after it has looked: that is the worst.
+    """
     late = []
     for i in range(7):
         key = encoded(f"late{i}")

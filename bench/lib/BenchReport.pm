@@ -37,6 +37,15 @@ sub write_text
 	rename "$path.new", $path or die "could not write $path: $!\n";
 }
 
+# What bench/many_clusters.sh has written; undef if it was never run.
+sub load_many_clusters
+{
+	my ($path) = @_;
+	my $text = read_text($path);
+
+	return defined $text ? $json->decode($text) : undef;
+}
+
 sub load
 {
 	my ($path, $is_wanted) = @_;
@@ -223,9 +232,67 @@ sub overview
 	return $text;
 }
 
+# What bench/many_clusters.sh has measured: a list, or undef.
+sub many_clusters
+{
+	my ($list) = @_;
+	my ($costs, $delays, %late) = ('', '');
+	my $whole = sub { (my $n = sprintf('%.0f', $_[0])) =~ s/(?<=\d)(?=(\d{3})+$)/,/g; $n };
+
+	return '' unless $list && @$list;
+	for my $run (@$list)
+	{
+		my ($etcd, $known, $led) = @$run{qw(etcd key_gone_ms led_again_ms)};
+		my $who = $whole->($run->{clusters}) . " | $run->{ttl_s} s | " . ($run->{writes_per_s} || '–');
+		my $asked = $etcd->{requests_per_s};
+
+		$costs .= sprintf("| %s | %.1f | %.1f | %.1f | %.2f | %.1f | %d MB | %s | %.1f | %.1f s |\n", $who, $etcd->{all_requests_per_s},
+			$asked->{LeaseKeepAlive} // 0, ($asked->{Txn} // 0) + ($asked->{Range} // 0), 60 * $etcd->{all_requests_per_s} / $run->{members},
+			$etcd->{cpu_percent}, $etcd->{rss_mb}, $whole->($etcd->{sockets}), $run->{homes_cpu_percent}, $run->{started_s});
+		$delays .= sprintf("| %s | %s | %d | %s | %d | %.0f / %.0f ms |\n", $who, join(' | ', map { number($known->{$_}, 'x_ms') } qw(min median p99 max)),
+			$known->{n}, join(' | ', map { number($led->{$_}, 'x_ms') } qw(min median p99 max)), $led->{n},
+			@{ $etcd->{lease_ends_late_ms} }{qw(alone loaded)});
+	}
+	my $first = $list->[0];
+	my ($busiest) = sort { $b <=> $a } map { $_->{others_busy_percent} } @$list;
+	my $note = $busiest > 15 ? sprintf(' Other work used up to %.0f %% of the processors meanwhile.', $busiest) : '';
+
+	return <<"END_OF_TEXT";
+
+## Many idle clusters on one etcd
+
+Clusters of three members, with nothing to do, on one etcd $first->{etcd}{version} with its default settings, its data ${\($first->{etcd}{data} eq 'disk'
+	? 'on a disk' : 'in memory')},
+all on the same $first->{processors} processors ($first->{date}). Engine, driver and HTTP are ours, twice for each member as in a node (worker and
+supervisor); the servers are missing. `loop_wait` is 10 s with `ttl` 30 s, and half of `ttl` otherwise. Measured
+for $first->{idle_s} s, one `ttl` after all have started.$note
+
+| clusters | ttl | writes/s of others | requests/s | renewals | reads | a minute and member | etcd, % of a core | etcd's memory | sockets of etcd | all members, % of a core | all started within |
+|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|
+$costs
+Expected is that each member renews its session every `loop_wait`, or third of `ttl` if that is less, and nothing else: a renewal
+also shows that nobody wrote to the store since the watch has last told something, so that no read is needed, neither of the
+leader key nor to check the watch. Where somebody else writes to the same etcd, as one busy cluster among them does, it does not
+show that; then each leader reads its key with each renewal, and each standby looks every half `ttl` whether its watch is right.
+Not seen in these $first->{idle_s} s: each of a node's two processes asks for etcd's members every ten `ttl`. etcd needs two to three
+sockets for each process: mind its limit of open files.
+
+Then leaders fall silent, as when their hosts lose power. How long after the end of the lease, that is `ttl` after its last renewal was
+sent, do the watches of the others know that the key has gone, and when does another member hold the lease?
+
+| clusters | ttl | writes/s of others | a watcher knows: min | median | p99 | max | watchers | one leads again: min | median | p99 | max | takeovers | etcd itself, at most: alone / with all |
+|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|
+$delays
+etcd looks every half second which leases have ended, so that a key goes up to as much late. The last column is how late that is
+at most without us: a key under a lease of 2 s, granted just after etcd has ended the one before, and asked for every 5 ms; the median
+of seven, before the clusters have started and when all run. What the watchers wait is that: our share is what is beyond it.
+END_OF_TEXT
+}
+
+# What bench/bench.pl has measured and, if there is any, what bench/many_clusters.sh has.
 sub write_report
 {
-	my ($results, $directory) = @_;
+	my ($results, $directory, $many_clusters) = @_;
 	my ($machine, $conditions) = @$results{qw(machine conditions)};
 	my $is_busy = $machine->{busy_percent} > 15 || $conditions->{runs} < 20;
 	my $note = $is_busy ? sprintf("**Preliminary**: %d run%s each, on a machine whose processors were %.0f %% busy with other work"
@@ -274,15 +341,16 @@ ${\overview($results)}
 A line goes from the shortest to the longest run, the dot is the median; the scale is logarithmic.
 
 ## All figures
-${\tables($results, '###')}
+${\tables($results, '###')}${\many_clusters($many_clusters)}
 ## Run it yourself
 
     make bench-quick      # a few minutes, prints tables, changes no file but bench/results/quick.json
     make bench            # hours; writes this page
+    make bench-many       # half an hour; many idle clusters on one etcd, writes this page
 
 Both need what `make` needs and, for products that are not left out, Debian's packages `patroni`, `etcd-server`,
 `pg-auto-failover-cli postgresql-15-auto-failover` and `postgresql-15-repmgr`; as root also for the scenario `cut`.
-`bench/bench.pl --help` lists products, scenarios and options.
+`bench/bench.pl --help` lists products, scenarios and options, `bench/many_clusters.sh --help` those of many clusters.
 END_OF_TEXT
 
 	write_text("$directory/benchmarks.md", $text);
