@@ -57,7 +57,7 @@ watch_stop(Driver *driver)
 {
 	driver->watch_state = WATCH_NONE;
 	driver->watch_id = 0;
-	driver->suspect_revision = 0;
+	driver->is_suspect = false;
 	if (driver->probe_call != NULL)
 		driver_call_free(driver->probe_call);
 	driver->probe_call = NULL;
@@ -88,7 +88,7 @@ driver_watch_is_complete(const Driver *driver, uint64_t revision)
 		driver->checked_revision : driver->watch_revision;
 
 	return driver->watch_state == WATCH_HEALTHY && !driver->needs_load &&
-		driver->suspect_revision == 0 && revision >= driver->watch_revision && revision <= checked;
+		!driver->is_suspect && revision >= driver->watch_revision && revision <= checked;
 }
 
 /* A request sent at "at_ms" has shown that the watch tells of everything. */
@@ -98,6 +98,36 @@ driver_watch_was_checked(Driver *driver, int64_t at_ms)
 	driver->dcs->sighting.revision = driver->watch_revision;
 	driver->dcs->sighting.at_ms = at_ms;
 	driver->probe_at_ms = at_ms + driver_probe_interval_ms(driver);
+}
+
+/* Has the watch told of all keys of this answer? */
+bool
+driver_watch_has_told(const Driver *driver, const SimReply *answer)
+{
+	const DcsKey *leader = dcs_cache_find(driver->dcs, "leader");
+	uint64_t	version = 0;
+	uint64_t	newest = 0;
+	SimKey		key;
+	size_t		at = 0;
+
+	for (int i = 0; i < answer->n_keys && driver_key_next(answer, &at, &key); i++)
+	{
+		if (strcmp(key.name, "leader") == 0)
+			version = key.version;
+		if (key.version > newest)
+			newest = key.version;
+	}
+	return (version == (leader != NULL ? leader->version : 0) && newest <= driver->watch_revision) ||
+		answer->revision <= driver->watch_revision;
+}
+
+/* It has, as an answer of this revision to a request sent at that time shows. */
+void
+driver_watch_is_right(Driver *driver, uint64_t revision, int64_t sent_at_ms)
+{
+	driver->is_suspect = false;
+	driver->checked_revision = revision;
+	driver_watch_was_checked(driver, sent_at_ms);
 }
 
 /* A request went wrong: is the watch still good? */
@@ -176,7 +206,7 @@ watch_document(Driver *driver, const SimReply *reply, int64_t now_ms)
 	driver->alive_at_ms = now_ms + driver_dead_peer_ms(driver);
 	/* the extension was answered before the watch told of a change before it */
 	if (driver->extended_ms > driver->dcs->sighting.at_ms && driver->extended_revision <= driver->watch_revision &&
-		driver->suspect_revision == 0)
+		!driver->is_suspect)
 		driver_watch_was_checked(driver, driver->extended_ms);
 	dcs_was_heard(driver->dcs);
 	if (driver->watch_state != WATCH_HEALTHY)
@@ -309,12 +339,7 @@ probe_done(Call *call, const CallResult *result)
 {
 	Driver	   *driver = call->driver;
 	int64_t		now_ms = clock_now_ms();
-	const DcsKey *leader = dcs_cache_find(driver->dcs, "leader");
 	uint64_t	revision;
-	uint64_t	version = 0;
-	uint64_t	newest = 0;
-	SimKey		key;
-	size_t		at = 0;
 
 	driver->probe_call = NULL;
 	driver->probe_at_ms = now_ms + driver_probe_interval_ms(driver);
@@ -327,34 +352,28 @@ probe_done(Call *call, const CallResult *result)
 		return;
 	}
 	revision = result->answer->revision;
-	for (int i = 0; i < result->answer->n_keys && driver_key_next(result->answer, &at, &key); i++)
-	{
-		if (strcmp(key.name, "leader") == 0)
-			version = key.version;
-		if (key.version > newest)
-			newest = key.version;
-	}
-	if (revision < driver->watch_revision)
+	if (revision < driver->probe_revision)
 	{
 		driver->needs_load = driver->load_linearizable = true;
 		watch_failed(driver, now_ms, "the store went back in time");
 		return;
 	}
-	if ((version != (leader != NULL ? leader->version : 0) || newest > driver->watch_revision) &&
-		revision > driver->watch_revision)
+	if (!driver_watch_has_told(driver, result->answer))
 	{
-		if (driver->suspect_revision != 0)
+		if (driver->is_suspect && (driver->watch_revision == driver->suspect_revision ||
+								   driver->suspect_until_ms <= now_ms))
 		{
 			watch_failed(driver, now_ms, "it does not tell of changes");
 			return;
 		}
-		driver->suspect_revision = revision;
+		if (!driver->is_suspect)
+			driver->suspect_until_ms = now_ms + driver_dead_peer_ms(driver) + STALE_CHECK_MS;
+		driver->is_suspect = true;
+		driver->suspect_revision = driver->watch_revision;
 		driver->probe_at_ms = now_ms + STALE_CHECK_MS;
 		return;
 	}
-	driver->suspect_revision = 0;
-	driver->checked_revision = revision;
-	driver_watch_was_checked(driver, result->sent_at_ms);
+	driver_watch_is_right(driver, revision, result->sent_at_ms);
 }
 
 /* Has the node's other home looked lately, and seen what the watch has told here? */
@@ -362,10 +381,10 @@ static bool
 probe_is_spared(Driver *driver, int64_t now_ms)
 {
 	const DcsSighting *others = &driver->dcs->others_sighting;
-	int64_t		until_ms = others->at_ms + driver_probe_interval_ms(driver);
+	int64_t		until_ms = others->at_ms + driver_probe_interval_ms(driver) * 5 / 4;
 
 	if (others->at_ms == 0 || until_ms <= now_ms || others->revision > driver->watch_revision ||
-		driver->suspect_revision != 0)
+		driver->is_suspect)
 		return false;
 	driver->probe_at_ms = until_ms;
 	return true;
@@ -383,6 +402,7 @@ probe_start(Driver *driver, int64_t now_ms)
 		return;
 	driver->probe_call = driver_call(driver, driver_request(driver, SIM_LOAD, NULL, NULL, NULL),
 									 now_ms + wait_ms, probe_done, NULL);
+	driver->probe_revision = driver->watch_revision;
 	driver->probe_call->is_idempotent = true;
 	driver->probe_call->is_single_pass = true;
 	driver_call_try(driver->probe_call, now_ms);

@@ -106,7 +106,10 @@ struct Driver
 	int64_t		alive_at_ms;	/* then the kernel asks for a sign of life of its connection */
 	Call	   *probe_call;
 	int64_t		probe_at_ms;
+	uint64_t	probe_revision; /* of the watch when the probe was started */
+	bool		is_suspect;
 	uint64_t	suspect_revision;
+	int64_t		suspect_until_ms;
 };
 
 static inline Driver *
@@ -138,6 +141,8 @@ driver_probe_interval_ms(const Driver *driver)
 /* driver.c */
 extern bool driver_watch_is_complete(const Driver *driver, uint64_t revision);
 extern void driver_watch_was_checked(Driver *driver, int64_t at_ms);
+extern bool driver_watch_has_told(const Driver *driver, const SimReply *answer);
+extern void driver_watch_is_right(Driver *driver, uint64_t revision, int64_t sent_at_ms);
 
 /* driver_call.c */
 extern SimRequest *driver_request(const Driver *driver, SimRequestKind kind, const char *key,

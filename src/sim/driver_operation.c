@@ -266,7 +266,12 @@ leader_was_read(Driver *driver, const SimReply *answer, const char *name,
 
 	*version = 0;
 	session[0] = '\0';
-	if (!driver_key_next(answer, &at, &key))
+	/* alone, or among all keys */
+	do
+		if (!driver_key_next(answer, &at, &key))
+			key.name[0] = '\0';
+	while (key.name[0] != '\0' && strcmp(key.name, "leader") != 0);
+	if (key.name[0] == '\0')
 	{
 		if (dcs_cache_find(driver->dcs, "leader") != NULL)
 			dcs_cache_apply(driver->dcs, "leader", NULL, "", answer->revision);
@@ -296,6 +301,9 @@ leader_read_done(Call *call, const CallResult *result)
 		operation_fail(pending, result);
 		return;
 	}
+	if (driver->watch_state == WATCH_HEALTHY && !driver->needs_load &&
+		result->answer->revision >= driver->watch_revision && driver_watch_has_told(driver, result->answer))
+		driver_watch_is_right(driver, result->answer->revision, result->sent_at_ms);
 	session = leader_was_read(driver, result->answer, request->value, buffer, &version);
 	if (session == NULL)
 		operation_end(pending, DCS_LOST_RACE, 0, NULL);
@@ -332,7 +340,7 @@ operation_leader_step(DcsPending *pending)
 		operation_end(pending, DCS_DONE, leader->version, NULL);
 		return;
 	}
-	operation_call(pending, driver_request(driver, SIM_READ, "leader", NULL, NULL), true,
+	operation_call(pending, driver_request(driver, SIM_LOAD, NULL, NULL, NULL), true,
 				   leader_read_done);
 }
 
