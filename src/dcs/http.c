@@ -399,6 +399,9 @@ http_process(Http *http, int64_t now_ms)
 	int			i;
 
 	n_events = epoll_wait(http->epoll_fd, events, HTTP_EVENTS_MAX, 0);
+	/* what libcurl has to say it says while it is called: mostly there is nothing */
+	if (n_events <= 0 && (http->timer_due_ms < 0 || http->timer_due_ms > now_ms))
+		return;
 	signals_block(&saved);
 	for (i = 0; i < n_events; i++)
 	{
