@@ -88,6 +88,16 @@ differs_in_wal_only(const HaNode *node, const Member *now)
 		strcmp(then->replication_state, now->replication_state) == 0;
 }
 
+/* Does the store show what this member would write? */
+static bool
+is_shown(const HaNode *node, const Member *now)
+{
+	const Member *then = cluster_find_member(&node->view, node->settings.name);
+
+	return differs_in_wal_only(node, now) && then->xlog_location == now->xlog_location &&
+		then->receive_lsn == now->receive_lsn && then->replay_lsn == now->replay_lsn;
+}
+
 /*
  * Until when may a change wait?  Clients wait for a promotion and for a
  * switchover to end; each key that is written then costs the store and every
@@ -148,7 +158,9 @@ ha_publish(HaNode *node)
 	due_ms = publish_due_ms(node, &self);
 	if (node->now_ms < due_ms)
 	{
-		ha_wake(node, due_ms);
+		/* what changes later is another step's business */
+		if (!is_shown(node, &self))
+			ha_wake(node, due_ms);
 		return;
 	}
 	text = member_to_text(&self);

@@ -2687,6 +2687,47 @@ member_key_is_written_again(void **state)
 	free(text);
 }
 
+/* The store does what was asked for last, and tells. */
+static void
+write_member_key(void)
+{
+	const HaAction *put = last(HA_PUT_MEMBER);
+
+	set_key("members/node1", put->text);
+	reply_to(put, HA_OUTCOME_DONE, false, now, revision);
+	tell_view();
+}
+
+/* The member's key has a time of its own only while the store shows less WAL than there is. */
+static void
+wakes_for_the_member_key_when_wal_moves(void **state)
+{
+	(void) state;
+	create(HA_HOME_WORKER);
+	be_standby();
+	set_key("leader", "node2");
+	set_member("node2", ",\"role\":\"primary\"");
+	tell_all();
+	reply(HA_PUT_MEMBER, HA_OUTCOME_DONE);	/* that it starts */
+	tick(11000);
+	reply(HA_RENEW, HA_OUTCOME_DONE);
+	write_member_key();
+	tick(3000);
+	postgres.has_pending_restart = true;
+	tell_postgres();
+	write_member_key();
+	forget();
+	tick(settings.loop_wait_ms - 3000);
+	reply(HA_RENEW, HA_OUTCOME_DONE);
+	assert_int_equal(last(HA_WAKE_AT)->deadline_ms, now + settings.loop_wait_ms);
+	postgres.received_lsn += 1000;
+	tell_postgres();
+	assert_int_equal(last(HA_WAKE_AT)->deadline_ms, now + 3000);
+	assert_int_equal(count(HA_PUT_MEMBER), 0);
+	tick(3000);
+	assert_int_equal(count(HA_PUT_MEMBER), 1);
+}
+
 /* With as much WAL, the standby leads whose logical slots can be used. */
 static void
 prefers_who_has_logical_slots(void **state)
@@ -6191,6 +6232,7 @@ main(void)
 		TEST(new_primary_asks_for_a_checkpoint),
 		TEST(publishes_positions_of_slots),
 		TEST(member_key_is_written_again),
+		TEST(wakes_for_the_member_key_when_wal_moves),
 		TEST(prefers_who_has_logical_slots),
 		TEST(makes_slots_in_spite_of_nofailover),
 		TEST(compares_again_after_a_pause),
