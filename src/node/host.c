@@ -1275,6 +1275,23 @@ carry_out(Host *host, const HaAction *action)
 	}
 }
 
+/* Is all that a tick brought the renewal of the lease?  Its answer will show. */
+static bool
+is_only_renewal(const HaInput *input, const HaActions *actions)
+{
+	bool is_renewal = false;
+
+	if (input->kind != HA_INPUT_TICK)
+		return false;
+	for (int i = 0; i < actions->count; i++)
+	{
+		if (actions->items[i].kind != HA_RENEW && actions->items[i].kind != HA_WAKE_AT)
+			return false;
+		is_renewal = is_renewal || actions->items[i].kind == HA_RENEW;
+	}
+	return is_renewal;
+}
+
 /* One step of the engine, and what it wants. */
 static void
 host_step(Host *host, HaInput *input)
@@ -1286,7 +1303,8 @@ host_step(Host *host, HaInput *input)
 	input->wall_ms = clock_wall_ms();
 	ha_actions_reset(&host->actions);
 	step_engine(host, input, &host->actions);
-	host->snapshot_number++;
+	if (!is_only_renewal(input, &host->actions))
+		host->snapshot_number++;
 	if (host->actions.is_incomplete)
 	{
 		host_log(host, 2, "out of memory in the HA loop, the step is taken again", NULL);

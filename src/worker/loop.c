@@ -609,7 +609,9 @@ publish_snapshot(Worker *worker, int64_t now_ms)
 {
 	const Settings *settings = host_settings(worker->host);
 	uint64_t	number = host_snapshot_number(worker->host);
-	int64_t		at_least_every_ms = settings != NULL ? settings->loop_wait_ms : 10000;
+	/* a little more: the renewal of the lease brings a new one */
+	int64_t		at_least_every_ms = SNAPSHOT_EVERY_MS +
+		(settings != NULL ? settings->loop_wait_ms : 10000);
 	char	   *text;
 
 	if (!worker->has_shared)
