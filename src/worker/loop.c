@@ -246,6 +246,7 @@ connect_if_due(Worker *worker, int64_t now_ms)
 		ereport(LOG, (errmsg("connected to the supervisor")));
 	worker->connect_failure_is_logged = false;
 	worker->connect_delay_ms = CONNECT_DELAY_MIN_MS;
+	worker->channel_is_readable = true;
 	forget_wait_set(worker);
 	atomic_store(&worker->page->worker_pid, (int32_t) MyProcPid);
 	say_hello(worker);
@@ -543,7 +544,8 @@ got_message(Worker *worker, void *argument)
 static void
 read_channel(Worker *worker)
 {
-	for (int i = 0; i < WORKER_MESSAGES_MAX && worker->channel != NULL; i++)
+	for (int i = 0; i < WORKER_MESSAGES_MAX && worker->channel != NULL &&
+		 worker->channel_is_readable; i++)
 	{
 		bool		is_closed = false;
 		json_t	   *message = channel_receive(worker->channel, &is_closed);
@@ -555,6 +557,7 @@ read_channel(Worker *worker)
 			json_decref(message);
 			continue;
 		}
+		worker->channel_is_readable = false;
 		if (is_closed)
 		{
 			ereport(LOG,
@@ -762,7 +765,7 @@ wait_timeout_ms(const Worker *worker, int64_t now_ms)
 	if (worker->channel == NULL)
 		timeout_ms = Min(timeout_ms, (int) Max(0, Min(worker->connect_at_ms - now_ms,
 													  CONNECT_DELAY_MAX_MS)));
-	if (worker->first_record != NULL)
+	if (worker->first_record != NULL || (worker->channel != NULL && worker->channel_is_readable))
 		timeout_ms = 0;
 	return timeout_ms;
 }
@@ -772,6 +775,7 @@ worker_wait(Worker *worker, void *argument)
 {
 	WaitEvent	events[4];
 	uint32		channel_events;
+	int			n_events;
 
 	(void) argument;
 	if (worker->wait_set != NULL && worker->wait_fd_host != host_fd(worker->host))
@@ -787,8 +791,15 @@ worker_wait(Worker *worker, void *argument)
 							channel_events, NULL);
 		worker->wait_channel_events = channel_events;
 	}
-	(void) WaitEventSetWait(worker->wait_set, wait_timeout_ms(worker, clock_now_ms()),
-							events, lengthof(events), PG_WAIT_EXTENSION);
+	n_events = WaitEventSetWait(worker->wait_set, wait_timeout_ms(worker, clock_now_ms()),
+								events, lengthof(events), PG_WAIT_EXTENSION);
+	for (int i = 0; i < n_events; i++)
+	{
+		/* when the latch is set the sockets may not have been looked at */
+		if (events[i].pos == worker->wait_position_channel ||
+			(events[i].events & WL_LATCH_SET) != 0)
+			worker->channel_is_readable = true;
+	}
 	ResetLatch(MyLatch);
 	CHECK_FOR_INTERRUPTS();
 }

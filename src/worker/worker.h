@@ -88,6 +88,7 @@ typedef struct Worker
 
 	/* the supervisor */
 	Channel    *channel;		/* NULL: not connected */
+	bool		channel_is_readable;	/* or not read to its end */
 	bool		said_hello;
 	int64_t		connect_at_ms;
 	int			connect_delay_ms;
