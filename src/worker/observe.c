@@ -7,7 +7,8 @@
  * Invariants:
  *  (1) Looking is cheap: spinlocks and shared lightweight locks held for
  *      microseconds.  Files (pg_control, history, signal files) are read once
- *      a second, or more often while somebody waits for what they will say.
+ *      a second, more often while somebody waits for what they will say, and
+ *      more rarely when nothing moves.
  *  (2) Whatever is not plain progress of the WAL is told at once; progress
  *      alone is told at most every OBSERVE_WAL_MS, or OBSERVE_HURRY_MS while
  *      the cluster waits for it.
@@ -178,7 +179,7 @@ look_at_files(Observer *observer, int64_t now_ms)
 	 * next look, a moment later, gets it right.  So a failure changes nothing
 	 * of what is known.
 	 */
-	memset(found, 0, sizeof(*found));
+	ha_postgres_reset(found);
 	data_directory_look(DataDir, found);
 	if (found->data == HA_DATA_PRESENT)
 	{
@@ -529,7 +530,7 @@ look_at_senders(Worker *worker, HaPostgres *now, int64_t now_ms)
 	int			n_unknown = 0;
 	int			n = 0;
 
-	memset(now->senders, 0, sizeof(now->senders));
+	memset(now->senders, 0, now->n_senders * sizeof(now->senders[0]));
 	now->n_senders = 0;
 	for (int i = 0; i < max_wal_senders && n < CLUSTER_MEMBERS_MAX; i++)
 	{
@@ -697,7 +698,6 @@ observer_look(Worker *worker, int64_t now_ms)
 	HaPostgres *now = &observer->now;
 	bool		was_in_recovery = now->is_in_recovery;
 	uint32_t	timeline_before = now->timeline;
-	int64_t		files_every_ms;
 
 	now->is_observed = true;
 	now->system_identifier = GetSystemIdentifier();
@@ -722,10 +722,8 @@ observer_look(Worker *worker, int64_t now_ms)
 	}
 	if (now->timeline != timeline_before)
 		observer->files_are_stale = true;
-	files_every_ms = observer->checkpoint_until_ms > now_ms ?
-		OBSERVE_HURRY_MS : OBSERVE_FILES_MS;
 	if (observer->files_are_stale ||
-		now_ms - observer->files_at_ms >= files_every_ms)
+		now_ms - observer->files_at_ms >= observer_files_interval_ms(worker, now_ms))
 		look_at_files(observer, now_ms);
 	if (observer->checkpoint_until_ms != 0 &&
 		(now_ms >= observer->checkpoint_until_ms ||
@@ -775,14 +773,13 @@ change_since(Observer *observer, const HaPostgres *before)
 {
 	static HaPostgres before_without_wal;
 
-	if (memcmp(before, &observer->now, sizeof(HaPostgres)) == 0)
+	if (ha_postgres_equal(before, &observer->now))
 		return CHANGE_NONE;
-	before_without_wal = *before;
-	observer->scratch = observer->now;
+	ha_postgres_copy(&before_without_wal, before);
+	ha_postgres_copy(&observer->scratch, &observer->now);
 	forget_wal(&before_without_wal);
 	forget_wal(&observer->scratch);
-	return memcmp(&before_without_wal, &observer->scratch,
-				  sizeof(HaPostgres)) == 0 ? CHANGE_WAL : CHANGE_STATE;
+	return ha_postgres_equal(&before_without_wal, &observer->scratch) ? CHANGE_WAL : CHANGE_STATE;
 }
 
 /* Does the cluster wait for what this server is about to do? */
@@ -826,6 +823,26 @@ look_interval_ms(const Worker *worker, int64_t now_ms)
 	return OBSERVE_IDLE_MS;
 }
 
+/*
+ * How old what was read in files may be.  What changes them moves the WAL, too,
+ * or is told: a node at rest looks more rarely.  But the end of the checkpoint
+ * after a promotion moves nothing, and members wait for it that were primaries.
+ */
+int
+observer_files_interval_ms(const Worker *worker, int64_t now_ms)
+{
+	const Observer *observer = worker->observer;
+	const HaPostgres *now = &observer->now;
+	int			look_ms = look_interval_ms(worker, now_ms);
+
+	if (observer->checkpoint_until_ms > now_ms)
+		return OBSERVE_HURRY_MS;
+	if (look_ms <= OBSERVE_IDLE_MS ||
+		(!now->is_in_recovery && now->checkpoint_timeline != now->timeline))
+		return OBSERVE_FILES_MS;
+	return Max(OBSERVE_FILES_MS, OBSERVE_FILES_REST * look_ms);
+}
+
 static void
 tell_engine(Worker *worker, int64_t now_ms)
 {
@@ -842,7 +859,7 @@ tell_engine(Worker *worker, int64_t now_ms)
 		(change == CHANGE_WAL && now_ms - observer->engine_at_ms < wal_every_ms))
 		return;
 	host_postgres(worker->host, &observer->now);
-	observer->told_engine = observer->now;
+	ha_postgres_copy(&observer->told_engine, &observer->now);
 	observer->has_told_engine = true;
 	observer->engine_at_ms = now_ms;
 }
@@ -868,7 +885,7 @@ tell_supervisor(Worker *worker, int64_t now_ms)
 	if (postgres == NULL)
 		return;					/* no memory: the next turn tries again */
 	worker_send(worker, json_pack("{s:s,s:o}", "type", "state", "postgres", postgres));
-	observer->told_supervisor = observer->now;
+	ha_postgres_copy(&observer->told_supervisor, &observer->now);
 	observer->has_told_supervisor = true;
 	observer->supervisor_at_ms = now_ms;
 }
@@ -878,12 +895,17 @@ void
 observer_turn(Worker *worker, int64_t now_ms)
 {
 	Observer   *observer = worker->observer;
+	int			due_ms;
 
 	if (observer->promoting_until_ms != 0 && now_ms >= observer->promoting_until_ms)
 		observer->promoting_until_ms = 0;
+	due_ms = look_interval_ms(worker, now_ms);
+	/* at rest who is awake anyway looks early: that saves a turn */
+	if (due_ms > OBSERVE_IDLE_MS)
+		due_ms -= due_ms / 4;
 	if (observer->looked_at_ms == 0 || observer->files_are_stale ||
 		observer->settings_are_stale || sync_watch_is_due(worker) ||
-		now_ms - observer->looked_at_ms >= look_interval_ms(worker, now_ms))
+		now_ms - observer->looked_at_ms >= due_ms)
 		observer_look(worker, now_ms);
 	sync_watch_turn(worker, now_ms);
 	tell_engine(worker, now_ms);

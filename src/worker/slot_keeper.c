@@ -90,7 +90,7 @@ slot_keeper_look(const Worker *worker, HaPostgres *now)
 	pid_t		copier_pid = worker->has_shared ? patroni_shared_memory()->slots.copier_pid : 0;
 	bool		has_logical = false;
 
-	memset(now->slots, 0, sizeof(now->slots));
+	memset(now->slots, 0, now->n_slots * sizeof(now->slots[0]));
 	now->n_slots = 0;
 	if (max_replication_slots <= 0)
 		return;

@@ -74,6 +74,7 @@ sync_watch_settings(void)
 	struct config_generic **variables;
 	int			n_variables = 0;
 
+	watch.file_at_ms = 0;		/* whoever had them read again may have written it */
 	watch.generation = generation == NULL ? 0 : (uint32) strtoul(generation, NULL, 10);
 	watch.is_too_long = names != NULL && strlen(names) >= sizeof(watch.text);
 	memset(watch.text, 0, sizeof(watch.text));
@@ -231,7 +232,8 @@ sync_watch_look(Worker *worker, HaPostgres *now, const WatchedSender *senders, i
 	if (!worker->has_shared)
 		return;
 	watch.changes = pg_atomic_read_u32(&shared->sync.changes);
-	if (settings != NULL && now_ms - watch.file_at_ms >= OBSERVE_FILES_MS)
+	if (settings != NULL &&
+		now_ms - watch.file_at_ms >= Max(OBSERVE_FILES_MS, observer_files_interval_ms(worker, now_ms)))
 	{
 		watch.file_generation = conf_read_sync_generation(settings);
 		watch.file_at_ms = now_ms;

@@ -34,12 +34,13 @@
 
 /* How often the server is looked at, in ms. */
 #define OBSERVE_IDLE_MS			250
-#define OBSERVE_REST_MS			2000	/* nothing new for so long: it can be looked less often */
+#define OBSERVE_REST_MS			1000	/* nothing new for so long: it can be looked less often */
 #define OBSERVE_STARTING_MS		20
 #define OBSERVE_SYNC_MS			50		/* a primary in synchronous mode */
 #define OBSERVE_HURRY_MS		10		/* switchover, no leader, checkpoint awaited */
 #define OBSERVE_PROMOTING_MS	2
 #define OBSERVE_FILES_MS		1000	/* pg_control, signal files, history */
+#define OBSERVE_FILES_REST		5		/* when nothing moves, at each so many-th look */
 #define OBSERVE_WAL_MS			100		/* plain WAL progress to the engine */
 #define STATE_MIN_MS			10		/* between two "state" messages */
 #define STATE_WAL_MS			250		/* when only WAL progressed */
@@ -138,6 +139,7 @@ extern int64_t observer_replayed_at_ms(void);
 extern json_t *observer_senders(const Worker *worker);	/* a new reference */
 extern void observer_turn(Worker *worker, int64_t now_ms);
 extern int	observer_timeout_ms(const Worker *worker, int64_t now_ms);
+extern int	observer_files_interval_ms(const Worker *worker, int64_t now_ms);
 extern void observer_send_state_again(Observer *observer);
 
 extern Lsn	observer_confirmed_lsn(const Worker *worker);
