@@ -300,7 +300,8 @@ extern void timestamp_to_text(int64_t wall_ms, char text[40]);	/* ...T..:..:..ff
 extern bool json_text_equal(const char *a, const char *b);
 
 /* The whole view as a JSON document, for SQL and REST; members as REST
- * /cluster shows them plus what patroni.member needs.  malloc'ed. */
+ * /cluster shows them plus what patroni.member needs.  malloc'ed, or jansson's. */
 extern char *cluster_view_to_json(const ClusterView *view);
+extern struct json_t *cluster_view_to_object(const ClusterView *view);
 
 #endif							/* PATRONI_CLUSTER_CLUSTER_H */

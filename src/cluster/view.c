@@ -617,8 +617,8 @@ put_schedule(json_t *document, const FailoverRequest *request)
  * /cluster (rest-api.md 5.1), absent under the same conditions, followed by
  * those of put_member_details(), null when not known.
  */
-char *
-cluster_view_to_json(const ClusterView *view)
+json_t *
+cluster_view_to_object(const ClusterView *view)
 {
 	json_t	   *document = json_pack("{}");
 	json_t	   *config;
@@ -639,7 +639,16 @@ cluster_view_to_json(const ClusterView *view)
 		cluster_json_put(document, "revision", cluster_json_lsn(view->revision));
 	json_decref(config);
 	if (ok)
-		return cluster_json_write(document);
+		return document;
 	json_decref(document);
 	return NULL;
+}
+
+/* The same as text. */
+char *
+cluster_view_to_json(const ClusterView *view)
+{
+	json_t	   *document = cluster_view_to_object(view);
+
+	return document == NULL ? NULL : cluster_json_write(document);
 }

@@ -103,27 +103,13 @@ node_to_json(const Host *host, int64_t now_ms)
 static json_t *
 cluster_to_json(const Host *host, const ClusterView *view)
 {
-	char *text = view == NULL ? NULL : cluster_view_to_json(view);
-	json_t *cluster = text == NULL ? NULL : json_loads(text, 0, NULL);
+	json_t *cluster = view == NULL ? NULL : cluster_view_to_object(view);
 
-	free(text);
-	if (!json_is_object(cluster))
-	{
-		json_decref(cluster);
+	if (cluster == NULL)
 		return json_null();
-	}
 	json_object_set_new(cluster, "pause", json_boolean(host->settings.is_paused));
 	json_object_set_new(cluster, "scope", json_text(host->settings.scope));
 	return cluster;
-}
-
-static json_t *
-config_to_json(const ClusterView *view)
-{
-	json_t *config =
-	    view == NULL || view->config_json == NULL ? NULL : json_loads(view->config_json, 0, NULL);
-
-	return config != NULL ? config : json_null();
 }
 
 static json_t *
@@ -318,11 +304,14 @@ char *
 host_snapshot(const Host *host, int64_t now_ms)
 {
 	const ClusterView *view = host_view(host);
+	json_t *cluster = cluster_to_json(host, view);
+	json_t *config = json_object_get(cluster, "config");
 	json_t *document;
 	char *text;
 
 	document = json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I}", "node", node_to_json(host, now_ms),
-	                     "cluster", cluster_to_json(host, view), "config", config_to_json(view),
+	                     "cluster", cluster, "config",
+	                     config != NULL ? json_incref(config) : json_null(),
 	                     "history", history_to_json(view),
 	                     "events", events_to_json(&host->events), "explain",
 	                     explain_to_json(host->node, now_ms), "synchronous",
