@@ -184,7 +184,10 @@ say(const HealthFacts *facts, HealthSign sign, int64_t waited_ms, char text[HA_H
 	}
 }
 
-/* Look, and judge.  To be called each second or more often: longer gaps count as a second. */
+/*
+ * Look, and judge.  To be called each second or more often unless all is calm:
+ * longer gaps count as a second.
+ */
 void
 health_watch_look(HealthWatch *watch, const HealthFacts *facts)
 {
@@ -213,6 +216,16 @@ health_watch_look(HealthWatch *watch, const HealthFacts *facts)
 			watch->signs[sign].waited_ms >= budget_ms)
 			say(facts, sign, watch->signs[sign].waited_ms, watch->signs[sign].text);
 	}
+}
+
+/* Did the last look show nothing that has to end? */
+bool
+health_watch_is_calm(const HealthWatch *watch)
+{
+	for (HealthSign sign = 0; sign < HEALTH_SIGNS; sign++)
+		if (watch->signs[sign].key != 0)
+			return false;
+	return true;
 }
 
 /* Why it is said to hang; "" = it is not. */

@@ -67,6 +67,7 @@ typedef struct HealthWatch
 
 extern void health_probe_read(const LeasePage *page, LeaseProbeKind kind, HealthProbe *probe);
 extern void health_watch_look(HealthWatch *watch, const HealthFacts *facts);
+extern bool health_watch_is_calm(const HealthWatch *watch);
 extern const char *health_watch_verdict(const HealthWatch *watch);
 
 #endif							/* PATRONI_NODE_HEALTH_WATCH_H */

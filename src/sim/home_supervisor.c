@@ -479,6 +479,17 @@ baton_check(SimHome *supervisor)
 	return false;
 }
 
+/* is_idle() of supervisor.c. */
+static bool
+is_idle(const SimHome *supervisor)
+{
+	int64_t		last_ms = atomic_load_explicit(&page_of(supervisor)->worker_heartbeat_ms,
+												   memory_order_acquire);
+
+	return !host_is_driving(supervisor->host) && supervisor->link != 0 &&
+		clock_now_ms() - last_ms <= STATE_FRESH_MS && supervisor->stale_checks == 0;
+}
+
 static void
 check_due(int node, int64_t number, void *owned)
 {
@@ -493,8 +504,8 @@ check_due(int node, int64_t number, void *owned)
 	before = home_enter(supervisor);
 	if (baton_check(supervisor))
 		home_schedule(supervisor, 20);
-	wait_ms = host_is_driving(supervisor->host) || supervisor->stale_checks > 0 ?
-		BATON_CHECK_MS : host_idle_interval_ms(supervisor->host, BATON_CHECK_MS);
+	wait_ms = host_idle_interval_ms(supervisor->host, BATON_CHECK_MS);
+	wait_ms = wait_ms > BATON_CHECK_MS && is_idle(supervisor) ? 2 * wait_ms : BATON_CHECK_MS;
 	home_leave(supervisor, before);
 	sim_later_in(node, SIM_SUPERVISOR, SIM_MS(wait_ms), check_due, 0, NULL);
 }

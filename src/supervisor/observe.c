@@ -19,8 +19,8 @@
 #include "supervisor/supervisor_internal.h"
 
 /* Does the worker look at the server at the moment? */
-static bool
-worker_sees(const Supervisor *supervisor)
+bool
+observe_worker_sees(const Supervisor *supervisor)
 {
 	int64_t last_ms =
 		atomic_load_explicit(&supervisor->page->worker_heartbeat_ms, memory_order_acquire);
@@ -57,7 +57,7 @@ add_seen(const Supervisor *supervisor, HaPostgres *postgres)
 		postgres->start_time_ms = outside->start_time_ms;
 	if (outside->newest_timeline > postgres->newest_timeline)
 		postgres->newest_timeline = outside->newest_timeline;
-	postgres->is_observed = worker_sees(supervisor) && outside->server != HA_SERVER_STOPPED;
+	postgres->is_observed = observe_worker_sees(supervisor) && outside->server != HA_SERVER_STOPPED;
 	if (!postgres->is_observed)
 	{
 		/* files are newer than memory */

@@ -336,21 +336,33 @@ arm_timer(struct event *timer, int64_t wait_ms)
 	event_add(timer, &wait);
 }
 
-/* The worker does it all, and nobody waits for anything. */
+/* The worker does it all, shows that it lives, and nobody waits for anything. */
 static bool
 is_idle(const Supervisor *supervisor)
 {
-	return !host_is_driving(supervisor->host) && supervisor->stale_checks == 0 &&
-		   supervisor->give_deadline_ms == 0 && supervisor->stop == STOP_NOT &&
+	return !host_is_driving(supervisor->host) && observe_worker_sees(supervisor) &&
+		   supervisor->stale_checks == 0 && supervisor->give_deadline_ms == 0 &&
+		   supervisor->stop == STOP_NOT && health_watch_is_calm(&supervisor->health) &&
 		   observe_hang(supervisor)[0] == '\0' && !calls_are_under_way(supervisor);
+}
+
+/*
+ * How often to look.  Who watches a worker that takes its turns can do it half
+ * as often as that looks itself: it is long before ttl/2 that the worker is missed.
+ */
+static int64_t
+check_interval_ms(const Supervisor *supervisor)
+{
+	int64_t idle_ms = host_idle_interval_ms(supervisor->host, BATON_CHECK_MS);
+
+	return idle_ms > BATON_CHECK_MS && is_idle(supervisor) ? 2 * idle_ms : BATON_CHECK_MS;
 }
 
 /* Look again when it is time; what begins after an idle check may not wait for the next. */
 static void
 arm_check(Supervisor *supervisor, bool is_over)
 {
-	int64_t every_ms =
-		is_idle(supervisor) ? host_idle_interval_ms(supervisor->host, BATON_CHECK_MS) : BATON_CHECK_MS;
+	int64_t every_ms = check_interval_ms(supervisor);
 
 	if (!is_over && every_ms >= supervisor->check_every_ms)
 		return;

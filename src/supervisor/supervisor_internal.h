@@ -162,6 +162,7 @@ extern bool observe_in_hurry(const Supervisor *supervisor);
 extern void observe_worker_state(Supervisor *supervisor, const json_t *postgres);
 extern void observe_forget(Supervisor *supervisor);
 extern void observe_health(Supervisor *supervisor);
+extern bool observe_worker_sees(const Supervisor *supervisor);
 extern const char *observe_hang(const Supervisor *supervisor);
 
 /* act.c */
