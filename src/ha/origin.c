@@ -242,6 +242,26 @@ ha_is_leader_newer(const HaNode *node, Lsn end, const char **other)
 	return *other != NULL || end == 0 || cluster_timeline(view) > own;
 }
 
+/*
+ * Is the timeline on which a primary wrote here in the store?  If not, it was
+ * promoted by hand, and its record of that is still on its way, see
+ * ha_record_timeline(): what is known of the store may be from before, and who
+ * else has taken that id may not be known.
+ */
+bool
+ha_is_recorded(const HaNode *node)
+{
+	const ClusterView *view = &node->view;
+	uint32_t	own = was_primary_on(node);
+
+	if (own < 2 || own <= cluster_timeline(view))
+		return true;
+	for (int i = 0; i < view->n_taken; i++)
+		if (view->taken[i].timeline >= own)
+			return true;
+	return false;
+}
+
 /* Is or was the leader on that timeline, as far as the store says? */
 static bool
 leader_was_on(const ClusterView *view, uint32_t timeline)

@@ -238,6 +238,11 @@ task_succeeded(HaNode *node, const HaInput *input)
 				task_failed(node, task, HA_TASK_FAILED, "the leader's timeline is not known yet");
 				break;
 			}
+			if (input->task.divergence == HA_DIVERGENCE_REWIND && !ha_is_recorded(node))
+			{
+				task_failed(node, task, HA_TASK_FAILED, "this member's timeline is not in the store yet");
+				break;
+			}
 			if (input->task.divergence == HA_DIVERGENCE_REWIND)
 				(void) ha_fools_rewind(node, &other);
 			node->is_checked = true;

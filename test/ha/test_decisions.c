@@ -1630,6 +1630,7 @@ late_claim_stops_rewind(void **state)
 		postgres.history[0].switch_lsn = 1000;
 		set_key("leader", "node2");
 		set_member("node2", ",\"timeline\":3,\"role\":\"primary\",\"checkpoint_after_promote\":false");
+		set_key("promotions", "{\"2\":{\"name\":\"\",\"from\":1,\"lsn\":1000}}");
 		tell_all();
 		end_task(HA_TASK_OK, HA_DIVERGENCE_REWIND, 0);
 		expect_rule("rewind-after-checkpoint");
@@ -3217,6 +3218,32 @@ claimant_meets_a_successor_of_the_other(void **state)
 		assert_true(node->is_diverged == (is_rewind || i % 3 == 0));
 		assert_int_equal(node->has_rewind_failed, i % 3 == 0);
 	}
+}
+
+/*
+ * Who was promoted by hand out of the store's sight does not know yet who else
+ * has taken that id: its own record of it is the sign that it does.
+ */
+static void
+rewind_waits_until_the_id_is_recorded(void **state)
+{
+	(void) state;
+	come_back_uncompared(NULL, ",\"timeline\":1");
+	set_key("history", NULL);
+	postgres.n_history = 1;
+	postgres.history[0].timeline = 1;
+	postgres.history[0].switch_lsn = 1000;
+	tell_all();
+	expect_task(HA_TASK_CHECK_DIVERGENCE);
+	end_task(HA_TASK_OK, HA_DIVERGENCE_REWIND, END_OF_WAL);
+	assert_false(node->is_checked);
+	set_key("promotions", last_key(HA_CREATE_KEY, "promotions")->text);
+	tell_view();
+	tick(HA_TASK_RETRY_MIN_MS);
+	tick(HA_STREAM_LOST_MS);
+	expect_task(HA_TASK_CHECK_DIVERGENCE);
+	end_task(HA_TASK_OK, HA_DIVERGENCE_REWIND, END_OF_WAL);
+	assert_true(node->is_checked && node->is_diverged && !node->has_rewind_failed);
 }
 
 /* A person promotes a member twice before it meets a leader: both of its timelines are its own. */
@@ -6303,6 +6330,7 @@ main(void)
 		TEST(rewind_that_would_be_fooled),
 		TEST(rewind_after_two_promotions_by_hand),
 		TEST(claimant_meets_a_successor_of_the_other),
+		TEST(rewind_waits_until_the_id_is_recorded),
 		TEST(standby_of_the_claimant_is_compared),
 		TEST(claims_no_id_that_was_seen),
 		TEST(uncompared_is_handed_on),
