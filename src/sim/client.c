@@ -37,6 +37,7 @@ typedef struct Session
 {
 	bool		is_busy;
 	bool		is_waiting;		/* for synchronous standbys */
+	bool		is_flushing;	/* the commit record is inserted, and not on the disk yet */
 	bool		had_names;		/* standbys were named when its commit began */
 	bool		waits_again;	/* they were named later: after the first wait, which was cut off */
 	int64_t		waits_since_us;
@@ -190,11 +191,19 @@ lose_patience(int node, int64_t number, void *owned)
 	session->is_busy = false;
 }
 
-/* A stop terminates all sessions: a commit that waits is cut off. */
+/*
+ * A stop terminates all sessions: a commit that waits is cut off, and one whose
+ * record is just being flushed as soon as that is done.
+ */
 void
 sim_client_stopped(int node)
 {
-	if (!waits(node))
+	const Session *session = &sessions[node];
+	bool		would_wait = is_on && session->is_busy && session->is_flushing && is_primary(node) &&
+		session->incarnation == sim.node[node].process[SIM_SERVER].incarnation &&
+		sim_sync_is_defined(node);
+
+	if (!waits(node) && !would_wait)
 		return;
 	sim.write[sessions[node].write].is_cut_by_stop = true;
 	sim_commits_cut_off(node);
@@ -219,6 +228,7 @@ flush(int node, int64_t number, void *owned)
 		return;
 	}
 	sim_server_flush(node);
+	session->is_flushing = false;
 	if (!sim_sync_is_defined(node) ||
 		sim.node[node].server.replicated_lsn >= sim.write[session->write].commit.lsn)
 	{
@@ -267,6 +277,7 @@ insert(int node, int64_t is_again, void *owned)
 	write->commit = self->server.insert;
 	write->acked_us = -1;
 	write->mode = SIM_ASYNC;
+	session->is_flushing = true;
 	delay_us = sim_disk_us(node, sim_between(100, 5000));
 	sim_later_in(node, SIM_SERVER, delay_us, flush, 0, NULL);
 }
@@ -297,7 +308,7 @@ try_node(int node)
 	if (sim_commits_are_exposed(node, &self->server.sync_names))
 		return;
 	session->is_busy = true;
-	session->is_waiting = false;
+	session->is_waiting = session->is_flushing = false;
 	session->incarnation = incarnation;
 	sim_later_in(node, SIM_SERVER, sim_between(50, 500), insert, 0, NULL);
 }
