@@ -94,13 +94,11 @@ $cluster->wait_until_streaming;
 
 is(call($leader, 'POST', '/reinitialize'), '503 I am the leader, can not reinitialize', 'the leader is not reinitialized');
 $leader->sql('CREATE TABLE kept AS SELECT 1 AS x');
-my $system = (stat "$standby->{data_directory}/PG_VERSION")[1];
+my $left_behind = "$standby->{data_directory}/left_behind";
+PatroniCluster::spew($left_behind, '');
 is(call($standby, 'POST', '/reinitialize', { from_leader => JSON::PP::true }), '200 reinitialize started', 'a standby is reinitialized');
-$cluster->wait_for('it has a new data directory', sub {
-	my $inode = (stat "$standby->{data_directory}/PG_VERSION")[1];
-
-	defined $inode && $inode != $system;
-});
+$cluster->wait_for('it has a new data directory',
+	sub { !-e $left_behind && -e "$standby->{data_directory}/PG_VERSION" });
 $cluster->wait_until_streaming;
 $standby->wait_for_sql('SELECT x = 1 FROM kept');
 ok(1, 'and has everything');
