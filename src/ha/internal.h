@@ -29,6 +29,7 @@
 #define HA_CHECKPOINT_PAUSE_MS	500		/* after a promotion: clients connect then */
 #define HA_CHECKPOINT_WAIT_MS	60000	/* before a switchover; then it goes on without */
 #define HA_TAKER_WAIT_MS		300		/* at most, for a new leader to be a primary before it is followed */
+#define HA_SETTLE_MS			1000	/* positions that begin to move are told so much later */
 #define HA_PUBLISH_PAUSE_MS		300		/* what a member is doing in a switchover may wait that long */
 #define HA_HANDOVER_WAIT_MS		5000	/* at most, for a candidate to confirm the shutdown checkpoint */
 #define HA_STREAM_LOST_MS		5000
@@ -348,10 +349,12 @@ struct HaNode
 	char	   *member_text;	/* owned */
 	uint64_t	member_version;	/* revision of the store with it; 0 = the other home wrote it */
 	int64_t		member_put_ms;
+	int64_t		moved_ms;		/* since when positions differ from the key; 0 = they do not */
 	int64_t		unpublished_ms; /* since when more than positions differs from the key; 0 = it does not */
 	char	   *member_sent;	/* owned: under way */
 	Lsn			status_lsn;
 	int64_t		status_put_ms;
+	int64_t		status_moved_ms;	/* since when the position differs from it; 0 = it does not */
 	int64_t		status_look_ms;
 	Lsn			status_sent;
 	char	   *status_text;	/* owned: as written or being written last; NULL = none */

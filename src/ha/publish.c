@@ -99,6 +99,19 @@ is_shown(const HaNode *node, const Member *now)
 }
 
 /*
+ * Positions that begin to move after a rest move on: to where the standbys and
+ * the replay get in the next moment.  That is told at once with it.
+ */
+static int64_t
+settled_ms(const HaNode *node, int64_t *moved_ms)
+{
+	if (*moved_ms == 0)
+		*moved_ms = node->now_ms;
+	return *moved_ms +
+		(node->settings.loop_wait_ms < HA_SETTLE_MS ? node->settings.loop_wait_ms : HA_SETTLE_MS);
+}
+
+/*
  * Until when may a change wait?  Clients wait for a promotion and for a
  * switchover to end; each key that is written then costs the store and every
  * member that hears of it, and what it says is old a few hundredths of a second
@@ -113,8 +126,14 @@ publish_due_ms(HaNode *node, const Member *now)
 		return 0;
 	if (differs_in_wal_only(node, now))
 	{
+		int64_t		due_ms = node->member_put_ms + node->settings.loop_wait_ms;
+
 		node->unpublished_ms = 0;
-		return node->member_put_ms + node->settings.loop_wait_ms;
+		if (is_shown(node, now))
+			node->moved_ms = 0;
+		else if (settled_ms(node, &node->moved_ms) > due_ms)
+			due_ms = settled_ms(node, &node->moved_ms);
+		return due_ms;
 	}
 	if (node->unpublished_ms == 0)
 		node->unpublished_ms = node->now_ms;
@@ -187,7 +206,7 @@ ha_publish(HaNode *node)
 	free(node->member_sent);
 	node->member_sent = strdup(text);
 	node->member_put_ms = node->now_ms;
-	node->unpublished_ms = 0;
+	node->unpublished_ms = node->moved_ms = 0;
 	action = ha_request(node, FOR_MEMBER, HA_PUT_MEMBER, "publish", "what this member is doing");
 	ha_name_copy(action->key, sizeof(action->key), node->settings.name);
 	ha_set_text(node, action, text);
@@ -284,6 +303,10 @@ put_status(HaNode *node)
 
 	if (status.optime == 0)
 		return;
+	if (status.optime == node->status_lsn)
+		node->status_moved_ms = 0;
+	else if (node->status_lsn != 0 && settled_ms(node, &node->status_moved_ms) > due_ms)
+		due_ms = settled_ms(node, &node->status_moved_ms);
 	if (node->now_ms < due_ms)
 	{
 		ha_wake(node, due_ms);
@@ -316,6 +339,7 @@ put_status(HaNode *node)
 			node->view.status_seen, "the leader's WAL position");
 	node->status_sent = status.optime;
 	node->status_put_ms = node->now_ms;
+	node->status_moved_ms = 0;
 }
 
 /* What the leader owes the cluster, each step. */

@@ -231,7 +231,7 @@ ha_node_load(HaNode *node, const char *saved_text, int64_t now_ms)
 	free(node->member_text);
 	node->member_text = NULL;
 	node->member_version = 0;
-	node->unpublished_ms = 0;
+	node->unpublished_ms = node->moved_ms = node->status_moved_ms = 0;
 	ha_clear_goal(node);
 	load_sync(node, json_object_get(saved, "sync"), now_ms);
 	ha_failsafe_load(node, json_object_get(saved, "failsafe"), now_ms);

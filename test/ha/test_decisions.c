@@ -2593,6 +2593,51 @@ publishes_when_it_is_over(void **state)
 	assert_non_null(strstr(last(HA_PUT_MEMBER)->text, "\"role\":\"primary\""));
 }
 
+static int
+n_status_puts(void)
+{
+	int			n = 0;
+
+	for (int i = 0; i < n_seen; i++)
+		n += seen[i].kind == HA_PUT_KEY && strcmp(seen[i].key, "status") == 0;
+	return n;
+}
+
+/* One key for what moves within a second, not one for each place where it is seen. */
+static void
+publishes_positions_when_they_have_settled(void **state)
+{
+	(void) state;
+	start_published_follower();
+	tick(20000);
+	forget();
+	postgres.received_lsn += 8;
+	tell_postgres();
+	tick(HA_SETTLE_MS / 2);
+	postgres.replayed_lsn += 8;
+	tell_postgres();
+	assert_int_equal(count(HA_PUT_MEMBER), 0);
+	tick(HA_SETTLE_MS / 2);
+	assert_int_equal(count(HA_PUT_MEMBER), 1);
+	assert_non_null(strstr(last(HA_PUT_MEMBER)->text, "\"replay_lsn\":83886088"));
+
+	start_leader(HA_HOME_WORKER);
+	set_key("status", "{\"optime\":83886079}");
+	tell_view();
+	postgres.flush_lsn++;
+	tell_postgres();
+	tick(10000);
+	reply_to(last_key(HA_PUT_KEY, "status"), HA_OUTCOME_DONE, false, now, revision);
+	tick(20000);
+	forget();
+	postgres.flush_lsn++;
+	tell_postgres();
+	tick(HA_SETTLE_MS - 1);
+	assert_int_equal(n_status_puts(), 0);
+	tick(1);
+	assert_int_equal(n_status_puts(), 1);
+}
+
 /* pg_rewind of another member needs it; but first clients come back. */
 static void
 new_primary_asks_for_a_checkpoint(void **state)
@@ -6256,6 +6301,7 @@ main(void)
 		TEST(makes_and_copies_logical_slots),
 		TEST(makes_no_logical_slot_with_a_gap),
 		TEST(publishes_when_it_is_over),
+		TEST(publishes_positions_when_they_have_settled),
 		TEST(new_primary_asks_for_a_checkpoint),
 		TEST(publishes_positions_of_slots),
 		TEST(member_key_is_written_again),
