@@ -142,6 +142,10 @@ sim_check_watched(int number)
 		!node->server.is_in_recovery && has_rival(number, true);
 	if (deadline_us > at->deadline_us)
 		at->unanswered_us = 0;	/* by all members, or by the store */
+	/* the first word of a standby that is back is an answer, whatever it has */
+	for (int n = 0; n < sim.n_nodes; n++)
+		if ((node->server.receivers >> n & 1) == 0)
+			at->confirmed_lsn[n] = 0;
 	/* a standby had everything before it was seen that it may lead */
 	for (int n = 0; n < sim.n_nodes; n++)
 		if ((node->server.receivers >> n & 1) != 0 && may_lead(number, n, false) &&
