@@ -5,8 +5,9 @@
  *
  * All peers are asked at once; a silent one costs peer_timeout_ms at most.
  * Positions are compared as (timeline, LSN): WAL of an older timeline is
- * never better.  Equal positions go to the higher failover_priority; equal
- * in both, the store decides who was first.
+ * never better.  Equal positions go to the higher failover_priority, then to
+ * who has more of the permanent logical slots; equal in all, the store decides
+ * who was first.
  *
  * Facts of the protocol: ha-behaviour.md sections 5 and 9.
  *-------------------------------------------------------------------------
@@ -140,6 +141,20 @@ ha_gives_way(const HaNode *node, const char *name)
 	const Member *member = cluster_find_member(&node->view, name);
 
 	return member != NULL && member->gives_way;
+}
+
+/*
+ * What that one answered, if it is a standby that may lead and lets nobody else
+ * go first; or NULL.  Whether its WAL is enough for that is another question.
+ */
+static const HaPeer *
+candidates_answer(const HaNode *node, int index)
+{
+	const HaRace *race = &node->race;
+	const HaPeer *peer = &race->answers[index];
+
+	return race->has_answered[index] && ha_peer_can_lead(peer) && peer->is_in_recovery &&
+		!ha_gives_way(node, race->asked[index]) ? peer : NULL;
 }
 
 /* Who of those that were asked gives way, or NULL: it is said why nobody waits for it. */
@@ -285,10 +300,9 @@ ha_race_most_wal(const HaNode *node, char better[CLUSTER_NAME_MAX])
 	better[0] = '\0';
 	for (int i = 0; i < race->n_asked; i++)
 	{
-		const HaPeer *peer = &race->answers[i];
+		const HaPeer *peer = candidates_answer(node, i);
 
-		if (!race->has_answered[i] || !ha_peer_can_lead(peer) || !peer->is_in_recovery ||
-			peer->position == 0 || leaves_lease(node, peer) || ha_gives_way(node, race->asked[i]) ||
+		if (peer == NULL || peer->position == 0 || leaves_lease(node, peer) ||
 			(ha_sync_is_active(node) && !ha_sync_names_member(node, race->asked[i])))
 			continue;
 		/* by votes one on a newer timeline may be out of the race: it speaks for itself */
@@ -344,11 +358,10 @@ ha_race_successor(const HaNode *node)
 
 	for (int i = 0; i < race->n_asked; i++)
 	{
-		const HaPeer *peer = &race->answers[i];
+		const HaPeer *peer = candidates_answer(node, i);
 
-		if (!race->has_answered[i] || !ha_peer_can_lead(peer) || !peer->is_in_recovery ||
-			peer->position == 0 || (peer->timeline != 0 && peer->timeline != ha_own_timeline(node)) ||
-			ha_gives_way(node, race->asked[i]))
+		if (peer == NULL || peer->position == 0 ||
+			(peer->timeline != 0 && peer->timeline != ha_own_timeline(node)))
 			continue;
 		if (own > peer->position &&
 			(int64_t) (own - peer->position) > node->settings.maximum_lag_on_failover)
@@ -377,11 +390,10 @@ ha_race_holder_of(const HaNode *node, Lsn lsn, const char *only)
 
 	for (int i = 0; i < race->n_asked; i++)
 	{
-		const HaPeer *peer = &race->answers[i];
+		const HaPeer *peer = candidates_answer(node, i);
 
-		if (!race->has_answered[i] || !ha_peer_can_lead(peer) || !peer->is_in_recovery ||
-			peer->position < lsn || (peer->timeline != 0 && peer->timeline != timeline) ||
-			ha_gives_way(node, race->asked[i]))
+		if (peer == NULL || peer->position < lsn ||
+			(peer->timeline != 0 && peer->timeline != timeline))
 			continue;
 		if (only != NULL && only[0] != '\0' && strcmp(only, race->asked[i]) != 0)
 			continue;
