@@ -413,6 +413,7 @@ extern bool ha_source_differs(const HaNode *node);
 extern bool ha_history_differs(const HaNode *node);
 extern bool ha_is_leader_newer(const HaNode *node, Lsn end, const char **other);
 extern bool ha_has_doubled(const HaNode *node, const TakenTimeline *taken, Lsn *lsn);
+extern uint32_t ha_recorded_timeline(const ClusterView *view);
 extern bool ha_is_recorded(const HaNode *node);
 extern bool ha_fools_rewind(const HaNode *node, const char **other);
 extern void ha_tell_same_timeline(HaNode *node, const char *other);

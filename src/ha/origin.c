@@ -47,7 +47,6 @@ ha_source_differs(const HaNode *node)
 	const HaPostgres *postgres = &node->postgres;
 	const Member *leader = ha_leader_member(node);
 	const Member *upstream = ha_upstream(node);
-	const char *claimant = "";
 	char		host[256];
 	int			port;
 
@@ -57,10 +56,7 @@ ha_source_differs(const HaNode *node)
 	/* early in its recovery a server shows the checkpoint's, which it may have left */
 	if (leader->timeline != ha_own_timeline(node) && leader->timeline != postgres->newest_timeline)
 		return false;
-	for (int i = 0; i < view->n_taken; i++)
-		if (view->taken[i].timeline == leader->timeline)
-			claimant = view->taken[i].name;
-	return claimant[0] != '\0' && strcmp(claimant, leader->name) != 0 &&
+	return ha_other_claimant(view, leader->name, leader->timeline) != NULL &&
 		!ha_has_claimed_after(view, leader->name, leader->timeline) &&
 		member_host_port(upstream, host, &port) &&
 		(strcmp(host, postgres->upstream_host) != 0 || port != postgres->upstream_port);
@@ -196,6 +192,15 @@ double_of(const HaNode *node, const TakenTimeline *taken)
 	return NULL;
 }
 
+/* Who else was promoted to an id, by its own claim or by that of this member; or NULL. */
+static const char *
+other_promoted(const HaNode *node, const TakenTimeline *taken)
+{
+	const char *other = ha_other_claimant(&node->view, node->settings.name, taken->timeline);
+
+	return other != NULL ? other : double_of(node, taken);
+}
+
 /*
  * Nothing was found by comparing ids and positions.  But two primaries on one
  * timeline were promoted to it both, one of them by hand when nobody could
@@ -223,13 +228,8 @@ ha_is_leader_newer(const HaNode *node, Lsn end, const char **other)
 	if (own == 0)
 		return true;
 	for (int i = 0; i < view->n_taken && *other == NULL; i++)
-	{
-		if (!has_made(node, view->taken[i].timeline))
-			continue;
-		*other = ha_other_claimant(view, node->settings.name, view->taken[i].timeline);
-		if (*other == NULL)
-			*other = double_of(node, &view->taken[i]);
-	}
+		if (has_made(node, view->taken[i].timeline))
+			*other = other_promoted(node, &view->taken[i]);
 	if (leader != NULL && leader->timeline == own && leader->role == ROLE_PRIMARY && *other == NULL &&
 		!ha_has_claimed_after(view, leader->name, own))
 		*other = leader->name;
@@ -242,6 +242,16 @@ ha_is_leader_newer(const HaNode *node, Lsn end, const char **other)
 	return *other != NULL || end == 0 || cluster_timeline(view) > own;
 }
 
+/* The newest timeline that the store tells of, as the leader's or as claimed; 0: of none. */
+uint32_t
+ha_recorded_timeline(const ClusterView *view)
+{
+	uint32_t	led = cluster_timeline(view);
+	uint32_t	claimed = view->n_taken > 0 ? view->taken[view->n_taken - 1].timeline : 0;
+
+	return claimed > led ? claimed : led;
+}
+
 /*
  * Is the timeline on which a primary wrote here in the store?  If not, it was
  * promoted by hand, and its record of that is still on its way, see
@@ -251,15 +261,9 @@ ha_is_leader_newer(const HaNode *node, Lsn end, const char **other)
 bool
 ha_is_recorded(const HaNode *node)
 {
-	const ClusterView *view = &node->view;
 	uint32_t	own = was_primary_on(node);
 
-	if (own < 2 || own <= cluster_timeline(view))
-		return true;
-	for (int i = 0; i < view->n_taken; i++)
-		if (view->taken[i].timeline >= own)
-			return true;
-	return false;
+	return own < 2 || own <= ha_recorded_timeline(&node->view);
 }
 
 /* Is or was the leader on that timeline, as far as the store says? */
@@ -311,9 +315,7 @@ ha_fools_rewind(const HaNode *node, const char **other)
 
 		if (!has_made(node, taken->timeline) || !begins_alike(node, taken))
 			continue;
-		*other = ha_other_claimant(view, node->settings.name, taken->timeline);
-		if (*other == NULL)
-			*other = double_of(node, taken);
+		*other = other_promoted(node, taken);
 		if (*other == NULL && taken->name[0] == '\0' && leader_was_on(view, taken->timeline) &&
 			!has_led_on(node, taken->timeline))
 			*other = view->leader;
@@ -321,6 +323,7 @@ ha_fools_rewind(const HaNode *node, const char **other)
 	return *other != NULL;
 }
 
+/* Say why neither streaming nor pg_rewind will do: "other" was promoted to the same id. */
 void
 ha_tell_same_timeline(HaNode *node, const char *other)
 {

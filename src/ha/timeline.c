@@ -55,13 +55,9 @@ put_taken(HaNode *node, const TakenTimeline *item, const char *rule, const char 
 static uint32_t
 highest_timeline(const HaNode *node)
 {
-	const ClusterView *view = &node->view;
 	const HaRace *race = &node->race;
-	uint32_t	highest = cluster_timeline(view);
+	uint32_t	highest = ha_recorded_timeline(&node->view);
 
-	for (int i = 0; i < view->n_taken; i++)
-		if (view->taken[i].timeline > highest)
-			highest = view->taken[i].timeline;
 	/*
 	 * A promotion by hand is recorded a little later than it is seen, one of a
 	 * Patroni member with its first history; and it may never get that far.
@@ -115,7 +111,7 @@ ha_record_timeline(HaNode *node)
 	uint32_t	timeline = 0;
 
 	if (!node->has_postgres || !view->is_loaded || node->store_silent || node->is_promoting ||
-		postgres->data != HA_DATA_PRESENT || view->n_taken > CLUSTER_HISTORY_MAX ||
+		postgres->data != HA_DATA_PRESENT ||
 		!ha_is_decimal(view->system_identifier, postgres->system_identifier))
 		return;					/* another cluster's timelines are no matter of ours */
 	record_double(node);
@@ -123,12 +119,8 @@ ha_record_timeline(HaNode *node)
 		timeline = postgres->timeline;
 	else if (postgres->server == HA_SERVER_STOPPED && ha_was_primary(node))
 		timeline = postgres->checkpoint_timeline;
-	if (timeline < 2 || timeline >= UINT32_MAX - 1 || timeline <= cluster_timeline(view))
-		return;
-	for (int i = 0; i < view->n_taken; i++)
-		if (view->taken[i].timeline >= timeline)
-			return;
-	if (!ha_is_ready(node, FOR_TIMELINE))
+	if (timeline < 2 || timeline >= UINT32_MAX - 1 || timeline <= ha_recorded_timeline(view) ||
+		!ha_is_ready(node, FOR_TIMELINE))
 		return;
 	memset(&item, 0, sizeof(item));
 	item.timeline = timeline;
@@ -150,7 +142,7 @@ next_timeline(HaNode *node, const char *rule, TakenTimeline *item)
 
 	if (!ha_is_ready(node, FOR_TIMELINE))
 		return false;
-	if (node->postgres.timeline == 0 || node->view.n_taken > CLUSTER_HISTORY_MAX)
+	if (node->postgres.timeline == 0)
 		return false;			/* not observed yet */
 	if (node->postgres.timeline > next)
 		next = node->postgres.timeline;
