@@ -167,6 +167,21 @@ leader_is_primary(const HaNode *node)
 }
 
 /*
+ * Is a promotion of the leader, expected since then (0 = never), still to be
+ * seen?  It takes a moment only: nobody waits for it any longer.
+ */
+static bool
+promotion_is_awaited(HaNode *node, int64_t since_ms)
+{
+	int64_t		until_ms = since_ms + HA_TAKER_WAIT_MS;
+
+	if (since_ms == 0 || node->now_ms >= until_ms || leader_is_primary(node))
+		return false;
+	ha_wake(node, until_ms);
+	return true;
+}
+
+/*
  * Is the leader to follow new, and still a standby itself?  Whoever streams from
  * it now begins at the start of a file of WAL, and does it again when the
  * promotion has ended the timeline; and it costs the server that is being
@@ -175,13 +190,8 @@ leader_is_primary(const HaNode *node)
 static bool
 leader_is_unpromoted(HaNode *node)
 {
-	int64_t		until_ms = node->leader_since_ms + HA_TAKER_WAIT_MS;
-
-	if (node->leader_since_ms == 0 || node->now_ms >= until_ms || leader_is_primary(node) ||
-		ha_upstream(node) != ha_leader_member(node))
-		return false;
-	ha_wake(node, until_ms);
-	return true;
+	return ha_upstream(node) == ha_leader_member(node) &&
+		promotion_is_awaited(node, node->leader_since_ms);
 }
 
 /* Has a standby that should stream not done so for a while, or can it not? */
@@ -534,16 +544,8 @@ race_facts(HaNode *node)
 		facts |= node->goal == HA_GOAL_NONE ? HA_FACT(LOSSLESS) : HA_FACT(HANDED_OVER);
 	if (node->is_handed_over)
 		facts |= HA_FACT(HANDED_OVER);
-	if (node->is_handed_over && !leader_is_primary(node) && node->down_since_ms != 0)
-	{
-		int64_t		until_ms = node->down_since_ms + HA_TAKER_WAIT_MS;
-
-		if (node->now_ms < until_ms)
-		{
-			facts |= HA_FACT(TAKER_UNPROMOTED);
-			ha_wake(node, until_ms);
-		}
-	}
+	if (node->is_handed_over && promotion_is_awaited(node, node->down_since_ms))
+		facts |= HA_FACT(TAKER_UNPROMOTED);
 	/* nobody takes writes meanwhile: not for longer than a failover would take */
 	if ((node->goal == HA_GOAL_SWITCHOVER || node->goal == HA_GOAL_SHUTDOWN) &&
 		node->down_since_ms != 0 &&
