@@ -296,7 +296,7 @@ send_to_member(HaNode *node, const HaCommand *command)
 	json_decref(arguments);
 	action = ha_request(node, FOR_MEMBER_REQUEST, old ? HA_PUT_KEY : HA_CREATE_KEY, "command",
 						"an operator asked another member for it");
-	snprintf(action->key, sizeof(action->key), "requests/%.120s", command->member);
+	snprintf(action->key, sizeof(action->key), "requests/%s", command->member);
 	action->version = old ? old->version : 0;
 	ha_set_text(node, action, request_to_text(&request));
 	free(request.arguments_json);
@@ -550,7 +550,7 @@ ha_finish_member_request(HaNode *node, bool ok, const char *result)
 	done.is_refused = !ok;
 	ha_name_copy(done.result, sizeof(done.result), result);
 	action = ha_request(node, FOR_MEMBER_REQUEST, HA_PUT_KEY, "command", "the answer to a request");
-	snprintf(action->key, sizeof(action->key), "requests/%.120s", node->settings.name);
+	snprintf(action->key, sizeof(action->key), "requests/%s", node->settings.name);
 	action->version = request->version;
 	ha_set_text(node, action, request_to_text(&done));
 }

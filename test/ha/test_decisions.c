@@ -5786,6 +5786,35 @@ names_of_other_scripts(void **state)
 	assert_non_null(last_key(HA_CREATE_KEY, "requests/node2")->text);
 }
 
+/* The request, and its answer, are in the key of the whole name. */
+static void
+long_name(void **state)
+{
+	HaCommand	command = {.id = 1, .kind = HA_COMMAND_RELOAD, .wait = true};
+	char		name[CLUSTER_NAME_MAX];
+	char		key[160];
+
+	(void) state;
+	memset(name, 'n', sizeof(name) - 1);
+	name[sizeof(name) - 1] = '\0';
+	start_follower(HA_HOME_WORKER);
+	snprintf(key, sizeof(key), "members/%s", name);
+	set_key(key, "{\"state\":\"running\",\"role\":\"replica\"}");
+	tell_view();
+	snprintf(key, sizeof(key), "requests/%s", name);
+	snprintf(command.member, sizeof(command.member), "%s", name);
+	give(command);
+	assert_non_null(last_key(HA_CREATE_KEY, key));
+
+	create(HA_HOME_WORKER);
+	be_standby();
+	set_key("leader", "node2");
+	snprintf(settings.name, sizeof(settings.name), "%s", name);
+	set_key(key, "{\"id\":\"a-1\",\"command\":\"reload\"}");
+	tell_all();
+	assert_non_null(last_key(HA_PUT_KEY, key));
+}
+
 /* --- no state without a way out --- */
 
 static void
@@ -6391,6 +6420,7 @@ main(void)
 		TEST(slow_primary_starts_as_standby),
 		TEST(outdated_leader_tells_no_position),
 		TEST(names_of_other_scripts),
+		TEST(long_name),
 		TEST(repair_ends_without_a_leader),
 		TEST(reinit_ends_without_a_leader),
 		TEST(switchover_ends_when_the_lease_ran_out),
