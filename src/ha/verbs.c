@@ -368,7 +368,7 @@ ha_carry_out(HaNode *node, const HaRule *rule)
 			{
 				node->has_rewind_failed = true;
 				ha_tell_same_timeline(node, other);
-				ha_wake(node, node->now_ms);
+				ha_wake(node, node->now_ms + 1);	/* what else can be done is another rule's */
 			}
 			else if (leader != NULL)
 				ha_start_task(node, HA_TASK_REWIND, leader, HA_STOP_FAST, rule->name, rule->because);

@@ -1640,6 +1640,8 @@ late_claim_stops_rewind(void **state)
 		tell_view();
 		assert_true(node->has_rewind_failed == (i == 0));
 		assert_int_equal(last(HA_START_TASK)->task, i == 0 ? HA_TASK_CHECK_DIVERGENCE : HA_TASK_REWIND);
+		if (i == 0)
+			assert_int_equal(last(HA_WAKE_AT)->deadline_ms, now + 1);	/* there is more to do */
 	}
 }
 
