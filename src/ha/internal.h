@@ -373,7 +373,6 @@ struct HaNode
 	HaDecision	decision;
 	char		round_end[HA_REASON_MAX];	/* why the last round of questions ended without a
 									 * lease; "" = there was none, see step.c */
-	HaVerb		verb;			/* of the decision */
 	HaWaiting	waiting[HA_COMMANDS_MAX];
 };
 
@@ -408,7 +407,6 @@ extern bool ha_is_decimal(const char *text, uint64_t number);
 
 /* origin.c */
 extern const char *ha_other_claimant(const ClusterView *view, const char *name, uint32_t timeline);
-extern bool ha_has_claimed_after(const ClusterView *view, const char *name, uint32_t timeline);
 extern bool ha_source_differs(const HaNode *node);
 extern bool ha_history_differs(const HaNode *node);
 extern bool ha_is_leader_newer(const HaNode *node, Lsn end, const char **other);
@@ -453,7 +451,6 @@ extern bool ha_sync_is_active(const HaNode *node);
 extern bool ha_sync_names_member(const HaNode *node, const char *name);
 extern void ha_sync_say_denied(const HaNode *node, char because[HA_REASON_MAX]);
 extern bool ha_sync_may_let_lead(const HaNode *node, const HaPeer *candidate);
-extern bool ha_sync_lets_lead(const HaNode *node, char because[HA_REASON_MAX]);
 extern HaFacts ha_sync_facts(HaNode *node);
 extern void ha_sync_forget(HaNode *node);
 

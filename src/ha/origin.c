@@ -24,8 +24,8 @@ ha_other_claimant(const ClusterView *view, const char *name, uint32_t timeline)
 }
 
 /* Has that member claimed a newer timeline?  Its key may be from before. */
-bool
-ha_has_claimed_after(const ClusterView *view, const char *name, uint32_t timeline)
+static bool
+has_claimed_after(const ClusterView *view, const char *name, uint32_t timeline)
 {
 	for (int i = 0; i < view->n_taken; i++)
 		if (view->taken[i].timeline > timeline && strcmp(view->taken[i].name, name) == 0)
@@ -57,7 +57,7 @@ ha_source_differs(const HaNode *node)
 	if (leader->timeline != ha_own_timeline(node) && leader->timeline != postgres->newest_timeline)
 		return false;
 	return ha_other_claimant(view, leader->name, leader->timeline) != NULL &&
-		!ha_has_claimed_after(view, leader->name, leader->timeline) &&
+		!has_claimed_after(view, leader->name, leader->timeline) &&
 		member_host_port(upstream, host, &port) &&
 		(strcmp(host, postgres->upstream_host) != 0 || port != postgres->upstream_port);
 }
@@ -231,7 +231,7 @@ ha_is_leader_newer(const HaNode *node, Lsn end, const char **other)
 		if (has_made(node, view->taken[i].timeline))
 			*other = other_promoted(node, &view->taken[i]);
 	if (leader != NULL && leader->timeline == own && leader->role == ROLE_PRIMARY && *other == NULL &&
-		!ha_has_claimed_after(view, leader->name, own))
+		!has_claimed_after(view, leader->name, own))
 		*other = leader->name;
 	if (*other != NULL)
 		return true;

@@ -18,7 +18,6 @@
  * The slots themselves are made, moved and dropped by the worker.
  *-------------------------------------------------------------------------
  */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

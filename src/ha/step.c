@@ -742,7 +742,6 @@ ha_step(HaNode *node, int64_t now_ms, const HaInput *input, HaActions *actions)
 		node->primary_from = 0;
 	facts = ha_gather_facts(node);
 	rule = decide(node, facts);
-	node->verb = rule->then;
 	node->role = role_of(node);
 	node->state = state_of(node);
 	note_decision(node, rule, facts);

@@ -71,8 +71,8 @@ is_failover_to_me(const HaNode *node)
  * Does this member have every write that was acknowledged, as far as the key
  * and the answers of the last round tell?
  */
-bool
-ha_sync_lets_lead(const HaNode *node, char because[HA_REASON_MAX])
+static bool
+key_lets_lead(const HaNode *node, char because[HA_REASON_MAX])
 {
 	const HaRace *race = &node->race;
 	SyncAnswer	answers[CLUSTER_MEMBERS_MAX];
@@ -141,7 +141,7 @@ ha_sync_say_denied(const HaNode *node, char because[HA_REASON_MAX])
 	const char *list = sync->sync_standby != NULL ? sync->sync_standby : "";
 	char		why[HA_REASON_MAX];
 
-	(void) ha_sync_lets_lead(node, why);
+	(void) key_lets_lead(node, why);
 	snprintf(because, HA_REASON_MAX, "this member may lack acknowledged writes: %.110s (it names %.60s%s%.60s)",
 			 why, sync->leader, *list != '\0' ? "," : "", list);
 }
@@ -158,7 +158,7 @@ ha_sync_race_won(HaNode *node, const char *rule)
 	sync->raced_version = view->sync.version;
 	sync->is_stale = is_own_key(node);
 	sync->is_forced = is_failover_to_me(node) && ha_sync_is_active(node) &&
-		!ha_sync_lets_lead(node, NULL) && !ha_is_primary(node);
+		!key_lets_lead(node, NULL) && !ha_is_primary(node);
 	if (sync->is_forced)
 		ha_log(node, 2, rule, "the sync key does not name this member, but an operator did: "
 			   "at least %lld bytes of WAL may be lost, acknowledged writes among them",
@@ -185,7 +185,7 @@ ha_sync_facts(HaNode *node)
 			!(sync->may_lead && sync->raced_version == node->view.sync.version))
 			facts |= HA_FACT(SYNC_DENIES);
 	}
-	else if (!is_failover_to_me(node) && !ha_sync_lets_lead(node, NULL))
+	else if (!is_failover_to_me(node) && !key_lets_lead(node, NULL))
 		facts |= HA_FACT(SYNC_DENIES);
 	return facts;
 }
