@@ -16,6 +16,8 @@
 /* Nobody takes writes while it is asked who has all of the WAL of a stopped server. */
 #define HANDOVER_ASK_MS		5
 
+#define FOLLOW_PAUSE_MS		200		/* for the server to show its new upstream */
+
 static const char *const goal_names[HA_GOAL_COUNT] = {
 	[HA_GOAL_NONE] = "",
 	[HA_GOAL_SWITCHOVER] = "switchover",
@@ -117,9 +119,9 @@ follow(HaNode *node, const HaRule *rule)
 	const Member *upstream = ha_upstream(node);
 	HaAction   *action;
 
-	if (upstream == NULL || node->now_ms < node->upstream_set_ms + 200)
+	if (upstream == NULL || node->now_ms < node->upstream_set_ms + FOLLOW_PAUSE_MS)
 	{
-		ha_wake(node, node->upstream_set_ms + 200);
+		ha_wake(node, node->upstream_set_ms + FOLLOW_PAUSE_MS);
 		return;
 	}
 	action = ha_add(node, HA_FOLLOW, rule->name, "following \"%s\": %s", upstream->name, rule->because);
@@ -130,6 +132,24 @@ follow(HaNode *node, const HaRule *rule)
 	node->upstream_set_ms = node->now_ms;
 	node->repair_failures = 0;
 	node->repair_next_ms = node->now_ms;	/* what did not work was about another */
+}
+
+/* Of a server that is down: who has all of its WAL?  Else: who is best placed? */
+static void
+ask_peers(HaNode *node, const HaRule *rule)
+{
+	bool		is_handover = !ha_is_running(node);
+	HaRacePurpose purpose = is_handover ? RACE_HANDOVER : RACE_LEADER;
+
+	/* more than its beginning: who has just that does not have the record */
+	if (is_handover && node->handover_lsn == 0 &&
+		(node->goal == HA_GOAL_SHUTDOWN || node->goal == HA_GOAL_SWITCHOVER))
+		node->handover_lsn = node->postgres.checkpoint_lsn + 1;
+	if (!ha_race_is_asking(node, purpose) &&
+		(!is_handover || node->now_ms >= node->race.started_ms + HANDOVER_ASK_MS))
+		ha_ask_peers(node, purpose, is_handover ? node->goal_candidate : NULL, rule->because);
+	else
+		ha_wake(node, node->race.started_ms + HANDOVER_ASK_MS);
 }
 
 /*
@@ -196,7 +216,6 @@ static void
 exit_stopped(HaNode *node, const HaRule *rule)
 {
 	bool		is_stopped = node->postgres.server == HA_SERVER_STOPPED;
-
 	bool		is_late = node->now_ms >= node->goal_since_ms + node->settings.retry_timeout_ms +
 		HA_HANDOVER_WAIT_MS + HA_COMMAND_TIMEOUT_MS;
 
@@ -242,6 +261,22 @@ repair(HaNode *node, const HaRule *rule)
 }
 
 static void
+rewind_from(HaNode *node, const Member *leader, const HaRule *rule)
+{
+	const char *other = NULL;
+
+	/* who claimed what may have become known only after the comparison */
+	if (ha_fools_rewind(node, &other))
+	{
+		node->has_rewind_failed = true;
+		ha_tell_same_timeline(node, other);
+		ha_wake(node, node->now_ms + 1);	/* what else can be done is another rule's */
+	}
+	else if (leader != NULL)
+		ha_start_task(node, HA_TASK_REWIND, leader, HA_STOP_FAST, rule->name, rule->because);
+}
+
+static void
 refuse(HaNode *node, const HaRule *rule)
 {
 	if (node->home == HA_HOME_WORKER)
@@ -258,7 +293,6 @@ void
 ha_carry_out(HaNode *node, const HaRule *rule)
 {
 	const Member *leader = ha_leader_member(node);
-	const char *other = NULL;
 	/* what was measured belongs to the reason */
 	const char *because = (rule->when & HA_FACT(HANGS)) != 0 ? node->decision.because : rule->because;
 
@@ -279,20 +313,7 @@ ha_carry_out(HaNode *node, const HaRule *rule)
 			ha_release(node, 0, rule->name, because);
 			break;
 		case HA_DO_ASK_PEERS:
-			{
-				bool		is_handover = !ha_is_running(node);
-				HaRacePurpose purpose = is_handover ? RACE_HANDOVER : RACE_LEADER;
-
-				/* more than its beginning: who has just that does not have the record */
-				if (is_handover && node->handover_lsn == 0 &&
-					(node->goal == HA_GOAL_SHUTDOWN || node->goal == HA_GOAL_SWITCHOVER))
-					node->handover_lsn = node->postgres.checkpoint_lsn + 1;
-				if (!ha_race_is_asking(node, purpose) &&
-					(!is_handover || node->now_ms >= node->race.started_ms + HANDOVER_ASK_MS))
-					ha_ask_peers(node, purpose, is_handover ? node->goal_candidate : NULL, rule->because);
-				else
-					ha_wake(node, node->race.started_ms + HANDOVER_ASK_MS);
-			}
+			ask_peers(node, rule);
 			break;
 		case HA_DO_CLAIM_TIMELINE:
 			ha_claim_timeline(node, rule);
@@ -309,7 +330,7 @@ ha_carry_out(HaNode *node, const HaRule *rule)
 			follow(node, rule);
 			break;
 		case HA_DO_RESUME_REPLAY:
-			if (ha_leader_member(node) != NULL)
+			if (leader != NULL)
 				ha_add(node, HA_RESUME_REPLAY, rule->name, "%s", rule->because);
 			break;
 		case HA_DO_DEMOTE:
@@ -363,15 +384,7 @@ ha_carry_out(HaNode *node, const HaRule *rule)
 							  rule->name, rule->because);
 			break;
 		case HA_DO_REWIND:
-			/* who claimed what may have become known only after the comparison */
-			if (ha_fools_rewind(node, &other))
-			{
-				node->has_rewind_failed = true;
-				ha_tell_same_timeline(node, other);
-				ha_wake(node, node->now_ms + 1);	/* what else can be done is another rule's */
-			}
-			else if (leader != NULL)
-				ha_start_task(node, HA_TASK_REWIND, leader, HA_STOP_FAST, rule->name, rule->because);
+			rewind_from(node, leader, rule);
 			break;
 		case HA_DO_REMOVE_DATA:
 			/* who has to answer first: its key outlives it by up to ttl */
