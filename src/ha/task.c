@@ -179,11 +179,66 @@ is_off_course(const HaNode *node)
 		leader->timeline > ha_own_timeline(node);
 }
 
+/* What a comparison with the leader has found, and what it says of this member. */
+static void
+timelines_compared(HaNode *node, const HaInput *input)
+{
+	HaDivergence divergence = input->task.divergence;
+	const char *other = NULL;
+
+	if (divergence == HA_DIVERGENCE_UNKNOWN)
+	{
+		task_failed(node, HA_TASK_CHECK_DIVERGENCE, HA_TASK_FAILED, input->task.message);
+		return;
+	}
+	if (divergence == HA_DIVERGENCE_NONE && !ha_is_leader_newer(node, input->task.lsn, &other))
+	{
+		task_failed(node, HA_TASK_CHECK_DIVERGENCE, HA_TASK_FAILED, "the leader's timeline is not known yet");
+		return;
+	}
+	if (divergence == HA_DIVERGENCE_REWIND && !ha_is_recorded(node))
+	{
+		task_failed(node, HA_TASK_CHECK_DIVERGENCE, HA_TASK_FAILED, "this member's timeline is not in the store yet");
+		return;
+	}
+	if (divergence == HA_DIVERGENCE_REWIND)
+		(void) ha_fools_rewind(node, &other);
+	node->is_checked = true;
+	node->is_checked_running = ha_is_running(node);
+	ha_name_copy(node->checked_with, sizeof(node->checked_with), node->task_member);
+	node->is_diverged = divergence == HA_DIVERGENCE_REWIND || divergence == HA_DIVERGENCE_CLONE ||
+		other != NULL;
+	if (other != NULL)
+	{
+		node->has_rewind_failed = true; /* it goes by ids and positions, too */
+		ha_tell_same_timeline(node, other);
+	}
+	else if (node->is_diverged)
+	{
+		/* asked again later, when the leader has gone on, ids and positions may say otherwise */
+		node->has_rewind_failed = node->has_rewind_failed || divergence == HA_DIVERGENCE_CLONE;
+		ha_log(node, 2, "diverged", "this member has WAL that \"%s\" does not have%s%s",
+			   node->task_member, input->task.message ? ": " : "",
+			   input->task.message ? input->task.message : "");
+	}
+	else
+	{
+		bool		is_stuck = is_off_course(node);
+
+		node->is_uncompared = false;
+		if (node->goal == HA_GOAL_REPAIR)
+			ha_clear_goal(node);
+		if (is_stuck)
+			ha_set_goal(node, HA_GOAL_RESTART, "off-course",
+						"the leader can be reached and has all of this member's WAL, yet its newer "
+						"timeline is not reached: looking for it anew");
+	}
+}
+
 static void
 task_succeeded(HaNode *node, const HaInput *input)
 {
 	HaTask		task = input->task.task;
-	const char *other = NULL;
 
 	/*
 	 * A start that was given up has failed, even if the stop after it went
@@ -228,54 +283,7 @@ task_succeeded(HaNode *node, const HaInput *input)
 				ha_clear_goal(node);
 			break;
 		case HA_TASK_CHECK_DIVERGENCE:
-			if (input->task.divergence == HA_DIVERGENCE_UNKNOWN)
-			{
-				task_failed(node, task, HA_TASK_FAILED, input->task.message);
-				break;
-			}
-			if (input->task.divergence == HA_DIVERGENCE_NONE && !ha_is_leader_newer(node, input->task.lsn, &other))
-			{
-				task_failed(node, task, HA_TASK_FAILED, "the leader's timeline is not known yet");
-				break;
-			}
-			if (input->task.divergence == HA_DIVERGENCE_REWIND && !ha_is_recorded(node))
-			{
-				task_failed(node, task, HA_TASK_FAILED, "this member's timeline is not in the store yet");
-				break;
-			}
-			if (input->task.divergence == HA_DIVERGENCE_REWIND)
-				(void) ha_fools_rewind(node, &other);
-			node->is_checked = true;
-			node->is_checked_running = ha_is_running(node);
-			ha_name_copy(node->checked_with, sizeof(node->checked_with), node->task_member);
-			node->is_diverged = input->task.divergence == HA_DIVERGENCE_REWIND ||
-				input->task.divergence == HA_DIVERGENCE_CLONE || other != NULL;
-			if (other != NULL)
-			{
-				node->has_rewind_failed = true; /* it goes by ids and positions, too */
-				ha_tell_same_timeline(node, other);
-			}
-			else if (node->is_diverged)
-			{
-				/* asked again later, when the leader has gone on, ids and positions may say otherwise */
-				node->has_rewind_failed = node->has_rewind_failed ||
-					input->task.divergence == HA_DIVERGENCE_CLONE;
-				ha_log(node, 2, "diverged", "this member has WAL that \"%s\" does not have%s%s",
-					   node->task_member, input->task.message ? ": " : "",
-					   input->task.message ? input->task.message : "");
-			}
-			else
-			{
-				bool		is_stuck = is_off_course(node);
-
-				node->is_uncompared = false;
-				if (node->goal == HA_GOAL_REPAIR)
-					ha_clear_goal(node);
-				if (is_stuck)
-					ha_set_goal(node, HA_GOAL_RESTART, "off-course",
-								"the leader can be reached and has all of this member's WAL, yet its newer "
-								"timeline is not reached: looking for it anew");
-			}
+			timelines_compared(node, input);
 			break;
 		case HA_TASK_REWIND:
 			node->is_uncompared = false;
