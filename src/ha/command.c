@@ -61,9 +61,12 @@ refuse(HaNode *node, uint64_t id, const char *sqlstate, const char *message,
 	ha_set_text(node, action, strdup(message));
 }
 
+/* Where a command waits for its end; NULL: refused, as too many do. */
 static HaWaiting *
 wait_for(HaNode *node, const HaCommand *command)
 {
+	char		detail[HA_TEXT_MAX];
+
 	for (int i = 0; i < HA_COMMANDS_MAX; i++)
 	{
 		HaWaiting  *waiting = &node->waiting[i];
@@ -77,8 +80,8 @@ wait_for(HaNode *node, const HaCommand *command)
 		ha_name_copy(waiting->old_leader, sizeof(waiting->old_leader), node->view.leader);
 		return waiting;
 	}
-	refuse(node, command->id, "53400", "too many commands are waiting",
-		   "At most 16 commands can wait for their end at a time.", "Try again later.");
+	snprintf(detail, sizeof(detail), "At most %d commands can wait for their end at a time.", HA_COMMANDS_MAX);
+	refuse(node, command->id, "53400", "too many commands are waiting", detail, "Try again later.");
 	return NULL;
 }
 
@@ -129,51 +132,49 @@ warn_of_loss(HaNode *node, HaWaiting *waiting)
 	ha_log(node, 2, "command", "failover to \"%.100s\"%s", waiting->command.candidate, waiting->warning);
 }
 
-static void
-move_leader(HaNode *node, const HaCommand *command)
+/* May a switchover or failover be asked for now?  False: refused. */
+static bool
+check_move(HaNode *node, const HaCommand *command)
 {
 	const ClusterView *view = &node->view;
 	bool		is_switchover = command->kind == HA_COMMAND_SWITCHOVER;
 	const char *what = is_switchover ? "cannot switch over" : "cannot fail over";
-	FailoverRequest request;
-	HaWaiting  *waiting;
-	HaAction   *action;
 
 	if (!view->is_loaded || node->store_silent)
 	{
 		refuse(node, command->id, SQLSTATE_NOT_NOW, what, "The store does not answer.",
 			   "SELECT patroni.status() shows since when.");
-		return;
+		return false;
 	}
 	if (is_switchover && !view->has_leader)
 	{
 		refuse(node, command->id, SQLSTATE_NOT_NOW, what, "The cluster has no leader.",
 			   "Use patroni.failover() to name a member that shall lead.");
-		return;
+		return false;
 	}
 	if (!is_switchover && command->candidate[0] == '\0')
 	{
 		refuse(node, command->id, SQLSTATE_BAD_VALUE, what, "A failover needs a candidate.",
 			   "SELECT * FROM patroni.explain() tells which members could lead.");
-		return;
+		return false;
 	}
 	if (command->leader[0] != '\0' && strcmp(command->leader, view->leader) != 0)
 	{
 		refuse(node, command->id, SQLSTATE_BAD_VALUE, what, "The named leader does not lead.",
 			   "SELECT name FROM patroni.member WHERE role = 'leader' tells who does.");
-		return;
+		return false;
 	}
 	if (command->candidate[0] != '\0' && strcmp(command->candidate, view->leader) == 0)
 	{
 		refuse(node, command->id, SQLSTATE_BAD_VALUE, what, "The candidate is the leader already.", NULL);
-		return;
+		return false;
 	}
 	if (!check_candidate(node, command))
-		return;
+		return false;
 	if (is_switchover && command->candidate[0] == '\0' && view->n_members < 2)
 	{
 		refuse(node, command->id, SQLSTATE_NOT_NOW, what, "There is no other member to switch over to.", NULL);
-		return;
+		return false;
 	}
 	if (node->settings.is_paused && (command->candidate[0] == '\0' || command->is_scheduled))
 	{
@@ -181,26 +182,41 @@ move_leader(HaNode *node, const HaCommand *command)
 			   command->is_scheduled ? "Nothing can be scheduled while the cluster is paused."
 			   : "A candidate must be named while the cluster is paused.",
 			   "Name a candidate, or SELECT patroni.resume() first.");
-		return;
+		return false;
 	}
 	if (command->is_scheduled && command->scheduled_at_ms < node->wall_ms)
 	{
 		refuse(node, command->id, SQLSTATE_BAD_VALUE, what, "The scheduled time is in the past.", NULL);
-		return;
+		return false;
 	}
 	if (view->failover.exists)
 	{
 		refuse(node, command->id, SQLSTATE_NOT_NOW, what,
 			   "Another switchover or failover is requested already.",
 			   "patronictl flush forgets a scheduled one.");
-		return;
+		return false;
 	}
 	if (!ha_is_ready(node, FOR_FAILOVER))
 	{
 		refuse(node, command->id, SQLSTATE_NOT_NOW, what, "The store is busy with another request.",
 			   "Try again.");
-		return;
+		return false;
 	}
+	return true;
+}
+
+/* Write what is asked for into the key "failover"; the leader does the rest. */
+static void
+move_leader(HaNode *node, const HaCommand *command)
+{
+	const ClusterView *view = &node->view;
+	bool		is_switchover = command->kind == HA_COMMAND_SWITCHOVER;
+	FailoverRequest request;
+	HaWaiting  *waiting;
+	HaAction   *action;
+
+	if (!check_move(node, command))
+		return;
 	waiting = wait_for(node, command);
 	if (waiting == NULL)
 		return;
@@ -220,7 +236,7 @@ move_leader(HaNode *node, const HaCommand *command)
 		   is_switchover ? "a switchover" : "a failover",
 		   command->candidate[0] ? command->candidate : "the best member",
 		   command->reason[0] ? ": " : "", command->reason);
-	action = ha_request(node, FOR_FAILOVER, view->failover.version ? HA_PUT_KEY : HA_CREATE_KEY,
+	action = ha_request(node, FOR_FAILOVER, ha_put_kind(view->failover.version),
 						"command", "an operator asked for it");
 	ha_name_copy(action->key, sizeof(action->key), "failover");
 	action->version = view->failover.version;
@@ -244,6 +260,17 @@ command_name(HaCommandKind kind)
 	}
 }
 
+/* Who asked, and when.  A hash (FNV-1a) of the name, as a cut one may end within a character. */
+static void
+make_request_id(const HaNode *node, char *id, size_t size)
+{
+	uint64_t	hash = UINT64_C(0xcbf29ce484222325);
+
+	for (const char *c = node->settings.name; *c != '\0'; c++)
+		hash = (hash ^ (unsigned char) *c) * UINT64_C(0x100000001b3);
+	snprintf(id, size, "%llx-%llx", (unsigned long long) hash, (unsigned long long) node->wall_ms);
+}
+
 /* Hand a command to another member, through the store. */
 static void
 send_to_member(HaNode *node, const HaCommand *command)
@@ -255,7 +282,6 @@ send_to_member(HaNode *node, const HaCommand *command)
 	char		detail[HA_TEXT_MAX];
 	json_t	   *arguments;
 	char		message[64];
-	uint64_t	hash = UINT64_C(0xcbf29ce484222325);
 
 	snprintf(message, sizeof(message), "cannot %s the member", command_name(command->kind));
 	if (command->is_scheduled || command->version_below != 0)
@@ -282,11 +308,7 @@ send_to_member(HaNode *node, const HaCommand *command)
 		return;
 	memset(&request, 0, sizeof(request));
 	ha_name_copy(request.member, sizeof(request.member), command->member);
-	/* a hash, as a cut name may end within a character */
-	for (const char *c = node->settings.name; *c != '\0'; c++)
-		hash = (hash ^ (unsigned char) *c) * UINT64_C(0x100000001b3);
-	snprintf(request.id, sizeof(request.id), "%llx-%llx", (unsigned long long) hash,
-			 (unsigned long long) node->wall_ms);
+	make_request_id(node, request.id, sizeof(request.id));
 	ha_name_copy(waiting->request_id, sizeof(waiting->request_id), request.id);
 	ha_name_copy(request.command, sizeof(request.command), command_name(command->kind));
 	arguments = json_pack("{s:s, s:b, s:b, s:b}", "role", command->role,
