@@ -42,7 +42,7 @@ is_same_name(const char *a, const char *b)
 	return strcasecmp(a, b) == 0;
 }
 
-/* Does the key, if it is there, name this member? */
+/* Does the key, if it is there, name the member of that name? */
 bool
 ha_sync_names_member(const HaNode *node, const char *name)
 {
@@ -457,8 +457,7 @@ send_write(HaNode *node, const char *rule, const char *because)
 {
 	HaSync	   *sync = &node->sync;
 	HaAction   *action;
-	HaActionKind kind = sync->is_deleting ? HA_DELETE_KEY :
-		sync->base_version == 0 ? HA_CREATE_KEY : HA_PUT_KEY;
+	HaActionKind kind = sync->is_deleting ? HA_DELETE_KEY : ha_put_kind(sync->base_version);
 
 	action = ha_request(node, FOR_SYNC, kind, rule, because);
 	ha_name_copy(action->key, sizeof(action->key), "sync");
@@ -604,7 +603,7 @@ ha_sync_act(HaNode *node)
 			return;
 		case SYNC_STEP_NONE:
 			if (node->settings.sync_mode == SYNC_PLAN_OFF && node->postgres.is_sync_overridden &&
-				!node->sync.is_setting)
+				!sync->is_setting)
 				set_names(node, NULL, "switched-off",
 						  "synchronous mode is off: the configured value holds again");
 			if (strcmp(step->rule, "strict") != 0)

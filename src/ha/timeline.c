@@ -42,8 +42,7 @@ static void
 put_taken(HaNode *node, const TakenTimeline *item, const char *rule, const char *because)
 {
 	const ClusterView *view = &node->view;
-	HaAction   *action = ha_request(node, FOR_TIMELINE,
-									view->taken_version ? HA_PUT_KEY : HA_CREATE_KEY, rule, because);
+	HaAction   *action = ha_request(node, FOR_TIMELINE, ha_put_kind(view->taken_version), rule, because);
 
 	ha_name_copy(action->key, sizeof(action->key), "promotions");
 	action->version = view->taken_version;
