@@ -337,7 +337,7 @@ ha_failsafe_look(HaNode *node)
 
 	read_key(node);
 	if (!node->settings.failsafe_mode || node->settings.is_paused ||
-		(node->has_postgres && ha_is_running(node) && node->postgres.is_in_recovery) ||
+		(ha_is_running(node) && node->postgres.is_in_recovery) ||
 		(view->is_loaded && view->has_leader && !cluster_is_leader(view, node->settings.name)))
 		ha_failsafe_end(node);
 	if (ha_lease_is_over(node))
@@ -370,7 +370,7 @@ ha_failsafe_look(HaNode *node)
 
 /* --- the leader's key --- */
 
-/* Who is gone for a moment only?  Invariant (10). */
+/* Is that member, which the store does not show, gone for a moment only?  Invariant (10). */
 static bool
 is_kept(HaNode *node, const char *name)
 {
@@ -478,7 +478,7 @@ send_key(HaNode *node, HaActionKind kind, char *text, const char *because)
 		ha_set_text(node, action, text);
 }
 
-/* What the leader owes the key, each step.  The caller knows that this is one. */
+/* What the leader owes the key, each step.  The caller knows that this member leads. */
 void
 ha_failsafe_lead(HaNode *node)
 {
@@ -510,11 +510,15 @@ ha_failsafe_lead(HaNode *node)
 		failsafe->n_maybe = 0;
 	}
 	text = failsafe_to_text(wanted, n_wanted);
-	if (text == NULL || !add_maybe(failsafe, wanted, n_wanted))
+	if (text == NULL)
+	{
+		node->out->is_incomplete = true;	/* no test: in one memory does not run out */
+		return;
+	}
+	if (!add_maybe(failsafe, wanted, n_wanted))
 	{
 		free(text);
-		node->out->is_incomplete = text == NULL;
-		return;
+		return;					/* more names than can be asked: the store has to show first which it has */
 	}
 	send_key(node, ha_put_kind(view->failsafe_seen), text,
 			 "the members whose consent a leader without the store needs");
