@@ -103,9 +103,7 @@ ha_request_is_due(const HaNode *node)
 {
 	const FailoverRequest *request = &node->view.failover;
 
-	if (!request->is_scheduled)
-		return true;
-	if (request->schedule_is_bad)
+	if (!request->is_scheduled || request->schedule_is_bad)
 		return true;
 	return !node->settings.is_paused && node->wall_ms >= request->scheduled_at_ms;
 }
@@ -217,14 +215,17 @@ stream_is_lost(HaNode *node)
 
 /*
  * Is the cluster on a newer timeline?  Then it has had a leader whose writes
- * this member does not have, whatever its position is: check_timeline off
- * does not make that any better, so the engine does not ask.  The history alone does not tell when
- * ids were skipped; for a primary, the promotion of another member to a higher
- * id is reason enough, even if it was claimed only, and so is one to the same id: then this primary is
- * a person's promotion that nobody had heard of; one in nobody's name was
- * made by a person and is none.
- * Once it was one, by hand, it stays what it is as a standby until it has been
- * compared: other than the cluster's on the same id.
+ * this member does not have, whatever its position is: check_timeline off does
+ * not make that any better, so the engine does not ask.
+ *
+ * The history alone does not tell when ids were skipped.  For a primary, the
+ * promotion of another member to a higher id is reason enough, even if it was
+ * claimed only; and so is one to the same id, as this primary is a person's
+ * promotion then that nobody had heard of.  An id in nobody's name is none: a
+ * person made it.
+ *
+ * What was a primary on an id that another member had claimed differs from the
+ * cluster on the same id; as a standby, too, until it has been compared.
  */
 static bool
 timeline_is_old(const HaNode *node)
@@ -272,7 +273,6 @@ store_facts(HaNode *node)
 	const ClusterView *view = &node->view;
 	const HaSettings *settings = &node->settings;
 	HaFacts		facts = 0;
-	bool		is_mine = node->has_lease;
 	const Member *leader = ha_leader_member(node);
 
 	if (settings->is_paused)
@@ -293,7 +293,7 @@ store_facts(HaNode *node)
 		else
 			ha_wake(node, grace_from_ms + settings->retry_timeout_ms);
 	}
-	if (is_mine)
+	if (node->has_lease)
 		facts |= HA_FACT(LEASE_MINE);
 	else if (view->is_loaded && cluster_is_leader(view, settings->name))
 		facts |= HA_FACT(LEASE_UNSURE);
@@ -504,14 +504,14 @@ race_facts(HaNode *node)
 		if (ha_request_is_due(node))
 		{
 			const HaPeer *peer = ha_race_answer(node, request->candidate);
-			int64_t		patience_ms = node->patience_since_ms + settings->ttl_ms +
+			int64_t		until_ms = node->patience_since_ms + settings->ttl_ms +
 				settings->loop_wait_ms;
 
 			facts |= HA_FACT(REQUEST_DUE);
 			if (strcmp(request->candidate, settings->name) == 0)
 				facts |= HA_FACT(REQUEST_FOR_ME);
 			else if (request->candidate[0] != '\0' && peer != NULL && ha_peer_can_lead(peer) &&
-					 node->now_ms < patience_ms && !ha_gives_way(node, request->candidate) &&
+					 node->now_ms < until_ms && !ha_gives_way(node, request->candidate) &&
 					 (request->leader[0] == '\0' || !ha_sync_is_active(node) ||
 					  (ha_sync_names_member(node, request->candidate) && ha_sync_may_let_lead(node, peer))))
 				facts |= HA_FACT(REQUEST_FOR_OTHER);
