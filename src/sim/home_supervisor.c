@@ -11,7 +11,10 @@
  *    is kept as a fact of the data directory.
  *  - REST is asked by peers only, and people's commands skip it.
  *  - baton_check() goes by a timer of its own and the turn after it is left
- *    out when it did nothing.
+ *    out when it did nothing.  What begins after an idle check waits for the
+ *    next one, which arm_check() of supervisor.c brings forward: here a stop,
+ *    or a worker that does not give the baton back, is noticed later.
+ *  - A worker does not refuse the baton.
  *-------------------------------------------------------------------------
  */
 #include "sim/home.h"
@@ -479,7 +482,11 @@ baton_check(SimHome *supervisor)
 	return false;
 }
 
-/* is_idle() of supervisor.c. */
+/*
+ * As is_idle() of supervisor.c, without what is not simulated (the health of the
+ * server, hangs and calls) or does not bring a check forward here.  What is added
+ * there for something that is simulated belongs here as well.
+ */
 static bool
 is_idle(const SimHome *supervisor)
 {
@@ -488,6 +495,15 @@ is_idle(const SimHome *supervisor)
 
 	return !host_is_driving(supervisor->host) && supervisor->link != 0 &&
 		clock_now_ms() - last_ms <= STATE_FRESH_MS && supervisor->stale_checks == 0;
+}
+
+/* As check_interval_ms() of supervisor.c. */
+static int64_t
+check_interval_ms(const SimHome *supervisor)
+{
+	int64_t		idle_ms = host_idle_interval_ms(supervisor->host, BATON_CHECK_MS);
+
+	return idle_ms > BATON_CHECK_MS && is_idle(supervisor) ? 2 * idle_ms : BATON_CHECK_MS;
 }
 
 static void
@@ -504,8 +520,7 @@ check_due(int node, int64_t number, void *owned)
 	before = home_enter(supervisor);
 	if (baton_check(supervisor))
 		home_schedule(supervisor, 20);
-	wait_ms = host_idle_interval_ms(supervisor->host, BATON_CHECK_MS);
-	wait_ms = wait_ms > BATON_CHECK_MS && is_idle(supervisor) ? 2 * wait_ms : BATON_CHECK_MS;
+	wait_ms = check_interval_ms(supervisor);
 	home_leave(supervisor, before);
 	sim_later_in(node, SIM_SUPERVISOR, SIM_MS(wait_ms), check_due, 0, NULL);
 }

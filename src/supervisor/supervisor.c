@@ -336,7 +336,10 @@ arm_timer(struct event *timer, int64_t wait_ms)
 	event_add(timer, &wait);
 }
 
-/* The worker does it all, shows that it lives, and nobody waits for anything. */
+/*
+ * The worker does it all, shows that it lives, and nobody waits for anything.
+ * The simulator has this, and the interval, as well: src/sim/home_supervisor.c.
+ */
 static bool
 is_idle(const Supervisor *supervisor)
 {
