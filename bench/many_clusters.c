@@ -466,7 +466,7 @@ run_for(int64_t ms)
 		(void) run_once(end_ms);
 }
 
-/* Does every home that runs know a leader and all members, and does the one lead? */
+/* Do all homes run and know a leader and all members, and does one lead? */
 static bool
 is_settled(int cluster)
 {
@@ -855,7 +855,10 @@ figures(const json_t *reals)
 	json_t	   *result;
 
 	if (n == 0 || values == NULL)
+	{
+		free(values);
 		return json_null();
+	}
 	for (int i = 0; i < n; i++)
 		values[i] = json_real_value(json_array_get(reals, (size_t) i));
 	qsort(values, (size_t) n, sizeof(double), compare);
