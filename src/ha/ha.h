@@ -301,7 +301,7 @@ typedef enum HaCommandKind
 	HA_COMMAND_REINITIALIZE,	/* .member, .force, .from_leader */
 	HA_COMMAND_FLUSH_SWITCHOVER,	/* forget a scheduled one */
 	HA_COMMAND_SHUTDOWN,		/* the supervisor was told to stop */
-	HA_COMMAND_CHECKPOINT_DONE,	/* internal to homes: unused by people */
+	HA_COMMAND_CHECKPOINT_DONE,	/* nobody gives it: traces have the numbers of those below */
 	HA_COMMAND_FAILSAFE,		/* POST /failsafe: .leader wants to go on without the store for
 								 * .timeout_ms (0 = our ttl).  Answered at once; ok: .lsn is our
 								 * position; else sqlstate 55000 (leads), 0A000 (mode off), 55006 */

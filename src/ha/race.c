@@ -255,7 +255,7 @@ is_on_sync_leaders_timeline(const HaNode *node)
 {
 	const ClusterView *view = &node->view;
 
-	for (int i = 0; i < view->n_taken && ha_sync_is_active(node) && view->sync.exists; i++)
+	for (int i = 0; i < view->n_taken && ha_sync_is_active(node); i++)
 		if (view->taken[i].timeline == ha_own_timeline(node))
 			return view->taken[i].name[0] != '\0' && strcmp(view->taken[i].name, view->sync.leader) == 0;
 	return false;

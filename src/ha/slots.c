@@ -53,7 +53,7 @@ find_here(const HaNode *node, const char *name)
 	return NULL;
 }
 
-/* What is remembered of a slot; NULL: too many. */
+/* What is remembered of a slot, from now on if nothing is yet; NULL: too many. */
 static HaSeenSlot *
 seen(HaNode *node, const char *name)
 {
@@ -92,7 +92,7 @@ forget_unseen(HaNode *node)
 	slots->n_seen = n;
 }
 
-/* The leader's list of members that were there lately is ours now. */
+/* Who begins to lead goes on with the list of retained slots that the last leader published. */
 static void
 take_over_retained(HaNode *node)
 {
@@ -123,6 +123,7 @@ take_over_retained(HaNode *node)
 	json_decref(list);
 }
 
+/* Whose slot an action is about; the next look waits until the server shows what became of it. */
 static void
 ask(HaNode *node, HaAction *action, const char *slot)
 {
@@ -212,8 +213,8 @@ drop(HaNode *node, const char *name, const char *because)
 }
 
 /*
- * A physical slot that nobody moves here: to where the leader's stands, or
- * the member that streams from another one.
+ * Move a physical slot that nobody uses here to where the leader's stands, or,
+ * on the leader, to where its member is, which streams from somebody else.
  */
 static void
 advance(HaNode *node, const WantedSlot *wanted, const HaSlot *slot, bool is_primary)
@@ -322,7 +323,10 @@ complain(HaNode *node)
 		ha_log(node, 2, "slots", "%s: it cannot be had", conflict);
 }
 
-/* The member of the leader's slot that holds back vacuum for us. */
+/*
+ * The slot on the leader that holds back vacuum for this member: its own, or that
+ * of the member through which it streams.
+ */
 static void
 held_by(const HaNode *node, char slot[64])
 {

@@ -239,7 +239,6 @@ ha_mark_timelines(HaNode *node, const HaRule *rule)
 
 		action->timeline = id;
 		action->parent = 1;
-		action->lsn = 0;
 		for (int i = 0; i < view->n_taken; i++)
 			if (view->taken[i].timeline == id)
 				ha_name_copy(action->member, sizeof(action->member), view->taken[i].name);

@@ -83,8 +83,6 @@ supervise_task(HaNode *node, const HaRule *rule)
 		!node->has_lease && node->view.has_leader &&
 		!cluster_is_leader(&node->view, node->settings.name))
 		why = "another member became leader";
-	else if (node->task == HA_TASK_BASEBACKUP && node->goal == HA_GOAL_SHUTDOWN)
-		why = "the supervisor was told to stop";
 	else if (node->goal == HA_GOAL_SHUTDOWN && node->task != HA_TASK_STOP &&
 			 node->task != HA_TASK_REMOVE_DATA)
 		why = "the supervisor was told to stop";
