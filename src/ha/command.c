@@ -341,7 +341,8 @@ reinitialize_here(HaNode *node, const HaCommand *command, HaProblem *problem)
 		ha_name_copy(problem->text, sizeof(problem->text), text);
 		return false;
 	}
-	if (!command->force && !ha_is_free(node, problem))
+	/* who told the supervisor to stop waits for its end */
+	if ((!command->force || node->goal == HA_GOAL_SHUTDOWN) && !ha_is_free(node, problem))
 		return false;
 	node->goal_from_leader = command->from_leader;
 	ha_set_goal(node, HA_GOAL_REINIT, "command", "an operator asked for it");

@@ -5817,6 +5817,27 @@ long_name(void **state)
 	assert_non_null(last_key(HA_PUT_KEY, key));
 }
 
+/* "force" does without what is under way, but for the end of the supervisor. */
+static void
+force_spares_shutdown(void **state)
+{
+	HaCommand	reinitialize = {.id = 2, .kind = HA_COMMAND_REINITIALIZE, .force = true};
+
+	(void) state;
+	start_follower(HA_HOME_SUPERVISOR);
+	give((HaCommand) {.id = 1, .kind = HA_COMMAND_SHUTDOWN});
+	give(reinitialize);
+	assert_false(last(HA_ANSWER)->ok);
+	assert_non_null(strstr(last(HA_ANSWER)->detail, "Shutdown already in progress"));
+	assert_string_equal(ha_goal_name(node), "shutdown");
+
+	start_follower(HA_HOME_SUPERVISOR);
+	give((HaCommand) {.id = 1, .kind = HA_COMMAND_RESTART});
+	give(reinitialize);
+	assert_true(last(HA_ANSWER)->ok);
+	assert_string_equal(ha_goal_name(node), "reinitialize");
+}
+
 /* --- no state without a way out --- */
 
 static void
@@ -6423,6 +6444,7 @@ main(void)
 		TEST(outdated_leader_tells_no_position),
 		TEST(names_of_other_scripts),
 		TEST(long_name),
+		TEST(force_spares_shutdown),
 		TEST(repair_ends_without_a_leader),
 		TEST(reinit_ends_without_a_leader),
 		TEST(switchover_ends_when_the_lease_ran_out),
