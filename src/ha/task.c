@@ -179,7 +179,11 @@ is_off_course(const HaNode *node)
 		leader->timeline > ha_own_timeline(node);
 }
 
-/* What a comparison with the leader has found, and what it says of this member. */
+/*
+ * What a comparison with the leader has found, and what it says of this member.
+ * One that tells nothing, as the store does not show enough yet, is made again
+ * after the shortest pause, but between starts that fail: it did not fail itself.
+ */
 static void
 timelines_compared(HaNode *node, const HaInput *input)
 {
