@@ -240,6 +240,7 @@ typedef struct HaPeer
 	int			missing_slots;		/* logical slots that a consumer could not use there */
 	uint32_t	timeline;
 	Lsn			position;			/* max(received, replayed); primary: location */
+	Lsn			checkpoint_redo;	/* of a standby's last restartpoint (ours); 0 = not told */
 	MemberState state;
 
 	/* the answer to HA_ASK_CONSENT: nothing else of the above but name and round counts */

@@ -28,6 +28,9 @@
 #define HA_PROMOTE_TIMEOUT_MS	60000	/* then the promotion is asked for again */
 #define HA_CHECKPOINT_PAUSE_MS	500		/* after a promotion: clients connect then */
 #define HA_CHECKPOINT_WAIT_MS	60000	/* before a switchover; then it goes on without */
+#define HA_RESTARTPOINT_WAIT_MS	5000	/* before a switchover, for the candidate's; then likewise */
+#define HA_RESTARTPOINT_ASK_MS	50		/* whether it has it */
+#define HA_RESTARTPOINT_RETRY_MS	200	/* a candidate asks for it so often: it needs the leader's record */
 #define HA_TAKER_WAIT_MS		300		/* at most, for a new leader to be a primary before it is followed */
 #define HA_SETTLE_MS			1000	/* positions that begin to move are told so much later */
 #define HA_PUBLISH_PAUSE_MS		300		/* what a member is doing in a switchover may wait that long */
@@ -308,6 +311,12 @@ struct HaNode
 	int64_t		checkpoint_asked_ms;
 	Lsn			checkpoint_from;
 	uint64_t	checkpoint_version;	/* of the request it was asked for */
+	int64_t		checkpointed_ms;	/* when it was done; 0 = not yet */
+	uint64_t	restartpoint_version;	/* of the request that this member gets ready for */
+	Lsn			restartpoint_from;	/* where its redo position is to be, at least */
+	int64_t		restartpoint_since_ms;
+	int64_t		restartpoint_asked_ms;
+	Lsn			restartpoint_replayed;	/* what was replayed then */
 	bool		is_bootstrapping;
 	bool		is_post_bootstrapped;
 	bool		has_bootstrap_failed;	/* our claim is still to be deleted */
@@ -479,6 +488,7 @@ extern HaFacts ha_hang_facts(HaNode *node);
 
 /* switchover.c */
 extern void ha_do_switchover(HaNode *node, const HaRule *rule);
+extern void ha_prepare_candidate(HaNode *node);
 extern void ha_clear_request(HaNode *node, const char *refused, const char *rule, const char *because);
 extern bool ha_has_candidate(const HaNode *node);
 

@@ -750,6 +750,7 @@ ha_step(HaNode *node, int64_t now_ms, const HaInput *input, HaActions *actions)
 	node->role = role_of(node);
 	node->state = state_of(node);
 	ha_lead(node);
+	ha_prepare_candidate(node);
 	ha_sync_act(node);
 	ha_record_timeline(node);
 	ha_publish(node);

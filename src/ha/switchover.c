@@ -124,6 +124,7 @@ is_checkpointed(HaNode *node, const HaRule *rule)
 	if (node->checkpoint_asked_ms == 0)
 	{
 		node->checkpoint_asked_ms = node->now_ms;
+		node->checkpointed_ms = 0;
 		node->checkpoint_version = node->view.failover.version;
 		node->checkpoint_from = node->postgres.flush_lsn;
 		ha_add(node, HA_CHECKPOINT, rule->name, "a checkpoint before the switchover makes it short");
@@ -133,6 +134,90 @@ is_checkpointed(HaNode *node, const HaRule *rule)
 		return true;
 	ha_wake(node, node->checkpoint_asked_ms + HA_CHECKPOINT_WAIT_MS);
 	return false;
+}
+
+/*
+ * A restartpoint at that checkpoint leaves the candidate little to write after
+ * its promotion, and little to recover if it crashes then; in the middle of a
+ * switchover it would cost the disk's time.  A member that may win makes one by
+ * itself, see below.  True when it has, does not tell of any, or was waited for
+ * long enough: no clients wait yet, but a person does.
+ */
+static bool
+is_candidate_ready(HaNode *node, const HaRule *rule)
+{
+	const HaRace *race = &node->race;
+	const char *wanted = node->view.failover.candidate;
+	const HaPeer *behind = NULL;
+	char		text[HA_REASON_MAX];
+
+	if (node->checkpoint_asked_ms == 0 || node->postgres.checkpoint_redo < node->checkpoint_from)
+		return true;
+	if (node->checkpointed_ms == 0)
+		node->checkpointed_ms = node->now_ms;
+	for (int i = 0; i < race->n_asked; i++)
+		if ((wanted[0] == '\0' || strcmp(wanted, race->asked[i]) == 0) &&
+			candidate_problem(node, race->asked[i], text) == NULL &&
+			race->answers[i].checkpoint_redo != 0 &&
+			race->answers[i].checkpoint_redo < node->checkpoint_from)
+			behind = &race->answers[i];
+	if (behind == NULL)
+		return true;
+	if (node->now_ms >= node->checkpointed_ms + HA_RESTARTPOINT_WAIT_MS)
+	{
+		ha_log(node, 1, rule->name, "the restartpoint of \"%.100s\" is not waited for any longer",
+			   behind->name);
+		return true;
+	}
+	if (node->now_ms >= race->ended_ms + HA_RESTARTPOINT_ASK_MS)
+		ha_ask_peers(node, RACE_SWITCHOVER, wanted, rule->because);
+	else
+		ha_wake(node, race->ended_ms + HA_RESTARTPOINT_ASK_MS);
+	return false;
+}
+
+/*
+ * A standby that may win a requested switchover makes a restartpoint while the
+ * leader makes its checkpoint.  It needs the record of that checkpoint, which no
+ * function of the server tells the arrival of; so it asks again when more WAL is
+ * replayed.  Without a new record that costs nothing.
+ */
+void
+ha_prepare_candidate(HaNode *node)
+{
+	const FailoverRequest *request = &node->view.failover;
+	const HaPostgres *postgres = &node->postgres;
+	const char *self = node->settings.name;
+
+	if (node->home != HA_HOME_WORKER || !request->exists || !node->view.has_leader ||
+		!ha_is_running(node) || !postgres->is_observed || !postgres->is_in_recovery ||
+		node->settings.tags.nofailover || !ha_request_is_due(node) ||
+		(request->leader[0] != '\0' && strcmp(request->leader, node->view.leader) != 0) ||
+		(request->candidate[0] != '\0' && strcmp(request->candidate, self) != 0) ||
+		(ha_sync_is_active(node) && !ha_sync_names_member(node, self)))
+		return;
+	if (node->restartpoint_version != request->version)
+	{
+		node->restartpoint_version = request->version;
+		/* the leader's checkpoint begins at WAL that was not here yet when the request came */
+		node->restartpoint_from = postgres->replayed_lsn;
+		node->restartpoint_since_ms = node->now_ms;
+		node->restartpoint_asked_ms = 0;
+		node->restartpoint_replayed = 0;
+	}
+	if (postgres->checkpoint_redo >= node->restartpoint_from ||
+		postgres->replayed_lsn == node->restartpoint_replayed ||
+		node->now_ms >= node->restartpoint_since_ms + HA_CHECKPOINT_WAIT_MS)
+		return;
+	if (node->now_ms < node->restartpoint_asked_ms + HA_RESTARTPOINT_RETRY_MS)
+	{
+		ha_wake(node, node->restartpoint_asked_ms + HA_RESTARTPOINT_RETRY_MS);
+		return;
+	}
+	node->restartpoint_asked_ms = node->now_ms;
+	node->restartpoint_replayed = postgres->replayed_lsn;
+	ha_add(node, HA_CHECKPOINT, "prepare",
+		   "a restartpoint before the switchover leaves less to do after the promotion");
 }
 
 /* The leader's way with a request that is due. */
@@ -200,7 +285,7 @@ ha_do_switchover(HaNode *node, const HaRule *rule)
 		node->checkpoint_asked_ms = 0;
 		return;
 	}
-	if (!is_checkpointed(node, rule))
+	if (!is_checkpointed(node, rule) || !is_candidate_ready(node, rule))
 		return;
 	node->checkpoint_asked_ms = 0;
 	snprintf(because, sizeof(because), "%s to %s%.100s%s was requested",

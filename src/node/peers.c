@@ -178,6 +178,7 @@ peer_from_status(HaPeer *peer, const char *body, size_t length)
 		Lsn received = json_lsn(xlog, "received_location");
 		Lsn replayed = json_lsn(xlog, "replayed_location");
 
+		peer->checkpoint_redo = json_lsn(json_object_get(status, "patroni_bgw"), "checkpoint_redo");
 		peer->position = received > replayed ? received : replayed;
 	}
 	else

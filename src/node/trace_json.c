@@ -199,6 +199,7 @@ static const Field peer_fields[] = {
 	FIELD(HaPeer, FIELD_INT, missing_slots),
 	FIELD(HaPeer, FIELD_INT, timeline),
 	FIELD(HaPeer, FIELD_INT64, position),
+	FIELD(HaPeer, FIELD_INT64, checkpoint_redo),
 	FIELD(HaPeer, FIELD_INT, state),
 	FIELD(HaPeer, FIELD_BOOL, is_vote),
 	FIELD(HaPeer, FIELD_BOOL, has_accepted),

@@ -7,7 +7,8 @@
  * "patroni_bgw" with the state of the fence, and "can_lead": false while this
  * node cannot reach the store, or hangs, and so could not take the lease, "hang"
  * with what was measured while its server hangs, "missing_slots"
- * while consumers of so many logical slots could not go on here.
+ * while consumers of so many logical slots could not go on here; and of a standby
+ * "patroni_bgw.checkpoint_redo", which a primary waits for before a switchover.
  *-------------------------------------------------------------------------
  */
 #include <inttypes.h>
@@ -197,12 +198,15 @@ fence_to_json(const RestFacts *facts)
 	const LeasePage *page = facts->status->page;
 	int64_t deadline_us = page == NULL ? 0 : lease_page_deadline_us(page);
 	int64_t remaining_ms = deadline_us / 1000 - facts->now_ms;
-
-	return json_pack(
+	json_t *json = json_pack(
 	    "{s:s, s:b, s:b, s:o}", "version", PATRONI_BGW_VERSION, "can_lead", facts->can_lead,
 	    "fence_open", facts->is_fence_open, "lease_remaining_ms",
 	    deadline_us == LEASE_NEVER_US ? json_null()
 	                                  : json_integer(remaining_ms > 0 ? remaining_ms : 0));
+
+	if (facts->is_running && facts->is_replica)
+		set_lsn(json, "checkpoint_redo", facts->status->postgres->checkpoint_redo);
+	return json;
 }
 
 /*

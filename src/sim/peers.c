@@ -460,6 +460,7 @@ peers_status_of(SimHome *supervisor, bool is_fresh, HaPeer *peer)
 		peer->is_reachable = true;
 		peer->is_in_recovery = true;
 		peer->position = received > postgres->replayed_lsn ? received : postgres->replayed_lsn;
+		peer->checkpoint_redo = postgres->checkpoint_redo;
 	}
 	else if (is_fence_open)
 	{

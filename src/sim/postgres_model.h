@@ -16,6 +16,8 @@
 /* wal.c */
 extern void sim_wal_written(SimPosition position);
 extern bool sim_wal_is_owner(int node, SimPosition position);
+extern void sim_wal_checkpoint_written(SimPosition position);
+extern SimPosition sim_wal_checkpoint_before(SimPosition end);
 
 /* data.c */
 extern const SimHistoryFile *sim_history_find(const SimData *data, uint32_t timeline);

@@ -141,6 +141,7 @@ write_checkpoint(int node)
 {
 	SimNode    *self = &sim.node[node];
 
+	sim_wal_checkpoint_written(self->server.insert);
 	self->data.checkpoint = self->server.insert;
 	self->data.checkpoint_redo = self->server.insert.lsn;
 	self->data.checkpoint_timeline = self->server.timeline;
@@ -150,32 +151,63 @@ write_checkpoint(int node)
 	sim_server_flush(node);
 }
 
+/* Recovery can begin here from now on. */
 static void
-checkpoint_done(int node, int64_t number, void *owned)
+make_restartpoint(int node, Lsn lsn)
+{
+	SimData    *data = &sim.node[node].data;
+	SimPosition replayed = {.branch = data->end.branch, .lsn = sim.node[node].server.replayed_lsn};
+	SimPosition record = sim_wal_checkpoint_before(replayed);
+
+	if (record.lsn < lsn || !data->is_standby_configured)
+		return;
+	data->checkpoint = record;
+	data->checkpoint_redo = record.lsn;
+	data->checkpoint_timeline = sim_timeline_of(record);
+	data->minimum_recovery = replayed;
+	sim_server_changed(node);
+}
+
+/* "restartpoint": the record that was there when it was begun; 0: a checkpoint. */
+static void
+checkpoint_done(int node, int64_t restartpoint, void *owned)
 {
 	SimServer  *server = &sim.node[node].server;
 
-	(void) number;
 	(void) owned;
 	server->is_flushing_checkpoint = false;
-	if (server->state != HA_SERVER_RUNNING || server->is_in_recovery)
+	if (server->state != HA_SERVER_RUNNING || server->is_in_recovery != (restartpoint != 0))
 		return;
+	if (restartpoint != 0)
+	{
+		make_restartpoint(node, (Lsn) restartpoint);
+		return;
+	}
 	write_checkpoint(node);
 	sim_server_changed(node);
 }
 
-/* Ask for a checkpoint. */
+/* Ask for a checkpoint; in recovery a restartpoint at the last checkpoint replayed, if it is a new one. */
 void
 sim_server_checkpoint(int node)
 {
 	SimServer  *server = &sim.node[node].server;
+	const SimData *data = &sim.node[node].data;
+	SimPosition record = {.branch = -1, .lsn = 0};
 	int64_t		delay_us;
 
-	if (server->state != HA_SERVER_RUNNING || server->is_in_recovery || server->is_flushing_checkpoint)
+	if (server->state != HA_SERVER_RUNNING || server->is_flushing_checkpoint)
 		return;
+	if (server->is_in_recovery)
+	{
+		record = sim_wal_checkpoint_before((SimPosition) {.branch = data->end.branch,
+														  .lsn = server->replayed_lsn});
+		if (record.lsn <= data->checkpoint_redo)
+			return;
+	}
 	server->is_flushing_checkpoint = true;
 	delay_us = sim_disk_us(node, sim_between(SIM_MS(5), SIM_MS(100)));
-	sim_later_in(node, SIM_SERVER, delay_us, checkpoint_done, 0, NULL);
+	sim_later_in(node, SIM_SERVER, delay_us, checkpoint_done, (int64_t) record.lsn, NULL);
 }
 
 static void

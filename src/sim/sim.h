@@ -31,6 +31,7 @@
 
 #define SIM_NODES_MAX		9
 #define SIM_BRANCHES_MAX	512
+#define SIM_CHECKPOINTS_MAX	8
 #define SIM_HISTORY_MAX		512		/* history files in one data directory */
 #define SIM_WRITES_MAX		65536	/* of clients, in one run */
 #define SIM_SYSTEM_ID		UINT64_C(7277694203142172922)
@@ -100,6 +101,8 @@ typedef struct SimBranch
 	int			node;			/* who made it */
 	int64_t		made_us;
 	Lsn			tip;			/* how far its owner has written it */
+	Lsn			checkpoint[SIM_CHECKPOINTS_MAX];	/* its last checkpoint records, in a ring */
+	int			n_checkpoints;	/* ever */
 } SimBranch;
 
 /* Everything up to "lsn" on "branch" and its ancestors. */

@@ -94,6 +94,33 @@ sim_wal_written(SimPosition position)
 		sim.branch[position.branch].tip = position.lsn;
 }
 
+/* A checkpoint record begins at this place of a branch. */
+void
+sim_wal_checkpoint_written(SimPosition position)
+{
+	SimBranch  *branch = &sim.branch[position.branch];
+
+	branch->checkpoint[branch->n_checkpoints++ % SIM_CHECKPOINTS_MAX] = position.lsn;
+}
+
+/* The newest checkpoint record, of those remembered, that ends there or before; {-1, 0}: none. */
+SimPosition
+sim_wal_checkpoint_before(SimPosition end)
+{
+	SimPosition found = {.branch = -1, .lsn = 0};
+
+	for (; end.branch >= 0 && found.branch < 0; end = to_parent(end))
+	{
+		const SimBranch *branch = &sim.branch[end.branch];
+
+		for (int i = 0; i < SIM_CHECKPOINTS_MAX && i < branch->n_checkpoints; i++)
+			if (branch->checkpoint[i] > found.lsn &&
+				branch->checkpoint[i] + MODEL_CHECKPOINT_SIZE <= end.lsn)
+				found = (SimPosition) {.branch = end.branch, .lsn = branch->checkpoint[i]};
+	}
+	return found;
+}
+
 /* May this node go on writing there, or has that WAL been written otherwise? */
 bool
 sim_wal_is_owner(int node, SimPosition position)

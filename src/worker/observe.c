@@ -142,6 +142,9 @@ observer_expect_checkpoint(Observer *observer, int64_t now_ms)
 	observer->checkpoint_until_ms = now_ms + CHECKPOINT_WATCH_MS;
 	/* not another redo position than the last seen: we look now and then only */
 	observer->checkpoint_from = observer->now.flush_lsn;
+	/* a restartpoint is where the primary's checkpoint was */
+	if (observer->now.is_in_recovery)
+		observer->checkpoint_from = observer->now.checkpoint_redo + 1;
 }
 
 /* --- the parts of a look --- */

@@ -86,6 +86,11 @@ test_tags(void **state)
 	assert_false(read_peer("{\"xlog\": {}, \"can_lead\": false}").can_lead);
 	assert_int_equal(read_peer("{\"xlog\": {}}").missing_slots, 0);
 	assert_int_equal(read_peer("{\"xlog\": {}, \"missing_slots\": 2}").missing_slots, 2);
+	assert_int_equal(read_peer("{\"xlog\": {}}").checkpoint_redo, 0);
+	assert_int_equal(
+	    read_peer("{\"xlog\": {}, \"patroni_bgw\": {\"checkpoint_redo\": 83886080}}").checkpoint_redo,
+	    83886080);
+	assert_int_equal(read_peer("{\"xlog\": {}, \"patroni_bgw\": 1}").checkpoint_redo, 0);
 }
 
 /* No position, no peer; but what it says of its state is kept. */

@@ -651,6 +651,7 @@ test_status_of_primary(void **state)
 	assert_null(json_object_get(json, "pause"));
 	assert_null(json_object_get(json, "can_lead"));
 	assert_true(json_is_true(json_object_get(json_object_get(json, "patroni_bgw"), "fence_open")));
+	assert_null(json_object_get(json_object_get(json, "patroni_bgw"), "checkpoint_redo"));
 	json_decref(json);
 }
 
@@ -693,9 +694,11 @@ test_status_of_replica(void **state)
 	json_t *json;
 
 	become_unlocked(node);
+	node->postgres.checkpoint_redo = 0x2000028;
 	assert_int_equal(ask(node, "GET", "/nonsense"), 503);
 	json = body_json(node);
 	expect_text(json, "role", "replica");
+	expect_integer(json_object_get(json, "patroni_bgw"), "checkpoint_redo", 0x2000028);
 	expect_integer(json_object_get(json, "xlog"), "received_location", 0x3000000);
 	expect_integer(json_object_get(json, "xlog"), "replayed_location", 0x3000000);
 	assert_true(json_is_null(json_object_get(json_object_get(json, "xlog"), "replayed_timestamp")));
