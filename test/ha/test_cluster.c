@@ -776,6 +776,26 @@ teardown(void **state)
 }
 
 static void
+give(int n, const HaCommand *command)
+{
+	HaInput		input = {.kind = HA_INPUT_COMMAND};
+
+	input.command = command;
+	nodes[n].answer[0] = '\0';
+	step(n, &input);
+}
+
+/* Tell node n to make the candidate the leader, and to say how it went. */
+static void
+switch_over(int n, int candidate)
+{
+	HaCommand	command = {.id = 7, .kind = HA_COMMAND_SWITCHOVER, .wait = true};
+
+	snprintf(command.candidate, sizeof(command.candidate), "%s", nodes[candidate].name);
+	give(n, &command);
+}
+
+static void
 check_healthy(void)
 {
 	int			leader = leader_index();
@@ -813,14 +833,10 @@ switches_over(void **state)
 {
 	int			old = leader_index();
 	int			candidate = (old + 2) % NODES;
-	HaCommand	command = {.id = 7, .kind = HA_COMMAND_SWITCHOVER, .wait = true};
-	HaInput		input = {.kind = HA_INPUT_COMMAND};
 	uint32_t	timeline = nodes[old].postgres.timeline;
 
 	(void) state;
-	snprintf(command.candidate, sizeof(command.candidate), "%s", nodes[candidate].name);
-	input.command = &command;
-	step((old + 1) % NODES, &input);
+	switch_over((old + 1) % NODES, candidate);
 	run(3000);
 	assert_int_equal(leader_index(), candidate);
 	check_healthy();
@@ -837,16 +853,12 @@ leads_instead_of_a_candidate_that_gives_way(void **state)
 {
 	int			old = leader_index();
 	int			candidate = (old + 2) % NODES;
-	HaCommand	command = {.id = 7, .kind = HA_COMMAND_SWITCHOVER, .wait = true};
-	HaInput		input = {.kind = HA_INPUT_COMMAND};
 
 	(void) state;
 	put_key("promotions", "{\"5\":{\"name\":\"\",\"from\":1,\"lsn\":1000}}", -1);
 	nodes[candidate].cannot_mark = true;
 	run(100);
-	snprintf(command.candidate, sizeof(command.candidate), "%s", nodes[candidate].name);
-	input.command = &command;
-	step((old + 1) % NODES, &input);
+	switch_over((old + 1) % NODES, candidate);
 	run(nodes[old].settings.retry_timeout_ms + 2000);
 	assert_true(leader_index() >= 0 && leader_index() != candidate);
 	run(20000);
@@ -859,14 +871,10 @@ refuses_a_dead_candidate(void **state)
 {
 	int			old = leader_index();
 	int			candidate = (old + 1) % NODES;
-	HaCommand	command = {.id = 8, .kind = HA_COMMAND_SWITCHOVER, .wait = true};
-	HaInput		input = {.kind = HA_INPUT_COMMAND};
 
 	(void) state;
 	nodes[candidate].is_dead = true;
-	snprintf(command.candidate, sizeof(command.candidate), "%s", nodes[candidate].name);
-	input.command = &command;
-	step(old, &input);
+	switch_over(old, candidate);
 	run(2000);
 	assert_int_equal(leader_index(), old);
 	assert_false(nodes[old].answer_ok);
@@ -913,11 +921,9 @@ restarts_without_failover(void **state)
 {
 	int			old = leader_index();
 	HaCommand	command = {.id = 9, .kind = HA_COMMAND_RESTART};
-	HaInput		input = {.kind = HA_INPUT_COMMAND};
 
 	(void) state;
-	input.command = &command;
-	step(old, &input);
+	give(old, &command);
 	run(3000);
 	assert_int_equal(leader_index(), old);
 	assert_int_equal(nodes[old].postgres.timeline, 1);
@@ -926,21 +932,11 @@ restarts_without_failover(void **state)
 	command.id = 10;
 	command.wait = true;
 	snprintf(command.member, sizeof(command.member), "%s", nodes[(old + 1) % NODES].name);
-	step(old, &input);
+	give(old, &command);
 	run(6000);
 	assert_true(nodes[old].answer_ok);
 	assert_non_null(strstr(nodes[old].answer, "restarted"));
 	check_healthy();
-}
-
-static void
-give(int n, const HaCommand *command)
-{
-	HaInput		input = {.kind = HA_INPUT_COMMAND};
-
-	input.command = command;
-	nodes[n].answer[0] = '\0';
-	step(n, &input);
 }
 
 /* What the member key of a node shows; NULL = nothing. */
