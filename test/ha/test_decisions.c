@@ -452,6 +452,19 @@ start_leader(HaHome home)
 	forget();
 }
 
+/* A leader that has just asked to replace the key "status", which is there. */
+static void
+start_leader_writing_status(void)
+{
+	start_leader(HA_HOME_WORKER);
+	set_key("status", "{\"optime\":83886079}");
+	tell_view();
+	postgres.flush_lsn++;
+	tell_postgres();
+	tick(10000);
+	assert_non_null(last_key(HA_PUT_KEY, "status"));
+}
+
 static void
 start_follower(HaHome home)
 {
@@ -2626,12 +2639,7 @@ publishes_positions_when_they_have_settled(void **state)
 	assert_int_equal(count(HA_PUT_MEMBER), 1);
 	assert_non_null(strstr(last(HA_PUT_MEMBER)->text, "\"replay_lsn\":83886088"));
 
-	start_leader(HA_HOME_WORKER);
-	set_key("status", "{\"optime\":83886079}");
-	tell_view();
-	postgres.flush_lsn++;
-	tell_postgres();
-	tick(10000);
+	start_leader_writing_status();
 	reply_to(last_key(HA_PUT_KEY, "status"), HA_OUTCOME_DONE, false, now, revision);
 	tick(11000);
 	forget();
@@ -4512,12 +4520,7 @@ static void
 writes_of_the_leader_compare(void **state)
 {
 	(void) state;
-	start_leader(HA_HOME_WORKER);
-	set_key("status", "{\"optime\":83886079}");
-	tell_view();
-	postgres.flush_lsn++;
-	tell_postgres();
-	tick(10000);
+	start_leader_writing_status();
 	assert_int_equal(last_key(HA_PUT_KEY, "status")->version, revision);
 	/* refused: tried again with what the store has by then */
 	reply_to(last_key(HA_PUT_KEY, "status"), HA_OUTCOME_LOST_RACE, false, now, 0);
