@@ -6166,7 +6166,7 @@ synchronous_standby_comes_and_goes(void **state)
 	/* the mode is switched off: the key goes, then our value of the names */
 	settings.sync_mode = SYNC_PLAN_OFF;
 	tell_settings();
-	last_key(HA_DELETE_KEY, "sync");
+	assert_non_null(last_key(HA_DELETE_KEY, "sync"));
 	assert_int_equal(count(HA_SET_SYNC_NAMES), 0);
 	set_key("sync", NULL);
 	reply(HA_DELETE_KEY, HA_OUTCOME_DONE);
