@@ -8,19 +8,15 @@
  * FUZZ_SEED which.  Bodies that are read reach what really looks at them.
  *-------------------------------------------------------------------------
  */
-#include "fuzz_request.h"
+#include "fuzz_client.h"
 
 #include <arpa/inet.h>
-#include <errno.h>
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -29,22 +25,9 @@
 #include "rest/restart.h"
 #include "rest/switchover.h"
 
-#define CLIENTS		 24
 #define PATIENCE_MS	 30
 #define GOOD_EVERY	 500
 #define AUTHORIZATION "Authorization: Basic YWRtaW46YWRtMW4=\r\n"
-
-typedef struct Client
-{
-	int fd;		/* -1 = free */
-	bool is_kept; /* its last answer has ended, another request may follow */
-	size_t sent;
-	size_t length;
-	size_t got;
-	int64_t end_ms;
-	char *request;
-	char answer[4096];
-} Client;
 
 static struct event_base *base;
 static Rest *rest;
@@ -54,8 +37,8 @@ static ClusterView view;
 static HaPostgres postgres;
 static Takeovers takeovers;
 static Fuzz fuzz;
-static Client clients[CLIENTS];
-static long codes[600];
+static FuzzClient clients[FUZZ_CLIENTS];
+static long codes[FUZZ_CODES];
 static long n_calls;
 static long n_requests;
 static uint64_t seed;
@@ -197,7 +180,7 @@ setup(void **state)
 	atomic_store(&page.is_primary, 1);
 	rest = rest_start(base, &ops, &listen, &error);
 	assert_non_null(rest);
-	for (int i = 0; i < CLIENTS; i++)
+	for (int i = 0; i < FUZZ_CLIENTS; i++)
 		clients[i].fd = -1;
 	n_requests = getenv("FUZZ_REQUESTS") != NULL ? atol(getenv("FUZZ_REQUESTS")) : 2000;
 	seed = getenv("FUZZ_SEED") != NULL ? strtoull(getenv("FUZZ_SEED"), NULL, 10) : 1;
@@ -221,7 +204,7 @@ teardown(void **state)
  */
 
 static void
-begin(Client *client, const char *text, size_t length)
+begin(FuzzClient *client, const char *text, size_t length)
 {
 	struct sockaddr_in address;
 
@@ -234,66 +217,15 @@ begin(Client *client, const char *text, size_t length)
 		client->fd = socket(AF_INET, SOCK_STREAM, 0);
 		assert_int_equal(connect(client->fd, (struct sockaddr *) &address, sizeof(address)), 0);
 	}
-	client->is_kept = false;
-	client->request = malloc(length + 1);
-	memcpy(client->request, text, length);
-	client->request[length] = '\0';
-	client->length = length;
-	client->sent = client->got = 0;
-	client->end_ms = clock_now_ms() + PATIENCE_MS;
+	fuzz_client_begin(client, text, length, PATIENCE_MS);
 }
 
 static void
-end(Client *client)
+end(FuzzClient *client)
 {
-	client->answer[client->got] = '\0';
-	if (!fuzz_is_answer(client->answer, client->got))
+	if (!fuzz_client_end(client, &fuzz, codes))
 		fail_msg("seed %llu: \"%.200s\"\nto \"%.200s\"", (unsigned long long) seed, client->answer,
 				 client->request);
-	codes[client->got == 0 ? 0 : atoi(client->answer + 9)]++;
-	free(client->request);
-	client->is_kept = http_answer_goes_on(client->answer, client->got) && fuzz_dice(&fuzz, 3) != 0;
-	if (client->is_kept)
-		return;
-	close(client->fd);
-	client->fd = -1;
-}
-
-/* False: it is over. */
-static bool
-go_on(Client *client)
-{
-	char scrap[4096];
-	ssize_t n;
-
-	if (client->sent < client->length)
-	{
-		size_t piece = client->length - client->sent;
-
-		if (fuzz_dice(&fuzz, 4) == 0)
-			piece = 1 + fuzz_dice(&fuzz, (unsigned) piece);
-		n = send(client->fd, client->request + client->sent, piece, MSG_NOSIGNAL | MSG_DONTWAIT);
-		if (n > 0)
-			client->sent += (size_t) n;
-		else if (n < 0 && errno != EAGAIN)
-			client->sent = client->length;
-		if (client->sent == client->length && fuzz_dice(&fuzz, 3) == 0)
-			shutdown(client->fd, SHUT_WR);
-	}
-	n = recv(client->fd, scrap, sizeof(scrap), MSG_DONTWAIT);
-	if (n == 0 || (n < 0 && errno != EAGAIN))
-		return false;
-	if (n > 0) /* the begin is enough */
-	{
-		size_t room = sizeof(client->answer) - 1 - client->got;
-
-		memcpy(client->answer + client->got, scrap, (size_t) n < room ? (size_t) n : room);
-		client->got += (size_t) n < room ? (size_t) n : room;
-		client->answer[client->got] = '\0';
-		if (http_answer_goes_on(client->answer, client->got))
-			return false;
-	}
-	return clock_now_ms() < client->end_ms && fuzz_dice(&fuzz, 1000) != 0;
 }
 
 /* The server still does what it should. */
@@ -301,7 +233,7 @@ static void
 ask_well(void)
 {
 	static const char request[] = "GET /primary HTTP/1.0\r\n\r\n";
-	static Client client;
+	static FuzzClient client;
 	int64_t end_ms = clock_now_ms() + 5000;
 
 	begin(&client, request, strlen(request));
@@ -334,7 +266,7 @@ torment(const char *authorization)
 	fuzz_init(&fuzz, seed, authorization);
 	while (begun < n_requests || n_busy > 0)
 	{
-		for (int i = 0; i < CLIENTS; i++)
+		for (int i = 0; i < FUZZ_CLIENTS; i++)
 		{
 			if ((clients[i].fd < 0 || clients[i].is_kept) && begun < n_requests)
 			{
@@ -344,7 +276,8 @@ torment(const char *authorization)
 				if (++begun % GOOD_EVERY == 0)
 					ask_well();
 			}
-			else if (clients[i].fd >= 0 && !clients[i].is_kept && !go_on(&clients[i]))
+			else if (clients[i].fd >= 0 && !clients[i].is_kept &&
+					 !fuzz_client_go_on(&clients[i], &fuzz, 1000))
 			{
 				end(&clients[i]);
 				n_busy--;
@@ -352,7 +285,7 @@ torment(const char *authorization)
 		}
 		event_base_loop(base, EVLOOP_NONBLOCK);
 	}
-	for (int i = 0; i < CLIENTS; i++)
+	for (int i = 0; i < FUZZ_CLIENTS; i++)
 	{
 		if (clients[i].is_kept)
 			close(clients[i].fd);
@@ -361,7 +294,7 @@ torment(const char *authorization)
 	}
 	ask_well();
 	print_message("# %ld requests, %ld calls", begun, n_calls);
-	for (int i = 0; i < 600; i++)
+	for (int i = 0; i < FUZZ_CODES; i++)
 		if (codes[i] > 0)
 			print_message(", %ld %s%d", codes[i], i == 0 ? "without answer: " : "of ", i);
 	print_message("\n");
