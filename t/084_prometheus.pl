@@ -12,15 +12,8 @@ plan skip_all => 'prometheus or openssl is not installed'
   if !$prometheus || !PatroniCluster::program('openssl');
 
 # node3 answers over HTTPS, and only to those who have a certificate; the others over HTTP.
-my $certificate;
-my $cluster = PatroniCluster->new('prometheus', config => sub {
-	my ($node, $config) = @_;
-
-	$certificate //= PatroniCluster::make_certificate("$node->{cluster}{base}/rest");
-	$config->{ctl} = { certfile => "$certificate.crt", keyfile => "$certificate.key", cacert => "$certificate.crt" };
-	$config->{restapi} = { %{ $config->{restapi} }, certfile => "$certificate.crt", keyfile => "$certificate.key",
-		cafile => "$certificate.crt", verify_client => 'required' } if $node->{name} eq 'node3';
-});
+my $cluster = PatroniCluster->new('prometheus', https => ['node3']);
+my $certificate = $cluster->{certificate};
 
 # --- examples/prometheus.yml, its addresses and its patience replaced ---
 

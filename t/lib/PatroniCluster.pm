@@ -297,6 +297,8 @@ sub process_tree
 
 # --- the cluster ---
 
+# Option "https": the names of members that answer over HTTPS, and only to those who have the certificate, which is
+# {certificate} with .crt and .key behind it; the others answer over HTTP.
 sub new
 {
 	my ($class, $name, %option) = @_;
@@ -325,6 +327,7 @@ sub new
 	$self->{scope} = "test-$name";
 	$self->{option} = \%option;
 	$self->{nodes} = [];
+	$self->{certificate} = make_certificate("$self->{base}/rest") if $option{https};
 	$self->add_node("node$_", %{ $option{node}{"node$_"} // {} }) for 1 .. $option{members} // 3;
 	$self->make_namespaces if $self->{is_namespaced};
 	return $self;
@@ -978,6 +981,7 @@ sub default_config
 		log_line_prefix => '%m [%p] ',
 		wal_keep_size => '64MB',
 		%{ $from{parameters} // {} });
+	my %tls = $from{https} ? (certfile => "$cluster->{certificate}.crt", keyfile => "$cluster->{certificate}.key") : ();
 
 	return {
 		scope => $cluster->{scope},
@@ -986,7 +990,10 @@ sub default_config
 		restapi => {
 			listen => "$self->{host}:$self->{rest_port}",
 			connect_address => "$self->{host}:$self->{rest_port}",
+			((grep { $_ eq $self->{name} } @{ $from{https} // [] })
+				? (%tls, cafile => $tls{certfile}, verify_client => 'required') : ()),
 		},
+		($from{https} ? (ctl => { %tls, cacert => $tls{certfile} }) : ()),
 		bootstrap => {
 			dcs => {
 				ttl => 3, loop_wait => 1, retry_timeout => 1,
