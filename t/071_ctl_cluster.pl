@@ -30,20 +30,6 @@ sub ctl
 
 # --- the same output ---
 
-sub same
-{
-	my (@words) = @_;
-	my (@theirs, @ours);
-
-	for (1 .. 5)
-	{
-		@theirs = $cluster->patronictl(@words);
-		@ours = $cluster->patroni_ctl(@words);
-		last if "@theirs" eq "@ours";
-	}
-	is("@ours", "@theirs", "@words: as patronictl shows it");
-}
-
 SKIP:
 {
 	skip 'patronictl is not installed', 1 if system('patronictl version > /dev/null 2>&1') != 0;
@@ -53,13 +39,13 @@ SKIP:
 	});
 	for my $format (qw(pretty tsv json yaml))
 	{
-		same('list', '-f', $format);
-		same('history', '-f', $format);
+		$cluster->is_shown_alike('list', '-f', $format);
+		$cluster->is_shown_alike('history', '-f', $format);
 	}
-	same('topology', $scope);
-	same('show-config');
-	same('dsn', $scope, '-r', 'replica');
-	same('dsn', '-m', 'node3');
+	$cluster->is_shown_alike('topology', $scope);
+	$cluster->is_shown_alike('show-config');
+	$cluster->is_shown_alike('dsn', $scope, '-r', 'replica');
+	$cluster->is_shown_alike('dsn', '-m', 'node3');
 }
 
 # --- a switchover, whose history and events are seen ---

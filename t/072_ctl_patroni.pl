@@ -10,19 +10,16 @@ plan skip_all => 'patroni is not installed'
   if system('patroni --version > /dev/null 2>&1') != 0;
 
 # their REST API speaks HTTPS
-my $certificate = ($ENV{TMPDIR} // '/tmp') . "/ctl_patroni.$$.pem";
-
-system("openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=patroni -addext subjectAltName=IP:127.0.0.1 -days 2"
-	  . " -keyout $certificate.key -out $certificate 2> /dev/null") == 0 or die 'could not make a certificate';
-
+my $certificate;
 my $cluster = PatroniCluster->new('debian', members => 2, dcs => { ttl => 20, loop_wait => 2, retry_timeout => 3 },
 	config => sub {
 		my ($node, $config) = @_;
 
-		$config->{restapi}{certfile} = $certificate;
+		$certificate //= PatroniCluster::make_certificate("$node->{cluster}{base}/rest");
+		$config->{restapi}{certfile} = "$certificate.crt";
 		$config->{restapi}{keyfile} = "$certificate.key";
 		$config->{restapi}{authentication} = { username => 'operator', password => 'ctl secret' };
-		$config->{ctl}{cacert} = $certificate;
+		$config->{ctl}{cacert} = "$certificate.crt";
 	});
 my ($first, $second) = $cluster->nodes;
 my $scope = $cluster->{scope};
@@ -32,7 +29,7 @@ $cluster->start_etcd;
 $first->start(program => 'patroni');
 $cluster->wait_for_leader;
 $second->start(program => 'patroni');
-$cluster->wait_until_streaming;
+$cluster->wait_until_published;
 
 sub ctl
 {
@@ -46,27 +43,10 @@ sub ctl
 
 sub started_at { return $_[0]->sql('SELECT pg_postmaster_start_time()'); }
 
-sub same
-{
-	my (@words) = @_;
-	my (@theirs, @ours);
-
-	for (1 .. 5)
-	{
-		@theirs = $cluster->patronictl(@words);
-		@ours = $cluster->patroni_ctl(@words);
-		last if "@theirs" eq "@ours";
-	}
-	is("@ours", "@theirs", "@words: as patronictl shows it");
-}
-
-$cluster->wait_for('both run', sub {
-	2 == grep { ($cluster->key_json("members/$_->{name}") // {})->{state} eq 'running' } $cluster->nodes;
-});
-same('list', '-f', $_) for qw(pretty tsv json yaml);
-same('topology');
-same('show-config');
-same('dsn', '-r', 'standby');
+$cluster->is_shown_alike('list', '-f', $_) for qw(pretty tsv json yaml);
+$cluster->is_shown_alike('topology');
+$cluster->is_shown_alike('show-config');
+$cluster->is_shown_alike('dsn', '-r', 'standby');
 
 # --- reload and restart ---
 
@@ -80,7 +60,7 @@ ctl('asks', qr/\[now\]: Are you sure you want to restart members node1\? \[y\/N\
 ctl('scheduled', qr/^Success: restart scheduled on member node2$/m, 'restart', $scope, 'node2', '--force',
 	'--scheduled', '2030-01-02T03:04:05+01:00', '--pg-version', '15.9');
 $cluster->wait_for('the schedule is published', sub { ($cluster->key_json('members/node2') // {})->{scheduled_restart} });
-same('list', '-e', '-f', $_) for qw(pretty tsv json yaml);
+$cluster->is_shown_alike('list', '-e', '-f', $_) for qw(pretty tsv json yaml);
 ctl('the other schedule wins with --force', qr/^Success: restart scheduled on member node2$/m, 'restart', $scope, 'node2',
 	'--scheduled', '2031-01-02T03:04:05+01:00', '--force');
 ctl('one at a time', qr/Failed: another restart is already scheduled on member node2$/m,
@@ -115,7 +95,7 @@ $cluster->wait_until_streaming;
 ctl('back', qr/Successfully (switched|failed) over to "node1"$/m, 'failover', '--candidate', 'node1', '--force');
 $cluster->wait_for_leader(is => $first);
 $cluster->wait_for('history', sub { 2 == @{ $cluster->key_json('history') // [] } });
-same('history', '-f', $_) for qw(pretty tsv json yaml);
+$cluster->is_shown_alike('history', '-f', $_) for qw(pretty tsv json yaml);
 $cluster->wait_until_streaming;
 ctl('both', qr/^node1: Patroni 3\.\S+ PostgreSQL 15\.\d+\nnode2: Patroni 3\.\S+ PostgreSQL 15\.\d+$/m, 'version', $scope);
 
@@ -140,6 +120,5 @@ my %bare = (config => undef, environment => { PATRONI_SCOPE => $scope, PATRONI_E
 
 ctl('a certificate that nobody knows', qr/^node1: failed to get version: .*certificate/m, \%bare, 'version', $scope);
 ctl('is taken with -k', qr/^node1: Patroni 3/m, \%bare, '-k', 'version', $scope);
-unlink $certificate, "$certificate.key";
 
 done_testing();

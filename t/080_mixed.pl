@@ -38,28 +38,8 @@ sub patronictl
 sub patroni_ctl { ($status, $out, $err) = $cluster->patroni_ctl(@_); return $out; }
 sub seen { diag("status $status\n$out\n$err"); return; }
 sub member { my ($node) = @_; return $cluster->key_json("members/$node->{name}") // {}; }
-# The store knows all that there is to know of both.
-sub wait_until_published
-{
-	$cluster->wait_until_streaming;
-	$cluster->wait_for('both are known to run', sub { 2 == grep { (member($_)->{state} // '') eq 'running' } $theirs, $ours });
-}
 
 sub started_at { return $_[0]->sql('SELECT pg_postmaster_start_time()'); }
-
-sub same
-{
-	my (@words) = @_;
-	my (@theirs, @ours);
-
-	for (1 .. 5)
-	{
-		@theirs = $cluster->patronictl(@words);
-		@ours = $cluster->patroni_ctl(@words);
-		last if "@theirs" eq "@ours";
-	}
-	is("@ours", "@theirs", "@words: both command lines show the same");
-}
 
 # --- our member joins a cluster that Patroni made ---
 
@@ -67,14 +47,14 @@ $cluster->start_etcd;
 $theirs->start(program => 'patroni');
 $cluster->wait_for_leader;
 $ours->start;
-wait_until_published();
+$cluster->wait_until_published;
 ok(1, 'ours copies a Patroni leader and streams from it');
 $cluster->create_writes_table;
 my $writer = $cluster->writer;
 is($cluster->key('leader'), $theirs->{name}, 'Patroni leads');
 is($theirs->sql("SELECT active FROM pg_replication_slots WHERE slot_name = '$ours->{name}'"), 't', 'ours uses the slot that Patroni made');
-same('list', '-f', 'tsv');
-same('topology');
+$cluster->is_shown_alike('list', '-f', 'tsv');
+$cluster->is_shown_alike('topology');
 is($theirs->rest('/primary')->{status} . $ours->rest('/replica')->{status}, '200200', 'health checks');
 
 # --- switchover in both directions, by either command line ---
@@ -88,7 +68,7 @@ sub switch_to
 	ok($status == 0 && $out =~ /Successfully (switched|failed) over to "$to->{name}"/, "switchover to $name{$to->{name}}") or seen;
 	$cluster->wait_for_leader(is => $to);
 	$writer->wait_for_acks(20, after_us => PatroniCluster::now_us(), from => $to);
-	wait_until_published();
+	$cluster->wait_until_published;
 	my ($last) = reverse grep { $_->{port} == $from->{port} } $writer->acks;
 	my ($first) = grep { $_->{port} == $to->{port} && $_->{us} > $last->{us} } $writer->acks;
 	measured(sprintf('switchover from %s to %s: %.1f s without a write', $name{ $from->{name} }, $name{ $to->{name} },
@@ -110,7 +90,7 @@ sub change_configuration
 	$_->wait_for_sql("SELECT setting = '$value' FROM pg_settings WHERE name = 'work_mem'") for $theirs, $ours;
 	$cluster->wait_for("$what: a restart is pending on both", sub { pending() eq "$theirs->{name},$ours->{name}" });
 	ok(1, "$what: a restart is pending on both");
-	same('list', '-f', 'tsv') if $leader == $theirs;
+	$cluster->is_shown_alike('list', '-f', 'tsv') if $leader == $theirs;
 	# the standby first, as a larger value asks for
 	for my $node ($standby, $leader)
 	{
@@ -123,7 +103,7 @@ sub change_configuration
 	}
 	$cluster->wait_for("$what: no restart is pending", sub { pending() eq '' });
 	is($cluster->wait_for_leader, $leader, "$what: a restart does not change the leader");
-	wait_until_published();
+	$cluster->wait_until_published;
 	$writer->wait_for_more;
 }
 
@@ -138,7 +118,7 @@ sub restart_over_http
 	is($answer->{status}, 200, "POST /restart to $name{$node->{name}}");
 	isnt(started_at($node), $before, 'it has been restarted');
 	$cluster->wait_for_leader(is => $node);
-	wait_until_published();
+	$cluster->wait_until_published;
 }
 
 # --- pause ---
@@ -175,7 +155,7 @@ sub schedule
 	like(patroni_ctl('list'), qr/Switchover scheduled at: \S+\s+from: $from->{name}\s+to: $to->{name}/, 'and shown');
 	$cluster->wait_for_leader(is => $to);
 	cmp_ok(time, '>=', $when_s, 'it is carried out, not before its time');
-	wait_until_published();
+	$cluster->wait_until_published;
 	$writer->wait_for_acks(20, after_us => PatroniCluster::now_us(), from => $to);
 }
 
@@ -205,7 +185,7 @@ sub nofailover
 		body => { leader => $leader->{name}, candidate => $standby->{name} });
 	is($answer->{status}, 412, 'nor over HTTP') or diag($answer->{content});
 	is($cluster->leader, $leader, 'it goes on leading');
-	same('list', '-e', '-f', 'tsv') if $leader == $ours;
+	$cluster->is_shown_alike('list', '-e', '-f', 'tsv') if $leader == $ours;
 	set_tags($standby);
 }
 
@@ -218,7 +198,7 @@ sub reinitialize
 	PatroniCluster::spew("$node->{data_directory}/marker", '');
 	$program->('reinit', $scope, $node->{name}, '--force', '--wait');
 	like($out, qr/Reinitialize is completed on: $node->{name}/, "reinitialize $name{$node->{name}}") or seen;
-	wait_until_published();
+	$cluster->wait_until_published;
 	ok(!-e "$node->{data_directory}/marker", 'its data directory is another one');
 }
 
@@ -258,7 +238,7 @@ switch_to($theirs, \&patroni_ctl);
 my @leaders = map { $_->{name} } ($ours, $theirs) x 3;
 $cluster->wait_for('the history is complete', sub { 6 == grep { $_->[4] } @{ $cluster->key_json('history') // [] } });
 is_deeply([ map { $_->[4] } @{ $cluster->key_json('history') } ], \@leaders, 'history: who led from then on');
-same('history', '-f', 'json');
+$cluster->is_shown_alike('history', '-f', 'json');
 $cluster->wait_for('both show the history', sub {
 	2 == grep { 6 == grep { $_->[4] } @{ $_->rest('/history')->{json} // [] } } $theirs, $ours;
 });

@@ -30,18 +30,11 @@ sub other { my ($node) = @_; return $node == $ours ? $theirs : $ours; }
 sub member { my ($node) = @_; return $cluster->key_json("members/$node->{name}") // {}; }
 sub start { my ($node) = @_; $node->start($node == $theirs ? (program => 'patroni') : ()); return; }
 
-# The store knows all that there is to know of both.
-sub wait_until_published
-{
-	$cluster->wait_until_streaming;
-	$cluster->wait_for('both are known to run', sub { 2 == grep { (member($_)->{state} // '') eq 'running' } $theirs, $ours });
-}
-
 $cluster->start_etcd;
 start($theirs);
 $cluster->wait_for_leader;
 start($ours);
-wait_until_published();
+$cluster->wait_until_published;
 $cluster->create_writes_table;
 my $writer = $cluster->writer;
 
@@ -68,7 +61,7 @@ sub switch_to
 {
 	my ($to, $program) = @_;
 
-	wait_until_published();
+	$cluster->wait_until_published;
 	$program->('switchover', $scope, '--candidate', $to->{name}, '--force');
 	ok($status == 0 && $out =~ /Successfully (switched|failed) over to "$to->{name}"/, "switchover to $kind{$to->{name}}") or seen;
 	$cluster->wait_for_leader(is => $to);
@@ -158,7 +151,7 @@ sub outage
 	my $standby = other($leader);
 	my $what = "$kind{$leader->{name}} leads";
 
-	wait_until_published();
+	$cluster->wait_until_published;
 	my $answer = $standby->rest('/failsafe', method => 'POST', auth => 'operator:ctl%20secret', body => {
 		name => $leader->{name}, conn_url => member($leader)->{conn_url}, api_url => member($leader)->{api_url}, slots => {} });
 	is("$answer->{status} $answer->{content}", '200 Accepted', "$what: the other accepts POST /failsafe");

@@ -545,6 +545,17 @@ sub wait_until_streaming
 	}, every_ms => 50, %option);
 }
 
+# All standbys stream, and the store knows that all members run.
+sub wait_until_published
+{
+	my ($self) = @_;
+
+	$self->wait_until_streaming;
+	return $self->wait_for('all members are known to run', sub {
+		!grep { (($self->key_json("members/$_->{name}") // {})->{state} // '') ne 'running' } $self->nodes;
+	});
+}
+
 # All started standbys have replayed what the leader has now.
 sub wait_until_replayed
 {
@@ -718,6 +729,22 @@ sub patroni_ctl
 	my ($self, @arguments) = @_;
 
 	return $self->command_line($ENV{PATRONI_CTL} // 'patroni_ctl', @arguments);
+}
+
+# A test: both command lines show the same.  Times may change between the two, so a few times.
+sub is_shown_alike
+{
+	my ($self, @words) = @_;
+	my (@theirs, @ours);
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	for (1 .. 5)
+	{
+		@theirs = $self->patronictl(@words);
+		@ours = $self->patroni_ctl(@words);
+		last if "@theirs" eq "@ours";
+	}
+	return is("@ours", "@theirs", "@words: as patronictl shows it");
 }
 
 # patroni_supervisor in the foreground; for runs that end by themselves.
