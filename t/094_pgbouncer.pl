@@ -9,8 +9,8 @@ use warnings;
 use PatroniCluster;
 use Test::More;
 
-my ($pgbouncer, $haproxy) = map { PatroniCluster::program($_) } qw(pgbouncer haproxy);
-plan skip_all => 'pgbouncer or haproxy is not installed' if !$pgbouncer || !$haproxy;
+my $haproxy = PatroniCluster::program('haproxy');
+plan skip_all => 'pgbouncer or haproxy is not installed' if !PatroniCluster::program('pgbouncer') || !$haproxy;
 
 my $secret = "bouncer's secret $$";
 my %port = map { $_ => PatroniCluster::free_port } qw(haproxy app1 app2);
@@ -57,24 +57,10 @@ END
 sub start_pgbouncer
 {
 	my ($name) = @_;
-	my $directory = PatroniCluster::make_directory("$cluster->{base}/$name");
 
-	PatroniCluster::spew("$directory/users.txt", qq("patroni" "$secret"\n"writer" "write"\n));
-	PatroniCluster::spew("$directory/pgbouncer.ini", <<"END");
-[databases]
-app = host=127.0.0.1 port=$port{haproxy} dbname=postgres
-app_probe = host=127.0.0.1 port=$port{haproxy} dbname=postgres user=writer pool_size=1
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = $port{$name}
-unix_socket_dir =
-auth_type = scram-sha-256
-auth_file = $directory/users.txt
-admin_users = patroni
-pool_mode = transaction
-server_login_retry = 0.02
-END
-	$pid{$name} = $cluster->run_beside($name, [ $pgbouncer, "$directory/pgbouncer.ini" ]);
+	$pid{$name} = $cluster->run_pgbouncer($name, listen => [ '127.0.0.1', $port{$name} ],
+		server => [ '127.0.0.1', $port{haproxy} ], database => 'app', dbname => 'postgres',
+		users => { patroni => $secret, writer => 'write' });
 	$cluster->wait_for("$name answers", sub { defined is_paused($name) });
 }
 

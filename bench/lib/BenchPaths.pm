@@ -111,27 +111,9 @@ END_OF_TEXT
 sub start_pgbouncer
 {
 	my ($cluster) = @_;
-	my ($host, $port) = @{ $cluster->{paths}{pgbouncer} };
-	my ($server_host, $server_port) = @{ $cluster->{pgbouncer_server} };
-	my ($base, $database) = @$cluster{qw(base database)};
-	my $server = "host=$server_host port=$server_port dbname=$database";
 
-	PatroniCluster::spew("$base/users.txt", join '', map { qq("$_" "$cluster->{password}"\n) } qw(patroni writer));
-	PatroniCluster::spew("$base/pgbouncer.ini", <<"END_OF_TEXT");
-[databases]
-$database = $server
-${database}_probe = $server user=writer pool_size=1
-[pgbouncer]
-listen_addr = $host
-listen_port = $port
-unix_socket_dir =
-auth_type = scram-sha-256
-auth_file = $base/users.txt
-admin_users = patroni
-pool_mode = transaction
-server_login_retry = 0.02
-END_OF_TEXT
-	$cluster->run_beside('pgbouncer', [ PatroniCluster::program('pgbouncer'), "$base/pgbouncer.ini" ]);
+	$cluster->run_pgbouncer('pgbouncer', listen => $cluster->{paths}{pgbouncer}, server => $cluster->{pgbouncer_server},
+		database => $cluster->{database}, users => { map { $_ => $cluster->{password} } qw(patroni writer) });
 }
 
 1;

@@ -689,6 +689,33 @@ sub run_beside
 	return $pid;
 }
 
+# PgBouncer as docs/pgbouncer.md sets it up.  Options: listen and server, [host, port] each; database of it, and
+# dbname of the server if that is another; users, name => secret.  The process id.
+sub run_pgbouncer
+{
+	my ($self, $name, %option) = @_;
+	my ($database, $users) = @option{qw(database users)};
+	my $server = "host=$option{server}[0] port=$option{server}[1] dbname=" . ($option{dbname} // $database);
+	my $directory = make_directory("$self->{base}/$name");
+
+	spew("$directory/users.txt", join '', map { qq("$_" "$users->{$_}"\n) } sort keys %$users);
+	spew("$directory/pgbouncer.ini", <<"END_OF_TEXT");
+[databases]
+$database = $server
+${database}_probe = $server user=writer pool_size=1
+[pgbouncer]
+listen_addr = $option{listen}[0]
+listen_port = $option{listen}[1]
+unix_socket_dir =
+auth_type = scram-sha-256
+auth_file = $directory/users.txt
+admin_users = patroni
+pool_mode = transaction
+server_login_retry = 0.02
+END_OF_TEXT
+	return $self->run_beside($name, [ program('pgbouncer'), "$directory/pgbouncer.ini" ]);
+}
+
 sub log_beside { my ($self, $name) = @_; return "$self->{log_directory}/$name.log"; }
 
 # End one, or stop it from cleaning up: signal => 'KILL'.
