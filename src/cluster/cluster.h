@@ -271,6 +271,8 @@ extern void failover_from_text(FailoverRequest *request, const char *text);
 extern char *failover_to_text(const FailoverRequest *request);	/* "{}" when !exists */
 extern void sync_from_text(SyncState *sync, const char *text);
 extern char *sync_to_text(const SyncState *sync);
+extern bool sync_next_standby(const char **list, const char **name, size_t *length);
+extern bool sync_names_standby(const SyncState *sync, const char *name);
 extern bool sync_names_member(const SyncState *sync, const char *name);
 extern void status_from_text(ClusterStatus *status, const char *text);
 extern char *status_to_text(const ClusterStatus *status);

@@ -153,25 +153,47 @@ sync_to_text(const SyncState *sync)
 	return cluster_json_write(sync_to_json(sync));
 }
 
+/* The next name of the comma joined list, trimmed; false at its end.  NULL is an empty list. */
+bool
+sync_next_standby(const char **list, const char **name, size_t *length)
+{
+	while (*list != NULL && **list != '\0')
+	{
+		size_t		size = strcspn(*list, ",");
+		const char *start = *list;
+
+		*list += size + ((*list)[size] == ',');
+		while (size > 0 && strchr(blanks, *start) != NULL)
+			start++, size--;
+		while (size > 0 && strchr(blanks, start[size - 1]) != NULL)
+			size--;
+		if (size > 0)
+		{
+			*name = start;
+			*length = size;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Does the key name this member as one of its standbys?  Names are matched without case. */
+bool
+sync_names_standby(const SyncState *sync, const char *name)
+{
+	const char *list = sync->sync_standby;
+	const char *standby;
+	size_t		length;
+
+	while (sync_next_standby(&list, &standby, &length))
+		if (length == strlen(name) && strncasecmp(standby, name, length) == 0)
+			return true;
+	return false;
+}
+
 /* Does the key name this member, as its leader or as one of its standbys? */
 bool
 sync_names_member(const SyncState *sync, const char *name)
 {
-	const char *list = sync->sync_standby;
-	size_t		length = strlen(name);
-
-	if (strcasecmp(sync->leader, name) == 0)
-		return true;
-	while (list != NULL && *list != '\0')
-	{
-		size_t		size;
-
-		list += strspn(list, blanks);
-		size = strcspn(list, ",");
-		if (size >= length && strncasecmp(list, name, length) == 0 &&
-			strspn(list + length, blanks) == size - length)
-			return true;
-		list += size + (list[size] == ',');
-	}
-	return false;
+	return strcasecmp(sync->leader, name) == 0 || sync_names_standby(sync, name);
 }

@@ -504,22 +504,6 @@ role_words(const json_t *config)
 	return words;
 }
 
-static bool
-is_sync_standby(const SyncState *sync, const char *name)
-{
-	size_t		length = strlen(name);
-
-	for (const char *list = sync->exists ? sync->sync_standby : NULL; list != NULL && *list != '\0';)
-	{
-		size_t		part = strcspn(list, ",");
-
-		if (part == length && same_word(list, name, length))
-			return true;
-		list += part + (list[part] == ',');
-	}
-	return false;
-}
-
 /* rest-api.md 5.1: position and distance from the leader, or "unknown". */
 static bool
 put_lag(json_t *object, const char *lag_name, const char *lsn_name, Lsn optime, Lsn lsn)
@@ -550,7 +534,7 @@ member_to_json(const ClusterView *view, const Member *member, const RoleWords *w
 	json_t	   *object = json_pack("{}");
 	bool		leads = cluster_is_leader(view, member->name);
 	const char *role = leads ? words->leader :
-		words->sync != NULL && is_sync_standby(&view->sync, member->name) ? words->sync : "replica";
+		words->sync != NULL && sync_names_standby(&view->sync, member->name) ? words->sync : "replica";
 	const char *state = strcmp(role, "leader") != 0 && member->replication_state[0] != '\0' ?
 		member->replication_state : member_state_name(member->state);
 	char		host[256];

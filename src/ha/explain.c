@@ -140,6 +140,16 @@ explain_member(const HaNode *node, const Member *member, int64_t now_ms, Rows *r
 	explain_failsafe(node, member, now_ms, rows);
 }
 
+static void
+explain_named(const HaNode *node, const char *name, Rows *rows)
+{
+	for (int i = 0; i < node->view.n_members; i++)
+		if (strcasecmp(node->view.members[i].name, name) == 0)
+			return;
+	rows->member = name;
+	say(rows, false, "is not running, but the sync key names it: it may have acknowledged writes that others lack");
+}
+
 /*
  * Who may lead by the sync key, but is not in the store: when nobody leads,
  * these have to be brought back, or an operator names another member.
@@ -148,32 +158,16 @@ static void
 explain_missing(const HaNode *node, Rows *rows)
 {
 	const SyncState *sync = &node->view.sync;
-	const char *list = sync->sync_standby != NULL ? sync->sync_standby : "";
+	const char *list = sync->sync_standby;
+	const char *standby;
+	size_t		length;
 	char		name[CLUSTER_NAME_MAX];
-	bool		is_first = true;
 
-	ha_name_copy(name, sizeof(name), sync->leader);
-	for (;;)
+	explain_named(node, sync->leader, rows);
+	while (sync_next_standby(&list, &standby, &length))
 	{
-		size_t		size;
-		bool		is_member = false;
-
-		if (is_first)
-			is_first = false;
-		else if (*list == '\0')
-			break;
-		else
-		{
-			size = strcspn(list, ",");
-			snprintf(name, sizeof(name), "%.*s", (int) (size < sizeof(name) ? size : sizeof(name) - 1), list);
-			list += size + (list[size] == ',');
-		}
-		for (int i = 0; i < node->view.n_members && !is_member; i++)
-			is_member = strcasecmp(node->view.members[i].name, name) == 0;
-		if (is_member || name[0] == '\0')
-			continue;
-		rows->member = name;
-		say(rows, false, "is not running, but the sync key names it: it may have acknowledged writes that others lack");
+		snprintf(name, sizeof(name), "%.*s", (int) length, standby);
+		explain_named(node, name, rows);
 	}
 }
 

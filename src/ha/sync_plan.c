@@ -198,32 +198,6 @@ intern(Plan *plan, const char *text, size_t length)
 	return plan->n_names++;
 }
 
-/* The next name of a comma joined list, trimmed; false at its end. */
-static bool
-next_name(const char **list, const char **name, size_t *length)
-{
-	static const char blanks[] = " \t\r\n\f\v";
-
-	while (*list != NULL && **list != '\0')
-	{
-		size_t		size = strcspn(*list, ",");
-		const char *start = *list;
-
-		*list += size + ((*list)[size] == ',');
-		while (size > 0 && strchr(blanks, *start) != NULL)
-			start++, size--;
-		while (size > 0 && strchr(blanks, start[size - 1]) != NULL)
-			size--;
-		if (size > 0)
-		{
-			*name = start;
-			*length = size;
-			return true;
-		}
-	}
-	return false;
-}
-
 static int
 compare_names(const void *a, const void *b)
 {
@@ -734,7 +708,7 @@ gather(Plan *plan, const SyncPlanInput *input)
 	plan->leader = input->sync->exists ?
 		intern(plan, input->sync->leader, strlen(input->sync->leader)) : -1;
 	plan->now = names_as_set(plan, input->names);
-	while (next_name(&list, &name, &length))
+	while (sync_next_standby(&list, &name, &length))
 	{
 		/* more than fit into what we write could not be written back */
 		if (++n_voters > CLUSTER_MEMBERS_MAX)

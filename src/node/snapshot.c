@@ -175,16 +175,16 @@ static json_t *
 sync_standbys_to_json(const SyncState *sync)
 {
 	json_t *list = json_array();
-	const char *at = sync->exists ? sync->sync_standby : NULL;
+	const char *rest = sync->sync_standby;
+	const char *standby;
+	size_t length;
 
-	while (at != NULL && *at != '\0')
+	while (sync_next_standby(&rest, &standby, &length))
 	{
-		size_t length = strcspn(at, ",");
 		char name[CLUSTER_NAME_MAX];
 
-		snprintf(name, sizeof(name), "%.*s", (int) length, at);
+		snprintf(name, sizeof(name), "%.*s", (int) length, standby);
 		json_array_append_new(list, json_text(name));
-		at += length + (at[length] == ',');
 	}
 	return list;
 }

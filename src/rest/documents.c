@@ -260,20 +260,11 @@ shown_member_role(const ClusterView *view, const RestFacts *facts, const Member 
 {
 	const Settings *settings = facts->status->settings;
 	SyncMode mode = settings == NULL ? SYNC_MODE_OFF : settings->synchronous_mode;
-	const char *list = view->sync.exists && mode != SYNC_MODE_OFF ? view->sync.sync_standby : NULL;
-	size_t length = strlen(member->name);
 
 	if (cluster_is_leader(view, member->name))
 		return facts->is_standby_cluster ? "standby_leader" : "leader";
-	while (list != NULL && *list != '\0')
-	{
-		size_t item = strcspn(list, ",");
-
-		if (item == length && strncasecmp(list, member->name, length) == 0)
-			return mode == SYNC_MODE_QUORUM ? "quorum_standby" : "sync_standby";
-		list += item;
-		list += strspn(list, ", ");
-	}
+	if (mode != SYNC_MODE_OFF && sync_names_standby(&view->sync, member->name))
+		return mode == SYNC_MODE_QUORUM ? "quorum_standby" : "sync_standby";
 	return "replica";
 }
 

@@ -12,7 +12,6 @@
  *-------------------------------------------------------------------------
  */
 #include <string.h>
-#include <strings.h>
 
 #include "rest/rest_internal.h"
 
@@ -31,32 +30,14 @@ believable_view(const RestStatus *status, int64_t wall_ms)
 	return NULL;
 }
 
-/* Is the name in the comma joined list?  Names are matched without case. */
-static bool
-is_listed(const char *list, const char *name)
-{
-	size_t length = strlen(name);
-
-	while (list != NULL && *list != '\0')
-	{
-		size_t item = strcspn(list, ",");
-
-		if (item == length && strncasecmp(list, name, length) == 0)
-			return true;
-		list += item;
-		list += strspn(list, ", ");
-	}
-	return false;
-}
-
 static void
 find_sync_facts(RestFacts *facts)
 {
 	const Settings *settings = facts->status->settings;
 
-	if (facts->view == NULL || !facts->view->sync.exists || !facts->is_replica ||
+	if (facts->view == NULL || !facts->is_replica ||
 	    settings->synchronous_mode == SYNC_MODE_OFF ||
-	    !is_listed(facts->view->sync.sync_standby, settings->name))
+	    !sync_names_standby(&facts->view->sync, settings->name))
 		return;
 	facts->is_quorum_standby = settings->synchronous_mode == SYNC_MODE_QUORUM;
 	facts->is_sync_standby = !facts->is_quorum_standby;

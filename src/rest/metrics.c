@@ -237,11 +237,13 @@ add_synchronous(const Page *page, const RestFacts *facts)
 	const Settings *settings = facts->status->settings;
 	const SyncState *sync = facts->view == NULL ? NULL : &facts->view->sync;
 	const HaPostgres *postgres = facts->is_primary ? facts->status->postgres : NULL;
+	const char *list = sync == NULL ? NULL : sync->sync_standby;
+	const char *name;
+	size_t length;
 	int n_named = 0;
 	int n_connected = 0;
 
-	for (const char *name = sync != NULL && sync->exists ? sync->sync_standby : NULL;
-	     name != NULL && *name != '\0'; name += strcspn(name, ","), name += strspn(name, ", "))
+	while (sync_next_standby(&list, &name, &length))
 		n_named++;
 	for (int i = 0; postgres != NULL && i < postgres->n_senders; i++)
 		n_connected += postgres->senders[i].is_streaming &&

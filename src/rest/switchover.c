@@ -13,7 +13,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 static bool
 refuse(RestResult *result, int status, const char *text)
@@ -95,25 +94,6 @@ check_schedule(FailoverRequest *request, bool is_switchover, bool is_paused, int
 	return true;
 }
 
-/* Is the name among the synchronous standbys?  Names are matched without case. */
-static bool
-is_sync_standby(const ClusterView *view, const char *name)
-{
-	const char *list = view->sync.exists ? view->sync.sync_standby : NULL;
-	size_t length = strlen(name);
-
-	while (list != NULL && *list != '\0')
-	{
-		size_t item = strcspn(list, ",");
-
-		if (item == length && strncasecmp(list, name, length) == 0)
-			return true;
-		list += item;
-		list += strspn(list, ", ");
-	}
-	return false;
-}
-
 /* As far as the member's key tells; the leader asks it. */
 static bool
 may_lead(const Member *member)
@@ -133,7 +113,7 @@ check_candidates(RestMove *move, const Settings *settings, const ClusterView *vi
 
 	if (request->leader[0] != '\0' && !cluster_is_leader(view, request->leader))
 		return refuse(result, 412, "leader name does not match");
-	if (request->candidate[0] != '\0' && must_be_sync && !is_sync_standby(view, request->candidate))
+	if (request->candidate[0] != '\0' && must_be_sync && !sync_names_standby(&view->sync, request->candidate))
 		return refuse(result, 412, "candidate name does not match with sync_standby");
 	if (request->candidate[0] != '\0' && cluster_find_member(view, request->candidate) == NULL)
 		return refuse(result, 412, "candidate does not exists");
@@ -143,7 +123,7 @@ check_candidates(RestMove *move, const Settings *settings, const ClusterView *vi
 		bool is_named = request->candidate[0] != '\0'
 							? strcmp(member->name, request->candidate) == 0
 							: !cluster_is_leader(view, member->name) &&
-								  (!must_be_sync || is_sync_standby(view, member->name));
+								  (!must_be_sync || sync_names_standby(&view->sync, member->name));
 
 		n_named += is_named;
 		n_good += is_named && may_lead(member);

@@ -91,6 +91,40 @@ test_sync(void **state)
 	free(text);
 }
 
+/* Whole names only, without case; the leader is no standby. */
+static void
+test_sync_names(void **state)
+{
+	SyncState	sync = {0};
+	const char *list = " , Node 1,,\tn2 ";
+	const char *name;
+	size_t		length;
+
+	(void) state;
+	assert_true(sync_next_standby(&list, &name, &length));
+	assert_int_equal(length, 6);
+	assert_memory_equal(name, "Node 1", length);
+	assert_true(sync_next_standby(&list, &name, &length));
+	assert_int_equal(length, 2);
+	assert_memory_equal(name, "n2", length);
+	assert_false(sync_next_standby(&list, &name, &length));
+	list = NULL;
+	assert_false(sync_next_standby(&list, &name, &length));
+
+	assert_false(sync_names_standby(&sync, "n1"));
+	sync_from_text(&sync, "{\"leader\":\"n1\",\"sync_standby\":\"N22,n3\"}");
+	assert_true(sync_names_standby(&sync, "n22"));
+	assert_true(sync_names_standby(&sync, "N3"));
+	assert_false(sync_names_standby(&sync, "n2"));
+	assert_false(sync_names_standby(&sync, "n33"));
+	assert_false(sync_names_standby(&sync, ""));
+	assert_false(sync_names_standby(&sync, "n1"));
+	assert_true(sync_names_member(&sync, "N1"));
+	assert_true(sync_names_member(&sync, "n3"));
+	assert_false(sync_names_member(&sync, "n2"));
+	free(sync.sync_standby);
+}
+
 static void
 test_status(void **state)
 {
@@ -271,6 +305,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_failover),
 		cmocka_unit_test(test_sync),
+		cmocka_unit_test(test_sync_names),
 		cmocka_unit_test(test_status),
 		cmocka_unit_test(test_history),
 		cmocka_unit_test(test_view),
