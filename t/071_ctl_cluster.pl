@@ -128,6 +128,8 @@ ctl('environment only', qr/Cluster: $scope /, { config => undef, environment => 
 ($status, $out, $err) = $cluster->patroni_ctl({ config => undef }, '-d', 'floppy://x', 'list', $scope);
 is("$status $err", '1 Error: Unknown dcs scheme: floppy', 'an unknown store');
 
+ctl('shows no options of old versions', qr/\A(?!.*--leader)(?!.*^ +TEXT)/ms, 'failover', '--help');
+
 # --- without a leader: by name, through the store if nobody answers ---
 
 $_->stop for $cluster->nodes;

@@ -119,7 +119,7 @@ ctl_usage_error(const Ctl *ctl, const char *format, ...)
 	return CTL_EXIT_USAGE;
 }
 
-/* "-f, --format TEXT", "-r, --role [leader|primary]" */
+/* "-f, --format TEXT", "-r, --role [leader|primary]"; "" if all of its names are hidden */
 static void
 option_heading(const CtlOption *option, char *text, size_t size)
 {
@@ -131,6 +131,8 @@ option_heading(const CtlOption *option, char *text, size_t size)
 	text[0] = '\0';
 	while (next_name(&p, name, &is_hidden) && !is_hidden)
 		n += (size_t) snprintf(text + n, size - n, "%s%s", n > 0 ? ", " : "", name);
+	if (n == 0)
+		return;
 	if (option->choices != NULL)
 	{
 		for (int i = 0; option->choices[i] != NULL && option->choices[i][0] != '\0'; i++)
@@ -161,6 +163,8 @@ print_options(const CtlOption *options)
 	for (const CtlOption *option = options; option->id != OPTION_NONE; option++)
 	{
 		option_heading(option, heading, sizeof(heading));
+		if (heading[0] == '\0')
+			continue;
 		if ((int) strlen(heading) > widest)
 			printf("  %s\n%*s", heading, widest + 4, "");
 		else
