@@ -1133,6 +1133,14 @@ warn_not_applied(const Merge *merge, const json_t *document)
 		if (value_is_true(document_get(document, not_applied[i])))
 			report(&merge->reporter, false, not_applied[i], true,
 			       "settings for one role are not applied by this release");
+	if (value_is_true(document_get(document, "postgresql.pre_promote")))
+		report(&merge->reporter, false, "postgresql.pre_promote", true,
+		       "the command is not run by this release");
+	if (value_is_true(document_get(document, "standby_cluster.host")) ||
+	    value_is_true(document_get(document, "standby_cluster.port")) ||
+	    value_is_true(document_get(document, "standby_cluster.restore_command")))
+		report(&merge->dynamic_reporter, false, "standby_cluster", true,
+		       "standby clusters are not supported by this release: the leader takes writes");
 }
 
 static const json_t *

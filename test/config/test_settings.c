@@ -318,7 +318,21 @@ test_precedence(void **state)
 	assert_int_equal(json_array_size(document_get(settings.document, "postgresql.pg_hba")), 1);
 	assert_non_null(document_get(settings.document, "slots"));
 	assert_null(document_get(settings.document, "standby_cluster.odd"));
+	assert_non_null(find_problem(&problems, false, "dynamic configuration", "standby clusters"));
 	assert_non_null(find_problem(&problems, false, NULL, "at least 3"));
+}
+
+/* What would be missed is said, what is not asked for is not. */
+static void
+test_not_applied(void **state)
+{
+	(void) state;
+	assert_true(merge(MINIMAL, NULL, "{\"standby_cluster\": null}"));
+	assert_int_equal(problems.count, 0);
+	assert_true(merge(MINIMAL, NULL, "{\"standby_cluster\": {\"restore_command\": \"cp a b\"}}"));
+	assert_non_null(find_problem(&problems, false, "dynamic configuration", "the leader takes writes"));
+	assert_true(merge(MINIMAL "  pre_promote: /bin/true\n", NULL, NULL));
+	assert_non_null(find_problem(&problems, false, NULL, "is not run"));
 }
 
 static void
@@ -536,6 +550,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_minimal, NULL, forget),
+		cmocka_unit_test_setup_teardown(test_not_applied, NULL, forget),
 		cmocka_unit_test_setup_teardown(test_health, NULL, forget),
 		cmocka_unit_test_setup_teardown(test_places_of_errors, NULL, forget),
 		cmocka_unit_test_setup_teardown(test_unknown_keys_warn, NULL, forget),
