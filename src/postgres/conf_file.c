@@ -530,10 +530,8 @@ keep_own_lines(const Settings *settings, const char *path, Error *error)
 
 /* pg_hba.conf or pg_ident.conf from its list; untouched when there is none. */
 static bool
-write_lines(const Settings *settings, const char *key, const char *file_name, bool is_standby,
-			Error *error)
+write_lines(const Settings *settings, const char *key, const char *file_name, Error *error)
 {
-	char		role_key[64];
 	char		path[PATH_MAX];
 	const json_t *lines;
 	char	   *text = NULL;
@@ -545,10 +543,7 @@ write_lines(const Settings *settings, const char *key, const char *file_name, bo
 
 	if (!config_dir_path(settings, file_name, path, error))
 		return false;
-	snprintf(role_key, sizeof(role_key), "%s_%s", key, is_standby ? "replica" : "primary");
-	lines = settings_value(settings, "postgresql", role_key, NULL);
-	if (!json_is_array(lines) || json_array_size(lines) == 0)
-		lines = settings_value(settings, "postgresql", key, NULL);
+	lines = settings_value(settings, "postgresql", key, NULL);
 	if (!json_is_array(lines) || json_array_size(lines) == 0)
 		return true;
 	file = open_memstream(&text, &length);
@@ -827,8 +822,8 @@ conf_write_all(const Settings *settings, int server_version_num, const char *con
 	if (fclose(file) != 0 && ok)
 		ok = error_set(error, "out of memory");
 	ok = ok && file_replace(path, text, length, file_mode(settings, path), error) &&
-		(has_hba || write_lines(settings, "pg_hba", "pg_hba.conf", is_standby, error)) &&
-		(has_ident || write_lines(settings, "pg_ident", "pg_ident.conf", is_standby, error)) &&
+		(has_hba || write_lines(settings, "pg_hba", "pg_hba.conf", error)) &&
+		(has_ident || write_lines(settings, "pg_ident", "pg_ident.conf", error)) &&
 		clean_auto_conf(settings, NULL, error) && save_backups(settings, error);
 	if (!ok)
 		goto done;

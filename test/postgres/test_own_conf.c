@@ -228,6 +228,29 @@ own_files_are_kept(void **state)
 	config_problems_free(&problems);
 }
 
+/* They would stay as they are when the role changes. */
+static void
+lines_for_one_role_are_not_written(void **state)
+{
+	ConfigProblems problems;
+	Error		error;
+	char		path[PATH_MAX];
+	char	   *rules;
+
+	(void) state;
+	config_problems_init(&problems);
+	put("postgresql.conf", "work_mem = 1MB\n");
+	json_object_set_new(json_object_get(settings.document, "postgresql"), "pg_hba_primary",
+						json_pack("[s]", "host all all all reject"));
+	assert_true(conf_write_all(&settings, 150000, NULL, NULL, false, &problems, &error));
+	assert_true(path_join(path, sizeof(path), base, "pg_hba.conf"));
+	rules = file_read(path, 65536, NULL);
+	assert_non_null(strstr(rules, "local all all peer\n"));
+	assert_null(strstr(rules, "reject"));
+	free(rules);
+	config_problems_free(&problems);
+}
+
 static void
 strange_standby_does_not_lead(void **state)
 {
@@ -252,6 +275,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(overruled_values_are_said, begin, end),
 		cmocka_unit_test_setup_teardown(own_libraries_stay, begin, end),
 		cmocka_unit_test_setup_teardown(own_files_are_kept, begin, end),
+		cmocka_unit_test_setup_teardown(lines_for_one_role_are_not_written, begin, end),
 		cmocka_unit_test_setup_teardown(strange_standby_does_not_lead, begin, end),
 	};
 
