@@ -1112,9 +1112,13 @@ merge_tags(Merge *merge, const json_t *document)
 
 /* --- all of it --- */
 
-/* Features whose keys we know and do not act upon yet. */
-static void
-warn_not_applied(const Merge *merge, const json_t *document)
+/*
+ * Features whose keys we know and do not act upon.  Where it would be dangerous
+ * not to, the configuration is refused: the leader of a standby cluster is no
+ * primary.
+ */
+static bool
+check_not_applied(const Merge *merge, const json_t *document)
 {
 	static const char *const not_applied[] = {
 		"postgresql.parameters_primary",
@@ -1139,8 +1143,12 @@ warn_not_applied(const Merge *merge, const json_t *document)
 	if (value_is_true(document_get(document, "standby_cluster.host")) ||
 	    value_is_true(document_get(document, "standby_cluster.port")) ||
 	    value_is_true(document_get(document, "standby_cluster.restore_command")))
-		report(&merge->dynamic_reporter, false, "standby_cluster", true,
-		       "standby clusters are not supported by this release: the leader takes writes");
+	{
+		report(&merge->dynamic_reporter, true, "standby_cluster", true,
+		       "standby clusters are not supported by this release");
+		return false;
+	}
+	return true;
 }
 
 static const json_t *
@@ -1204,7 +1212,7 @@ settings_merge(Settings *settings, const LocalConfig *local, const char *dynamic
 	ok = merge_postgresql(&merge, document) && ok;
 	ok = merge_tags(&merge, document) && ok;
 	ok = pgbouncer_settings(&next, document, &merge.reporter) && ok;
-	warn_not_applied(&merge, document);
+	ok = check_not_applied(&merge, document) && ok;
 	json_decref((json_t *) merge.dynamic);
 	if (!ok)
 	{
