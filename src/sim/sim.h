@@ -119,7 +119,7 @@ extern bool sim_wal_contains(SimPosition a, SimPosition b);
 extern SimPosition sim_wal_common(SimPosition a, SimPosition b);
 
 /* ------------------------------------------------------------------------
- * Data directory and server: data.c, server.c, stream.c, commit.c
+ * Data directory and server: data.c, server.c, stream.c, commits.c
  * ------------------------------------------------------------------------ */
 
 /* A history file: timeline "timeline" forked from "parent" at "lsn". */

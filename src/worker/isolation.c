@@ -6,7 +6,7 @@
  *
  * With asynchronous replication, a primary that is cut off goes on to confirm
  * commits which its successor will never have, until its lease is over.  The
- * worker notices within patroni.isolation_hold_after (isolation_worker.c) and
+ * worker notices within patroni.isolation_hold_after (commit_watch.c) and
  * raises a flag.  While it is up, no transaction that wrote begins to commit,
  * and no commit made is told to its client.  Either the flag is taken down
  * because somebody answers, or the lease ends and the fence refuses.
