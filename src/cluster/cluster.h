@@ -254,7 +254,7 @@ extern void cluster_view_apply(ClusterView *view, const ClusterKey *key);
 extern const Member *cluster_find_member(const ClusterView *view, const char *name);
 extern const MemberRequest *cluster_find_request(const ClusterView *view, const char *member);
 extern bool cluster_is_leader(const ClusterView *view, const char *name);
-/* dcs-layout.md 2.6: last entry + 1; exactly [] is 1; missing is 0. */
+/* patroni/dcs/__init__.py, Cluster.timeline: last entry + 1; exactly [] is 1; missing is 0. */
 extern uint32_t cluster_timeline(const ClusterView *view);
 extern Lsn cluster_left_at(const ClusterView *view, uint32_t timeline);
 
@@ -288,7 +288,7 @@ extern const char *member_state_name(MemberState state);
 extern MemberState member_state_from_name(const char *name);
 extern const char *member_role_name(MemberRole role);
 extern MemberRole member_role_from_name(const char *name);
-/* dcs-layout.md 2.10: the replication slot of a member. */
+/* The replication slot of a member: patroni/dcs/__init__.py, slot_name_from_member_name(). */
 extern void member_slot_name(const char *member_name, char slot_name[64]);
 extern bool member_host_port(const Member *member, char host[256], int *port);	/* from conn_url */
 extern void lsn_to_text(Lsn lsn, char text[24]);			/* "0/4000400" */
@@ -298,7 +298,7 @@ extern bool lsn_from_text(const char *text, Lsn *lsn);		/* "X/X" */
 extern bool timestamp_from_text(const char *text, int64_t *wall_ms, bool *has_zone);
 extern void timestamp_to_text(int64_t wall_ms, char text[40]);	/* ...T..:..:..ffffff+00:00 */
 
-/* dcs-layout.md 3.4: equal key sets, other values by their printed form. */
+/* patroni/utils.py, deep_compare(): equal key sets, other values by their printed form. */
 extern bool json_text_equal(const char *a, const char *b);
 
 /* The whole view as a JSON document, for SQL and REST; members as REST

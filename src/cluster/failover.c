@@ -3,7 +3,7 @@
  * failover.c
  *      The key "failover": a request for a switchover or failover.
  *
- * dcs-layout.md 2.4.
+ * Its value: patroni/dcs/__init__.py, Failover.from_node().
  *-------------------------------------------------------------------------
  */
 #include "cluster/cluster_internal.h"

@@ -3,8 +3,8 @@
  * failsafe.c
  *      The key "failsafe": the members that a leader without the store asks.
  *
- * dcs-layout.md 2.7: name -> api_url.  A text that does not fit is refused as
- * a whole: a member left out would not be asked.
+ * Name -> api_url (patroni/ha.py, _failsafe_config()).  A text that does not
+ * fit is refused as a whole: a member left out would not be asked.
  *-------------------------------------------------------------------------
  */
 #include "cluster/cluster_internal.h"

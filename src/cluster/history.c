@@ -4,7 +4,7 @@
  *      The keys "history" (timelines that ended) and "promotions" (timeline
  *      ids that were taken).
  *
- * dcs-layout.md 2.6.  "promotions" is ours.
+ * "history": patroni/ha.py, update_cluster_history().  "promotions" is ours.
  *-------------------------------------------------------------------------
  */
 #include "cluster/cluster_internal.h"
@@ -34,8 +34,8 @@ read_entry(TimelineHistory *entry, const json_t *element)
 
 /*
  * Read the key "history" into the view.  A list whose last element names no
- * timeline tells nothing (dcs-layout.md 2.6: the cluster's timeline is then
- * 0), a bad one before it is left out.  Only the newest are kept.
+ * timeline tells nothing (Patroni too takes the cluster's timeline for 0 then),
+ * a bad one before it is left out.  Only the newest are kept.
  * False: no memory, nothing changed.
  */
 bool
@@ -72,7 +72,7 @@ history_read(ClusterView *view, const char *text)
 	return true;
 }
 
-/* The cluster's timeline: dcs-layout.md 2.6. */
+/* The cluster's timeline: patroni/dcs/__init__.py, Cluster.timeline. */
 uint32_t
 cluster_timeline(const ClusterView *view)
 {

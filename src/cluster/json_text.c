@@ -40,7 +40,7 @@ cluster_json_read(const char *text, json_t **document)
 	return json_error_code(&error) == json_error_out_of_memory ? JSON_READ_NO_MEMORY : JSON_READ_INVALID;
 }
 
-/* Print as Patroni does (dcs-layout.md 1.2) and drop the document; NULL = no memory. */
+/* Print as Patroni does, compact and in ASCII, and drop the document; NULL = no memory. */
 char *
 cluster_json_write(json_t *document)
 {
@@ -171,7 +171,7 @@ text_integer(const char *text, int64_t *number)
 	return true;
 }
 
-/* An integer, leniently: dcs-layout.md 2.1, reading rules. */
+/* An integer, leniently: as patroni/utils.py, parse_int(), but without units. */
 bool
 cluster_json_integer(const json_t *value, int64_t *number)
 {

@@ -3,8 +3,8 @@
  * member.c
  *      The key "members/<name>": what a member says of itself, and its tags.
  *
- * dcs-layout.md 2.1 and 2.2.  Which tags are effective is decided where the
- * configuration is read; here they are passed on as they are.
+ * Its fields: patroni/ha.py, touch_member().  Which tags are effective is decided
+ * where the configuration is read; here they are passed on as they are.
  *-------------------------------------------------------------------------
  */
 #include "cluster/cluster_internal.h"
@@ -229,7 +229,7 @@ member_from_text(Member *member, const char *text)
 		member_read(member, "");
 }
 
-/* The value of a member key, fields in the order of dcs-layout.md 2.1. */
+/* The value of a member key, fields in the order of patroni/ha.py, touch_member(). */
 char *
 member_to_text(const Member *member)
 {

@@ -3,7 +3,8 @@
  * status.c
  *      The key "status": the leader's position and those of its slots.
  *
- * dcs-layout.md 2.3.  The legacy key "optime/leader" is a bare number.
+ * Its value: Patroni 4.x, patroni/dcs/__init__.py, Status.  The legacy key
+ * "optime/leader" is a bare number.
  *-------------------------------------------------------------------------
  */
 #include "cluster/cluster_internal.h"

@@ -3,7 +3,8 @@
  * sync_state.c
  *      The key "sync": who may become primary without losing a write.
  *
- * dcs-layout.md 2.5.  The list is never cut: a lost name is a lost vote.
+ * Its value: patroni/dcs/__init__.py, SyncState.from_node(), with the quorum of
+ * 4.x.  The list is never cut: a lost name is a lost vote.
  *-------------------------------------------------------------------------
  */
 #include "cluster/cluster_internal.h"

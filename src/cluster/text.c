@@ -16,7 +16,7 @@
 
 #define lengthof(array) (sizeof(array) / sizeof((array)[0]))
 
-/* dcs-layout.md 10, in the order of MemberState. */
+/* Patroni 4.1, patroni/postgresql/misc.py, PostgresqlState; in the order of MemberState. */
 static const char *const state_names[] = {
 	[MEMBER_INITDB] = "initializing new cluster",
 	[MEMBER_INITDB_FAILED] = "initdb failed",
@@ -127,7 +127,7 @@ append_slot_character(char *slot_name, size_t *used, uint32_t c)
 		slot_name[(*used)++] = *p;
 }
 
-/* The replication slot of a member: dcs-layout.md 2.10. */
+/* The replication slot of a member: patroni/dcs/__init__.py, slot_name_from_member_name(). */
 void
 member_slot_name(const char *member_name, char slot_name[64])
 {
@@ -448,8 +448,8 @@ values_equal(const json_t *a, const json_t *b)
 }
 
 /*
- * Deep comparison, dcs-layout.md 3.4.  Two texts that are not JSON are equal
- * if they are the same; NULL equals only NULL.
+ * Deep comparison, as patroni/utils.py, deep_compare().  Two texts that are not
+ * JSON are equal if they are the same; NULL equals only NULL.
  */
 bool
 json_text_equal(const char *a, const char *b)

@@ -504,7 +504,7 @@ role_words(const json_t *config)
 	return words;
 }
 
-/* rest-api.md 5.1: position and distance from the leader, or "unknown". */
+/* Patroni 4.1, patroni/utils.py, cluster_as_json(): position and lag, or "unknown". */
 static bool
 put_lag(json_t *object, const char *lag_name, const char *lsn_name, Lsn optime, Lsn lsn)
 {
@@ -598,8 +598,8 @@ put_schedule(json_t *document, const FailoverRequest *request)
 
 /*
  * The whole view for SQL and REST.  A member's fields are those of GET
- * /cluster (rest-api.md 5.1), absent under the same conditions, followed by
- * those of put_member_details(), null when not known.
+ * /cluster (patroni/utils.py, cluster_as_json()), absent under the same
+ * conditions, followed by those of put_member_details(), null when not known.
  */
 json_t *
 cluster_view_to_object(const ClusterView *view)

@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * environment.c
- *      The PATRONI_* variables, laid over the file (config.md section 11).
+ *      The PATRONI_* variables, laid over the file (Patroni's documentation,
+ *      "Environment Configuration Settings").
  *
  * One table says which variable is which key.  The sections of stores follow
  * a pattern instead: PATRONI_<SECTION>_<SUFFIX>.

@@ -4,10 +4,10 @@
  *      The parameters of the server: which ones the cluster controls, what a
  *      version accepts, and our own library in shared_preload_libraries.
  *
- * Controlled parameters (config.md section 6) come from the dynamic
- * configuration only and go to the command line of the postmaster, where
- * ALTER SYSTEM cannot override them.  wal_keep_size is the exception: it is
- * controlled, but belongs to the file.
+ * Controlled parameters (patroni/postgresql/config.py, CMDLINE_OPTIONS) come
+ * from the dynamic configuration only and go to the command line of the
+ * postmaster, where ALTER SYSTEM cannot override them.  wal_keep_size is the
+ * exception: it is controlled, but belongs to the file.
  *-------------------------------------------------------------------------
  */
 #include "config/config_internal.h"

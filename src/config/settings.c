@@ -2,7 +2,8 @@
  *
  * settings.c
  *      Effective settings: defaults <- dynamic configuration <- local
- *      configuration (config.md section 1), and the struct made of them.
+ *      configuration (patroni/config.py, _build_effective_configuration()),
+ *      and the struct made of them.
  *
  * Invariants:
  *  (1) A wrong value leaves the settings in force as they were.
@@ -1076,7 +1077,7 @@ warn_contradiction(const Merge *merge, const json_t *tags, const char *flag, con
 	       flag, truth ? "true" : "false", priority, (long long) number, flag);
 }
 
-/* Effective tags: dcs-layout.md 2.2. */
+/* Effective tags: Patroni 4.x, patroni/tags.py, _filter_tags(). */
 static bool
 merge_tags(Merge *merge, const json_t *document)
 {

@@ -112,7 +112,8 @@ typedef struct Settings
 	char		namespace_[CLUSTER_NAME_MAX];
 	char		base[384];			/* "/service/batman" */
 
-	/* timing, after the adjustments of config.md section 2 (but ttl >= 2 s is ours) */
+	/* timing, adjusted as by Patroni 4.x, patroni/config.py, _validate_and_adjust_timeouts()
+	 * (but ttl >= 2 s is ours) */
 	int64_t		ttl_ms;
 	int64_t		loop_wait_ms;
 	int64_t		retry_timeout_ms;
@@ -149,7 +150,7 @@ typedef struct Settings
 
 	/* tags */
 	MemberTags	tags;
-	char	   *tags_json;			/* owned; effective tags (dcs-layout 2.2), NULL none */
+	char	   *tags_json;			/* owned; effective tags, NULL none */
 
 	/* restapi */
 	Address		restapi_listen;
@@ -223,14 +224,14 @@ extern char *dynamic_patch(const char *config_json, const char *patch_json, Erro
 /* Check a dynamic configuration before it is written.  Unknown keys warn. */
 extern bool dynamic_validate(const char *config_json, ConfigProblems *problems) MUST_CHECK;
 
-/* Values: config.md section 12. */
+/* Values: patroni/utils.py, parse_bool() and parse_int(). */
 extern bool value_is_true(const json_t *value);
 extern bool value_to_bool(const json_t *value, bool *result);
 extern bool value_to_int(const json_t *value, const char *base_unit, int64_t *result);	/* base_unit NULL, "s", "ms", "B", "kB", ... */
 
 /* The GUC parameters of the server: controlled ones for the command line, the
- * rest for postgresql.conf, checked against the rule table (config.md 6 and
- * Appendix A).  Both are new references: name -> text value. */
+ * rest for postgresql.conf, checked against the table of guc_rules.c (as in
+ * patroni/postgresql/validator.py).  Both are new references: name -> text value. */
 extern bool settings_server_parameters(const Settings *settings, int server_version_num,
 									   json_t **command_line, json_t **config_file,
 									   ConfigProblems *problems) MUST_CHECK;

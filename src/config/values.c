@@ -1,9 +1,9 @@
 /*-------------------------------------------------------------------------
  *
  * values.c
- *      How values are read (config.md section 12): booleans by their usual
- *      words, numbers as strtol() reads them, with units of size and time.
- *
+ *      How values are read: booleans by their usual words, numbers as strtol()
+ *      reads them, with units of size and time (patroni/utils.py, parse_bool()
+ *      and parse_int()).
  *-------------------------------------------------------------------------
  */
 #include "config/config_internal.h"

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * client.c
- *      Calls of the members' REST API (rest-api.md 7), one at a time.
+ *      Calls of the members' REST API (patroni/ctl.py, request_patroni()), one at a time.
  *
  *-------------------------------------------------------------------------
  */

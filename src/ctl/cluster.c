@@ -323,7 +323,7 @@ members_free(CtlMembers *members)
 	memset(members, 0, sizeof(*members));
 }
 
-/* Does the leader have what cli.md 1.2 calls this role? */
+/* Does the leader have this role?  patroni/ctl.py, get_all_members(). */
 static bool
 leader_has_role(const CtlMember *leader, const char *role)
 {

@@ -116,7 +116,7 @@ command_reload(Ctl *ctl)
 	return on_members(ctl, chosen_role(ctl), "reload", reload_members);
 }
 
-/* X.Y or X.Y.Z, as rest-api.md 6.4 asks for. */
+/* X.Y or X.Y.Z, as POST /restart asks for: patroni/postgresql/misc.py, postgres_version_to_int(). */
 static bool
 check_server_version(const char *version)
 {

@@ -32,7 +32,7 @@ enum
 typedef struct Query
 {
 	Ctl *ctl;
-	const char *role;	/* of cli.md 1.2 */
+	const char *role;	/* as after --role */
 	const char *member; /* NULL = any of that role */
 	const char *sql;
 	const char *user;	  /* NULL = as libpq finds it */

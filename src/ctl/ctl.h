@@ -251,8 +251,8 @@ extern void client_answer_free(RestAnswer *answer);
 extern void members_print(const Ctl *ctl, const CtlCluster *cluster, const char *format,
 						  bool extended);
 /*
- * cli.md 1.3: which members are meant, in "members".  false: it has been said
- * why none.
+ * Which members are meant (patroni/ctl.py, get_members()), in "members".  false:
+ * it has been said why none.
  */
 extern bool members_select(const Ctl *ctl, const CtlCluster *cluster, const char *role,
 						   char **names, int n_names, const char *action, CtlMembers *members);

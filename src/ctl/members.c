@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * members.c
- *      The table of members (cli.md 2), and choosing some of them (1.3).
+ *      The table of members, and choosing some of them (patroni/ctl.py,
+ *      output_members() and get_members()).
  *
  * The columns are those of Patroni 3.0, or with --layout 4.1 those of 4.1: two
  * positions of the WAL with their lags, and the system identifier in the title.

@@ -524,8 +524,8 @@ view_apply(ClusterView *view, const DcsKey *key)
 }
 
 /*
- * "status" wins over the legacy "optime/leader" (dcs-layout.md 2.3): show the
- * one only where the other is absent.
+ * "status" wins over the legacy "optime/leader" (patroni/dcs/etcd3.py,
+ * _cluster_from_nodes()): show the one only where the other is absent.
  */
 static void
 cache_show(Dcs *dcs, const DcsKey *key)

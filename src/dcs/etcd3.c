@@ -342,7 +342,8 @@ endpoint_failed(Etcd3 *etcd, int endpoint, int64_t now_ms)
 
 /*
  * Look at an answer's header.  False: it comes from a member that was left
- * behind, and what it reads must not be believed (dcs-layout.md 4.8).
+ * behind, and what it reads must not be believed (Patroni 4.x,
+ * patroni/dcs/etcd.py, _check_cluster_raft_term()).
  */
 static bool
 header_is_current(Etcd3 *etcd, const json_t *answer)
@@ -623,7 +624,7 @@ auth_start(Etcd3 *etcd, int64_t now_ms)
 		call_try(etcd->auth_call, now_ms);
 }
 
-/* How long one endpoint may take: dcs-layout.md 4.8, per-request timeouts. */
+/* How long one endpoint may take: patroni/dcs/etcd.py, _calculate_timeouts(). */
 static int
 try_timeout_ms(const Call *call, int64_t remaining_ms)
 {

@@ -3,7 +3,7 @@
  * etcd3_internal.h
  *      The words of etcd's JSON gateway: request bodies and errors.
  *
- * Bodies are byte for byte those of Patroni (dcs-layout.md 4.2 to 4.3.1).
+ * Bodies are byte for byte those of Patroni (patroni/dcs/etcd3.py).
  * Builders return malloc'ed text, NULL when there is no memory or a text is
  * not UTF-8.  "lease" NULL or "" means a permanent key.
  *-------------------------------------------------------------------------
@@ -17,7 +17,7 @@
 
 #include <jansson.h>
 
-/* What an error answer means for us: dcs-layout.md 4.7. */
+/* What an error answer means for us: patroni/dcs/etcd3.py, _raise_for_data(). */
 typedef enum Etcd3Error
 {
 	ETCD3_LEASE_NOT_FOUND,

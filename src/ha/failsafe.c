@@ -50,7 +50,8 @@
  *      leading.
  *
  * A leader that finds its key gone when the store is back takes it again, while
- * the promises keep its fence open.  Formats: dcs-layout.md 2.7, rest-api.md 6.9.
+ * the promises keep its fence open.  Formats: patroni/ha.py,
+ * _failsafe_config() and check_failsafe_topology().
  *-------------------------------------------------------------------------
  */
 #include <stdio.h>

@@ -4,7 +4,7 @@
  *      What a node writes to the store about itself and, as the leader,
  *      about the cluster.
  *
- * Formats: dcs-layout.md section 2.  A key is written only when its content
+ * Formats: src/cluster, file by file.  A key is written only when its content
  * changed; a change of WAL positions alone waits for loop_wait.
  *-------------------------------------------------------------------------
  */
@@ -235,7 +235,7 @@ put_key(HaNode *node, HaPurpose purpose, HaActionKind kind, const char *key, cha
 	return action;
 }
 
-/* ha-behaviour.md section 25. */
+/* patroni/ha.py, update_cluster_history(). */
 static void
 put_history(HaNode *node)
 {

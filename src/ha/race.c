@@ -9,7 +9,8 @@
  * who has more of the permanent logical slots; equal in all, the store decides
  * who was first.
  *
- * Facts of the protocol: ha-behaviour.md sections 5 and 9.
+ * Facts of the protocol: patroni/ha.py, is_healthiest_node() and
+ * manual_failover_process_no_leader().
  *-------------------------------------------------------------------------
  */
 #include <string.h>

@@ -2,7 +2,7 @@
  *
  * restart.c
  *      Restarts that people ask for: their conditions, and the one that may be
- *      scheduled (ha-behaviour.md section 10).
+ *      scheduled (patroni/ha.py, evaluate_scheduled_restart()).
  *
  * A scheduled restart is kept in memory and shown in the member key.  A home
  * that begins without the other's state takes it from there.

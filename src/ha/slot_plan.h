@@ -3,7 +3,8 @@
  * slot_plan.h
  *      Which replication slots a member shall have, and why.
  *
- * Plain functions of the configuration and the view; ha-behaviour.md 16.1.
+ * Plain functions of the configuration and the view; Patroni 4.x,
+ * patroni/dcs/__init__.py, get_replication_slots().
  *-------------------------------------------------------------------------
  */
 #ifndef PATRONI_HA_SLOT_PLAN_H

@@ -4,7 +4,8 @@
  *      What the leader does with a requested switchover or failover.
  *
  * Every request ends: it is carried out, or the key is cleared with the
- * reason in it.  Protocol: ha-behaviour.md section 9.
+ * reason in it.  Protocol: patroni/ha.py,
+ * process_manual_failover_from_leader().
  *-------------------------------------------------------------------------
  */
 #include <stdio.h>

@@ -19,7 +19,8 @@
  *  (4) Who took the lease by one version of the key and finds another one gives
  *      the lease back: somebody may have led, and acknowledged, meanwhile.
  *
- * Facts of the protocol: ha-behaviour.md sections 5, 14 and 15.
+ * Facts of the protocol: Patroni 4.x, patroni/ha.py, process_sync_replication()
+ * and _is_healthiest_node(), and patroni/quorum.py.
  *-------------------------------------------------------------------------
  */
 #include <stdio.h>

@@ -769,7 +769,7 @@ compare_ranked(const void *a, const void *b)
 	return compare_names(&x->name, &y->name);
 }
 
-/* ha-behaviour.md 14.1; in quorum mode 15.1, "active". */
+/* Patroni 4.x, patroni/postgresql/sync.py, current_state(). */
 static void
 choose(Plan *plan)
 {
@@ -991,7 +991,10 @@ plan_before_writes(Plan *plan)
 	if (plan->input->mode == SYNC_PLAN_QUORUM && set_size(plan->key.voters) > 0 && !plan->is_full &&
 		!plan->input->is_stale)
 	{
-		/* ha-behaviour.md 14.4: the same nodes vote, the former leader among them */
+		/*
+		 * Patroni 4.x, process_sync_replication_prepromote(): the same nodes
+		 * vote, the former leader among them.
+		 */
 		key = plan->key;
 		set_add(&key.voters, plan->leader);
 		set_remove(&key.voters, plan->own);

@@ -7,8 +7,8 @@
  * The primary holds two things that must agree: synchronous_standby_names
  * (whom a commit waits for) and the key "sync" (who may become primary).
  * sync_plan_next() names the one next change of either; it is asked again
- * after the change was observed.  Facts of the protocol: ha-behaviour.md
- * sections 5, 14 and 15.
+ * after the change was observed.  Facts of the protocol: Patroni 4.x,
+ * patroni/postgresql/sync.py and patroni/quorum.py.
  *-------------------------------------------------------------------------
  */
 #ifndef PATRONI_HA_SYNC_PLAN_H

@@ -856,7 +856,7 @@ check_identity(const Host *host, const Settings *fresh, ConfigProblems *problems
 /*
  * Merge with the dynamic configuration of the store; before it was ever seen
  * with bootstrap.dcs, as what creates a cluster starts its server with it
- * (config.md 1.1).
+ * (patroni/__main__.py, load_dynamic_configuration()).
  */
 static bool
 merge_local(const Host *host, const LocalConfig *local, Settings *fresh, ConfigProblems *problems)
@@ -942,7 +942,7 @@ refuse_dynamic(Host *host, const ClusterView *view, const ConfigProblems *proble
 
 /*
  * Has the dynamic configuration changed?  Then merge and adopt it.  A missing
- * key changes nothing (dcs-layout.md 2.9), nor does one that cannot be used.
+ * key changes nothing, as in Patroni, nor does one that cannot be used.
  * Returns true when there are new settings.
  */
 static bool

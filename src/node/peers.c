@@ -143,8 +143,9 @@ json_lsn(const json_t *object, const char *key)
 
 /*
  * Read a peer's status document into *peer, whose name and round are kept.
- * Without WAL positions the peer counts as unreachable (rest-api.md 4): it is
- * there, but there is nothing to compare.  Its state is kept for people.
+ * Without WAL positions the peer counts as unreachable (patroni/ha.py,
+ * _MemberStatus.from_api_response()): it is there, but there is nothing to
+ * compare.  Its state is kept for people.
  */
 void
 peer_from_status(HaPeer *peer, const char *body, size_t length)
@@ -203,7 +204,7 @@ peer_answered(void *context, const HttpAnswer *answer)
 	request->peers->answer(request->peers->context, &peer);
 }
 
-/* Accepted is only what says so in exactly this word (rest-api.md 6.9). */
+/* Accepted is only what says so in exactly this word (patroni/ha.py, call_failsafe_member()). */
 static void
 consent_answered(void *context, const HttpAnswer *answer)
 {
@@ -294,7 +295,7 @@ peers_ask(Peers *peers, const char *name, const char *url, uint64_t round, int t
 	return start(peers, request, &options, name, round, timeout_ms);
 }
 
-/* POST /failsafe; of the member's api_url only scheme, host and port count (rest-api.md 7). */
+/* POST /failsafe; of the member's api_url only scheme, host and port count (patroni/request.py). */
 bool
 peers_ask_consent(Peers *peers, const char *name, const char *url, const char *body,
                   uint64_t round, int timeout_ms)

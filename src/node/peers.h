@@ -38,7 +38,7 @@ extern void peers_forget_all(Peers *peers);
 /* The body of POST /failsafe as a command for the engine, without id. */
 extern void peer_failsafe_command(HaCommand *command, const json_t *body);
 
-/* Read a status document (rest-api.md 4); name and round are kept. */
+/* Read a status document (GET /patroni); name and round are kept. */
 extern void peer_from_status(HaPeer *peer, const char *body, size_t length);
 
 #endif /* PATRONI_NODE_PEERS_H */

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * conf_file.c
- *      postgresql.conf and its neighbours (config.md 5.2).
+ *      postgresql.conf and its neighbours (patroni/postgresql/config.py).
  *
  * postgresql.conf is ours: a header, the include of the operator's base file,
  * the parameters, and after the line "# recovery.conf" the recovery part.
@@ -343,7 +343,7 @@ keep_preload(const Settings *settings, json_t *command_line, json_t *config_file
 
 /*
  * settings_server_parameters(), with the operator's libraries, and raised for a
- * standby (config.md section 6).
+ * standby (patroni/postgresql/config.py, effective_configuration).
  */
 bool
 server_parameters(const Settings *settings, int server_version_num, bool is_standby,

@@ -218,7 +218,7 @@ credential_option(const Credentials *credentials, const char *key, const char *o
 	return value != NULL && value[0] != '\0' ? value : otherwise;
 }
 
-/* The options of authentication.<user>, in the order of config.md 5.3. */
+/* The options of authentication.<user>, in the order of patroni/postgresql/config.py, format_dsn(). */
 static bool
 append_options(char *conninfo, size_t size, const Settings *settings,
 			   const Credentials *credentials, const char *application_name, int major)

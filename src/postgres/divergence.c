@@ -3,10 +3,11 @@
  * divergence.c
  *      Has this data directory WAL that the leader does not have?
  *
- * Pure.  ha-behaviour.md 13.3, with two additions: an equal timeline id proves
- * nothing by itself, because two promotions can have picked the same id, so
- * the fork points of the whole history are compared; and on the same timeline
- * WAL beyond the leader's position is a divergence too.
+ * Pure.  As patroni/postgresql/rewind.py, _check_timeline_and_lsn(), with two
+ * additions: an equal timeline id proves nothing by itself, because two
+ * promotions can have picked the same id, so the fork points of the whole
+ * history are compared; and on the same timeline WAL beyond the leader's
+ * position is a divergence too.
  *
  * When in doubt the answer is UNKNOWN (ask again) where more can be learned,
  * and REWIND where not: following with divergent WAL loses data silently.

@@ -312,7 +312,7 @@ map_words(const json_t *map, const char *const *forbidden, const char *what,
 	return true;
 }
 
-/* config.md 5.1.  NULL options are no options. */
+/* As patroni/postgresql/bootstrap.py, process_user_options().  NULL options are no options. */
 bool
 option_list_words(const json_t *options, const char *const *forbidden, const char *what,
 				  char **words, int *n_words, Error *error)

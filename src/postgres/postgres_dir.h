@@ -37,8 +37,9 @@ extern uint32_t history_newest_timeline(const char *data_directory, uint32_t fro
 extern bool history_file_place(const char *data_directory, uint32_t timeline, uint32_t parent,
 							   Lsn lsn, Error *error) MUST_CHECK;
 
-/* primary_conninfo for following a member (config.md 5.3), with keepalives and
- * tcp_user_timeout.  conn_url NULL or "" = follow nobody = "". */
+/* primary_conninfo for following a member (patroni/postgresql/config.py,
+ * primary_conninfo_params()), with keepalives and tcp_user_timeout.  conn_url
+ * NULL or "" = follow nobody = "". */
 extern bool conninfo_for_replication(const Settings *settings, const char *conn_url,
 									 char *conninfo, size_t size, Error *error) MUST_CHECK;
 /* host and port out of a conninfo text. */
@@ -63,7 +64,7 @@ extern bool conf_write_sync(const Settings *settings, const char *names, uint32_
 							Error *error) MUST_CHECK;
 extern uint32_t conf_read_sync_generation(const Settings *settings);	/* 0 = none */
 
-/* The whole of postgresql.conf, pg_hba.conf, pg_ident.conf, pgpass (config.md 5.2). */
+/* The whole of postgresql.conf, pg_hba.conf, pg_ident.conf, pgpass. */
 extern bool conf_write_all(const Settings *settings, int server_version_num,
 						   const char *conn_url, const char *slot, bool is_standby,
 						   ConfigProblems *problems, Error *error) MUST_CHECK;

@@ -138,7 +138,7 @@ extern char *pgpass_lines(const Credentials *credentials, const char *conn_url);
 /* See to it that settings->pgpass has the replication password for this url (NULL: own lines). */
 extern bool pgpass_ensure(const Settings *settings, const char *conn_url, Error *error) MUST_CHECK;
 
-/* --- option lists (config.md 5.1) --- */
+/* --- option lists of initdb, pg_basebackup and pg_rewind --- */
 
 /*
  * A map or a list -> "--x" and "--k=v" words, malloc'ed, appended to

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * access.c
- *      Who may make calls that change something (rest-api.md 2).
+ *      Who may make calls that change something (patroni/api.py, check_access()).
  *
  * Three locks, each of which may be configured: the address from where a call
  * comes, a client certificate, a password.  Those that are must all be opened.

@@ -3,7 +3,8 @@
  * documents.c
  *      The JSON of the REST API: the status of this node and of the cluster.
  *
- * rest-api.md, sections 4 and 5.1.  What is ours beside Patroni's fields:
+ * As patroni/api.py, get_postgresql_status(), and patroni/utils.py,
+ * cluster_as_json(), have them.  What is ours beside Patroni's fields:
  * "patroni_bgw" with the state of the fence, and "can_lead": false while this
  * node cannot reach the store, or hangs, and so could not take the lease, "hang"
  * with what was measured while its server hangs, "missing_slots"

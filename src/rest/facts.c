@@ -17,7 +17,8 @@
 
 /*
  * The view, unless it is older than ttl: a cluster that we have not heard of
- * for so long may look quite different (rest-api.md 3, inputs).
+ * for so long may look quite different (patroni/dcs/__init__.py,
+ * AbstractDCS.cluster).
  */
 static const ClusterView *
 believable_view(const RestStatus *status, int64_t wall_ms)
@@ -95,7 +96,7 @@ shown_role(const RestFacts *facts)
 	return role;
 }
 
-/* config.md section 3: any of the three makes it a standby cluster. */
+/* As in Patroni, is_standby_cluster(): any of the three makes it one. */
 static bool
 has_standby_cluster(const json_t *document)
 {

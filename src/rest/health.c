@@ -3,7 +3,7 @@
  * health.c
  *      Health checks: a path and some facts in, 200 or 503 out.
  *
- * rest-api.md, section 3: the path table and the three kinds of codes.
+ * patroni/api.py, do_GET(): the path table and the three kinds of codes.
  *-------------------------------------------------------------------------
  */
 #include <ctype.h>
@@ -216,7 +216,7 @@ liveness_code(const RestFacts *facts, int64_t started_ms)
 	return facts->now_ms < last_ms + status->settings->loop_wait_ms + patience_ms ? 200 : 503;
 }
 
-/* May clients be sent here?  rest-api.md 3.2. */
+/* May clients be sent here?  Patroni 4.1, patroni/api.py, do_GET_readiness(). */
 int
 readiness_code(const RestFacts *facts, const RestQuery *query)
 {

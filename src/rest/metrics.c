@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * metrics.c
- *      GET /metrics: what Prometheus reads (rest-api.md 5.5).
+ *      GET /metrics: what Prometheus reads (patroni/api.py, do_GET_metrics()).
  *
  * First Patroni's series, with its names, types and order, so that dashboards
  * and alerts go on to work; then ours.  What is not known is left out, except

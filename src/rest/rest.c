@@ -284,8 +284,8 @@ pending_create(Rest *rest, Connection *connection, const ServerRequest *request)
 }
 
 /*
- * How long a call may take until its answer is "unknown" (rest-api.md 6.7, 9;
- * a restart: 6.4).
+ * How long a call may take until its answer is "unknown" (patroni/api.py,
+ * poll_failover_result(); a restart: do_POST_restart()).
  */
 int
 rest_call_seconds(const Settings *settings, RestCall call, const json_t *body)

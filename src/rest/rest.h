@@ -3,7 +3,7 @@
  * rest.h
  *      The REST API of a node, served by the supervisor.
  *
- * Patroni's paths, status codes and JSON (rest-api.md).  Besides GET, HEAD and
+ * Patroni's paths, status codes and JSON (patroni/api.py).  Besides GET, HEAD and
  * OPTIONS there are the calls that change something (RestCall); all else is
  * refused with 501.  Such a call is allowed only with the user name and the
  * password of restapi.authentication, a client certificate or from an address

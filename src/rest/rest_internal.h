@@ -40,7 +40,7 @@ typedef struct RestFacts
 	bool is_standby_cluster;
 	bool is_running; /* the server answered just now */
 	bool is_fence_open;
-	bool is_leader;  /* Patroni's is_leader; section 3, case B */
+	bool is_leader;  /* patroni/ha.py, is_leader() */
 	bool is_primary; /* out of recovery, and allowed to say so */
 	bool is_replica; /* in recovery */
 	bool can_lead;  /* false: it would not take the leader lease, whatever its position */

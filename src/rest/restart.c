@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * restart.c
- *      POST /restart and POST /reinitialize (rest-api.md 6.4 and 6.6).
+ *      POST /restart and POST /reinitialize (patroni/api.py).
  *
  * The order of the checks, their codes and their texts are Patroni's.  What
  * depends on the server is checked by the engine, at the moment of the

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * switchover.c
- *      POST /switchover and POST /failover (rest-api.md 6.7).
+ *      POST /switchover and POST /failover (patroni/api.py).
  *
  * The order of the checks, their codes and their texts are Patroni's.  Whether
  * a candidate answers is not asked here but by the leader, who refuses a

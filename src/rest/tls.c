@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * tls.c
- *      HTTPS for the REST API (rest-api.md 2, TLS).
+ *      HTTPS for the REST API (patroni/api.py, RestApiServer).
  *
  * TLS 1.2 or newer, no renegotiation, no session resumption: connections carry
  * one request, and a resumed session would skip the look at the client's

@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * patroni.c
- *      A model of a Patroni member: an agent outside the server.
+ *      A model of a Patroni member: an agent outside the server.  Comments
+ *      name the functions of patroni/ha.py.
  *
  * It runs in the process SIM_SUPERVISOR, a turn each loop_wait, and sooner
  * when the leader key changes.  It has no fence: a frozen agent lets its
@@ -196,7 +197,7 @@ clear_request(void)
 	sim_store_put("failover", "{}", "");
 }
 
-/* ha-behaviour.md section 5: may it race for the key? */
+/* is_healthiest_node(): may it race for the key? */
 static bool
 is_healthiest(int number, const ClusterView *view)
 {
@@ -232,7 +233,7 @@ is_healthiest(int number, const ClusterView *view)
 	return true;
 }
 
-/* Section 25: the line of the last fork, when it is not there yet. */
+/* update_cluster_history(): the line of the last fork, when it is not there yet. */
 static void
 write_history(int number, const ClusterView *view)
 {
@@ -262,7 +263,7 @@ write_history(int number, const ClusterView *view)
 	free(text);
 }
 
-/* Section 9.3: the leader's way with a request. */
+/* process_manual_failover_from_leader(): the leader's way with a request. */
 static void
 handle_request(int number, const ClusterView *view)
 {
@@ -418,7 +419,7 @@ bring_up(int number, int leader)
 	sim_server_start(number, true);
 }
 
-/* Section 18: a primary that cannot reach the store demotes itself. */
+/* _handle_dcs_error(): a primary that cannot reach the store demotes itself. */
 static void
 store_is_silent(int number)
 {

@@ -2,7 +2,7 @@
  *
  * cache.c
  *      <data directory>/patroni.dynamic.json: the dynamic configuration as
- *      the store last showed it (config.md section 1.1).
+ *      the store last showed it (patroni/config.py, save_cache()).
  *
  * Read at start, it stands in for bootstrap.dcs: a store that lost the key
  * gets back what was in force, not what the cluster began with.  One that

@@ -4,8 +4,8 @@
  *      Runs postgresql.callbacks: <command words> <action> <role> <scope>.
  *
  * Off the loop, not waited for, one at a time: a new one kills the running
- * one with its whole process group (ha-behaviour.md section 22); on_reload has
- * a slot of its own.
+ * one with its whole process group; on_reload has a slot of its own (as
+ * patroni/postgresql/callback_executor.py).
  *-------------------------------------------------------------------------
  */
 #ifndef PATRONI_SUPERVISOR_CALLBACK_H

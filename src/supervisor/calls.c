@@ -150,7 +150,7 @@ failover_answered(Supervisor *supervisor, Call *call, const HaAction *answer)
 		call_end_text(call, is_raced ? 409 : 503, NULL);
 }
 
-/* The engine has promised, or not (rest-api.md 6.9). */
+/* The engine has promised, or not (patroni/api.py, do_POST_failsafe()). */
 static void
 failsafe_answered(Call *call, bool ok, const char *sqlstate, const char *text, Lsn lsn)
 {
@@ -415,7 +415,7 @@ start_config(Supervisor *supervisor, Call *call, const json_t *body)
 		call_end_text(call, 503, "the store cannot be reached");
 		return;
 	}
-	/* rest-api.md 6.1: an error page when there is nothing to patch */
+	/* patroni/api.py, do_PATCH_config(): an error page when there is nothing to patch */
 	text = json_dumps(body, JSON_COMPACT | JSON_ENSURE_ASCII);
 	is_sent = text != NULL && view != NULL && view->is_loaded &&
 			  (!is_patch || view->config_json != NULL) &&

@@ -178,7 +178,7 @@ process_child_init(int keep)
 	}
 }
 
-/* config.md section 10.  PG* would change what tools connect to. */
+/* As patroni/postgresql/postmaster.py, start(), and more: PG* would change what tools connect to. */
 void
 process_scrub_environment(void)
 {

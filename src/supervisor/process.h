@@ -52,7 +52,7 @@ extern pid_t process_fork(void);
  */
 extern void process_child_init(int keep);
 
-/* Variables that no child of ours may see (config.md section 10) are unset. */
+/* Variables that no child of ours may see are unset. */
 extern void process_scrub_environment(void);
 
 #endif							/* PATRONI_SUPERVISOR_PROCESS_H */

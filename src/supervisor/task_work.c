@@ -561,7 +561,7 @@ basebackup_once(Work *work, Error *error)
 	return ok;
 }
 
-/* ha-behaviour.md 21.4: a command of the operator's. */
+/* A command of the operator's: patroni/postgresql/bootstrap.py, create_replica(). */
 static bool
 replica_method(Work *work, const char *method, const json_t *section, bool *keep_data, Error *error)
 {

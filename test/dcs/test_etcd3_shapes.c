@@ -1,4 +1,4 @@
-/* Tests of src/dcs/etcd3_shapes.c: bodies byte for byte (dcs-layout.md 4.2 to 4.3.1), errors (4.7). */
+/* Tests of src/dcs/etcd3_shapes.c: bodies byte for byte those of patroni/dcs/etcd3.py, errors. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

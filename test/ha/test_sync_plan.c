@@ -885,10 +885,10 @@ test_wrong_planners_are_caught(void **state)
 }
 
 /*
- * Patroni's own, coarser sum of quorum mode (ha-behaviour.md 15.1, invariant
- * 1), so that a Patroni that takes over finds nothing to complain about.  Its
- * invariant 2 may rest for one step, when one standby replaces another; that
- * the candidates cannot see.
+ * Patroni's own, coarser sum of quorum mode (Patroni 4.x, patroni/quorum.py,
+ * check_invariants(), its first), so that a Patroni that takes over finds nothing
+ * to complain about.  The second may rest for one step, when one standby
+ * replaces another; that the candidates cannot see.
  */
 static void
 test_patroni_invariant(void **state)

@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * test_peers.c
- *      What a peer's status document says about it (rest-api.md 4, last
- *      paragraph; ha-behaviour.md 5.1), and asking over a real socket.
+ *      What a peer's status document says about it (patroni/ha.py,
+ *      _MemberStatus), and asking over a real socket.
  *-------------------------------------------------------------------------
  */
 #include "node/peers.h"

@@ -509,7 +509,7 @@ test_codes(void **state)
 				bool is_get_only = path >= N_PATHS - 2;
 				int expected = rows[i].codes[path] == '+' ? 200 : 503;
 
-				/* Section 1: only GET knows /liveness and /readiness. */
+				/* Only GET knows /liveness and /readiness. */
 				if (is_get_only && method > 0)
 					expected = 503;
 				if (ask(node, methods[method], paths[path]) != expected)
@@ -1382,8 +1382,9 @@ test_calls(void **state)
 }
 
 /*
- * POST /failsafe (rest-api.md 6.9): a leader without the store asks.  What the
- * engine answers becomes status, text and the header that says how far we are.
+ * POST /failsafe (patroni/api.py, do_POST_failsafe()): a leader without the store
+ * asks.  What the engine answers becomes status, text and the header that says
+ * how far we are.
  */
 static void
 test_failsafe(void **state)
