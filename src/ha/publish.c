@@ -60,42 +60,37 @@ ha_describe_self(HaNode *node, Member *member)
 	}
 }
 
-/* Is all the same but the WAL positions and whether it streams? */
-static bool
-differs_in_stream_only(const Member *then, const Member *now)
+/* How what this member would write differs from its key in the store. */
+typedef enum Difference
 {
-	return then != NULL && then->state == now->state && then->role == now->role &&
-		then->timeline == now->timeline && then->is_paused == now->is_paused &&
-		then->has_checkpoint_pending == now->has_checkpoint_pending &&
-		then->has_pending_restart == now->has_pending_restart &&
-		strcmp(then->hang, now->hang) == 0 && then->gives_way == now->gives_way &&
-		json_text_equal(then->scheduled_restart_json ? then->scheduled_restart_json : "{}",
-						now->scheduled_restart_json ? now->scheduled_restart_json : "{}") &&
-		strcmp(then->conn_url, now->conn_url) == 0 &&
-		strcmp(then->api_url, now->api_url) == 0 &&
-		strcmp(then->agent_version, now->agent_version) == 0 &&
-		json_text_equal(then->tags_json ? then->tags_json : "{}",
-						now->tags_json ? now->tags_json : "{}");
-}
+	DIFFERS_NOT,
+	DIFFERS_IN_WAL,				/* only positions do */
+	DIFFERS_IN_STREAM,			/* also whether it streams */
+	DIFFERS_IN_MORE,			/* or there is no key */
+} Difference;
 
-/* Does only the WAL progress differ? */
-static bool
-differs_in_wal_only(const HaNode *node, const Member *now)
+static Difference
+compare_members(const Member *then, const Member *now)
 {
-	const Member *then = cluster_find_member(&node->view, node->settings.name);
-
-	return differs_in_stream_only(then, now) &&
-		strcmp(then->replication_state, now->replication_state) == 0;
-}
-
-/* Does the store show what this member would write? */
-static bool
-is_shown(const HaNode *node, const Member *now)
-{
-	const Member *then = cluster_find_member(&node->view, node->settings.name);
-
-	return differs_in_wal_only(node, now) && then->xlog_location == now->xlog_location &&
-		then->receive_lsn == now->receive_lsn && then->replay_lsn == now->replay_lsn;
+	if (then == NULL || then->state != now->state || then->role != now->role ||
+		then->timeline != now->timeline || then->is_paused != now->is_paused ||
+		then->has_checkpoint_pending != now->has_checkpoint_pending ||
+		then->has_pending_restart != now->has_pending_restart ||
+		strcmp(then->hang, now->hang) != 0 || then->gives_way != now->gives_way ||
+		!json_text_equal(then->scheduled_restart_json ? then->scheduled_restart_json : "{}",
+						 now->scheduled_restart_json ? now->scheduled_restart_json : "{}") ||
+		strcmp(then->conn_url, now->conn_url) != 0 ||
+		strcmp(then->api_url, now->api_url) != 0 ||
+		strcmp(then->agent_version, now->agent_version) != 0 ||
+		!json_text_equal(then->tags_json ? then->tags_json : "{}",
+						 now->tags_json ? now->tags_json : "{}"))
+		return DIFFERS_IN_MORE;
+	if (strcmp(then->replication_state, now->replication_state) != 0)
+		return DIFFERS_IN_STREAM;
+	if (then->xlog_location != now->xlog_location || then->receive_lsn != now->receive_lsn ||
+		then->replay_lsn != now->replay_lsn)
+		return DIFFERS_IN_WAL;
+	return DIFFERS_NOT;
 }
 
 /*
@@ -118,18 +113,16 @@ settled_ms(const HaNode *node, int64_t *moved_ms)
  * later, like the state of a stream that ends because of them.
  */
 static int64_t
-publish_due_ms(HaNode *node, const Member *now)
+publish_due_ms(HaNode *node, const Member *then, Difference difference)
 {
-	const Member *then = cluster_find_member(&node->view, node->settings.name);
-
 	if (then == NULL || node->member_text == NULL)
 		return 0;
-	if (differs_in_wal_only(node, now))
+	if (difference <= DIFFERS_IN_WAL)
 	{
 		int64_t		due_ms = node->member_put_ms + node->settings.loop_wait_ms;
 
 		node->unpublished_ms = 0;
-		if (is_shown(node, now))
+		if (difference == DIFFERS_NOT)
 			node->moved_ms = 0;
 		else if (settled_ms(node, &node->moved_ms) > due_ms)
 			due_ms = settled_ms(node, &node->moved_ms);
@@ -137,7 +130,7 @@ publish_due_ms(HaNode *node, const Member *now)
 	}
 	if (node->unpublished_ms == 0)
 		node->unpublished_ms = node->now_ms;
-	if (node->is_promoting || node->goal == HA_GOAL_SWITCHOVER || differs_in_stream_only(then, now))
+	if (node->is_promoting || node->goal == HA_GOAL_SWITCHOVER || difference == DIFFERS_IN_STREAM)
 		return node->unpublished_ms + HA_PUBLISH_PAUSE_MS;
 	return 0;
 }
@@ -151,34 +144,33 @@ publish_due_ms(HaNode *node, const Member *now)
  * for a leader that does not seem to be promoted: then it is written again.
  */
 static bool
-is_overwritten(const HaNode *node, const Member *now)
+is_overwritten(const HaNode *node, const Member *then, const Member *now, Difference difference)
 {
-	const Member *then = cluster_find_member(&node->view, node->settings.name);
-
-	return then != NULL && node->view.revision >= node->member_version &&
+	return node->view.revision >= node->member_version &&
 		node->now_ms >= node->member_put_ms + node->settings.loop_wait_ms &&
-		(then->xlog_location != now->xlog_location || !differs_in_wal_only(node, now));
+		(difference > DIFFERS_IN_WAL || then->xlog_location != now->xlog_location);
 }
 
 /* Write the member key when it is missing, differs, or is due. */
 void
 ha_publish(HaNode *node)
 {
+	const Member *shown = cluster_find_member(&node->view, node->settings.name);
 	Member		self;
+	Difference	difference;
 	char	   *text;
-	bool		is_missing;
 	int64_t		due_ms;
 	HaAction   *action;
 
 	if (!node->view.is_loaded || node->goal == HA_GOAL_REFUSE)
 		return;
 	ha_describe_self(node, &self);
-	is_missing = cluster_find_member(&node->view, node->settings.name) == NULL;
-	due_ms = publish_due_ms(node, &self);
+	difference = compare_members(shown, &self);
+	due_ms = publish_due_ms(node, shown, difference);
 	if (node->now_ms < due_ms)
 	{
 		/* what changes later is another step's business */
-		if (!is_shown(node, &self))
+		if (difference != DIFFERS_NOT)
 			ha_wake(node, due_ms);
 		return;
 	}
@@ -188,10 +180,10 @@ ha_publish(HaNode *node)
 		node->out->is_incomplete = true;
 		return;
 	}
-	if (!is_missing && node->member_text != NULL && strcmp(text, node->member_text) == 0 &&
-		!is_overwritten(node, &self))
+	if (shown != NULL && node->member_text != NULL && strcmp(text, node->member_text) == 0 &&
+		!is_overwritten(node, shown, &self, difference))
 	{
-		if (differs_in_wal_only(node, &self))
+		if (difference <= DIFFERS_IN_WAL)
 			node->member_put_ms = node->now_ms;
 		node->unpublished_ms = 0;
 		ha_wake(node, node->now_ms + node->settings.loop_wait_ms);
