@@ -270,10 +270,11 @@ for $first->{idle_s} s, one `ttl` after all have started.$note
 | clusters | ttl | writes/s of others | requests/s | renewals | reads | a minute and member | etcd, % of a core | etcd's memory | sockets of etcd | all members, % of a core | all started within |
 |--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|
 $costs
-Expected is that each member renews its session every `loop_wait`, or third of `ttl` if that is less, and nothing else: a renewal
+Expected is that each leader renews its session every `loop_wait`, or third of `ttl` if that is less, each standby two times while
+a leader does so three times (with a `ttl` of 10 s or more), and nothing else: a renewal
 also shows that nobody wrote to the store since the watch has last told something, so that no read is needed, neither of the
 leader key nor to check the watch. Where somebody else writes to the same etcd, as one busy cluster among them does, it does not
-show that; then each leader reads its key with each renewal, and each standby looks every half `ttl` whether its watch is right.
+show that; then each leader reads its key with each renewal, and each standby looks every 7/12 of `ttl` whether its watch is right.
 Not seen in these $first->{idle_s} s: each of a node's two processes asks for etcd's members every ten `ttl`. etcd needs two to three
 sockets for each process: mind its limit of open files.
 

@@ -207,13 +207,13 @@ dead_peer_ms(const Etcd3 *etcd)
 }
 
 /*
- * How long a watch is believed that nobody has checked.  Longer than loop_wait
- * should be, as each renewal of the session checks it.
+ * How long a watch is believed that nobody has checked.  Longer than half of ttl:
+ * each renewal of the session checks it, and that long a member at rest waits.
  */
 static int
 probe_interval_ms(const Etcd3 *etcd)
 {
-	return dead_peer_ms(etcd) * 3 / 2;
+	return dead_peer_ms(etcd) * 7 / 4;
 }
 
 /* ---------------------------------------------------------------- endpoints */
@@ -1939,7 +1939,7 @@ static bool
 probe_is_spared(Etcd3 *etcd, int64_t now_ms)
 {
 	const DcsSighting *others = &etcd->dcs->others_sighting;
-	int64_t		until_ms = others->at_ms + probe_interval_ms(etcd) * 5 / 4;
+	int64_t		until_ms = others->at_ms + dead_peer_ms(etcd) * 2;
 
 	if (others->at_ms == 0 || until_ms <= now_ms || others->revision > etcd->watch_revision ||
 		etcd->is_suspect)

@@ -33,6 +33,7 @@
 #define HA_RESTARTPOINT_RETRY_MS	200	/* a candidate asks for it so often: it needs the leader's record */
 #define HA_TAKER_WAIT_MS		300		/* at most, for a new leader to be a primary before it is followed */
 #define HA_SETTLE_MS			1000	/* positions that begin to move are told so much later */
+#define HA_REST_LEFT_MS			5000	/* of its lease, when a member at rest renews it; at least */
 #define HA_PUBLISH_PAUSE_MS		300		/* what a member is doing in a switchover may wait that long */
 #define HA_HANDOVER_WAIT_MS		5000	/* at most, for a candidate to confirm the shutdown checkpoint */
 #define HA_STREAM_LOST_MS		5000

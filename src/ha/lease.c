@@ -164,13 +164,37 @@ ha_sees_lease(const HaNode *node)
 	return node->lease_version == 0 || node->view.complete_revision >= node->lease_version;
 }
 
-/* How often the lease is renewed: twice can fail before it is over. */
+/*
+ * Is nothing to be expected of this member?  Another leads, and nobody is asked
+ * to take over: its lease carries the member key, and only that.
+ */
+static bool
+is_at_rest(const HaNode *node)
+{
+	const ClusterView *view = &node->view;
+
+	return view->has_leader && !cluster_is_leader(view, node->settings.name) && !node->has_lease &&
+		!node->is_giving_away && !node->store_silent && !view->failover.exists;
+}
+
+/*
+ * How often the lease is renewed: twice can fail before it is over.  A member at
+ * rest spares the store every third renewal, but not where host and store would
+ * have little time left.  It is behind with one as soon as the leader key goes:
+ * that is made up for while the others are asked, and a lease for a new leader
+ * is not an old one.
+ */
 static int64_t
 renew_interval_ms(const HaNode *node)
 {
-	int64_t		interval = node->settings.ttl_ms / 3;
+	int64_t		ttl_ms = node->settings.ttl_ms;
+	int64_t		interval_ms = ttl_ms / 3;
+	int64_t		rest_ms;
 
-	return interval < node->settings.loop_wait_ms ? interval : node->settings.loop_wait_ms;
+	if (interval_ms > node->settings.loop_wait_ms)
+		interval_ms = node->settings.loop_wait_ms;
+	rest_ms = interval_ms * 3 / 2;
+	return is_at_rest(node) && ttl_ms - rest_ms >= HA_REST_LEFT_MS ? rest_ms : interval_ms;
 }
 
 /*

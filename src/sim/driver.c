@@ -381,7 +381,7 @@ static bool
 probe_is_spared(Driver *driver, int64_t now_ms)
 {
 	const DcsSighting *others = &driver->dcs->others_sighting;
-	int64_t		until_ms = others->at_ms + driver_probe_interval_ms(driver) * 5 / 4;
+	int64_t		until_ms = others->at_ms + driver_dead_peer_ms(driver) * 2;
 
 	if (others->at_ms == 0 || until_ms <= now_ms || others->revision > driver->watch_revision ||
 		driver->is_suspect)

@@ -135,7 +135,7 @@ driver_dead_peer_ms(const Driver *driver)
 static inline int
 driver_probe_interval_ms(const Driver *driver)
 {
-	return driver_dead_peer_ms(driver) * 3 / 2;
+	return driver_dead_peer_ms(driver) * 7 / 4;
 }
 
 /* driver.c */

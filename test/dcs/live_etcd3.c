@@ -657,6 +657,23 @@ test_idle(DcsConfig *config)
 	/* a standby renews without a read: its driving home probes, for both */
 	ok(request(a, DCS_RELEASE_LEADER, NULL, "a", 0, 0) == DCS_DONE &&
 	   UNTIL(!view_of(b)->has_leader, 1000), "a standby");
+	n_before = etcd_messages();
+	renewed = true;
+	for (n_renewals = 0; n_renewals < 3; n_renewals++)
+	{
+		int64_t		next_ms = clock_now_ms() + config->ttl_ms / 2;
+
+		renewed = renewed && request(a, DCS_RENEW, NULL, NULL, 0, 0) == DCS_DONE;
+		while (clock_now_ms() < next_ms)
+		{
+			dcs_set_sighting(b->dcs, dcs_sighting(a->dcs));
+			turn(100);
+		}
+	}
+	n_messages = etcd_messages() - n_before;
+	printf("# %d messages for %d renewals\n", n_messages, n_renewals);
+	ok(renewed && n_messages == n_renewals, "that renews each half of ttl sends nothing else");
+	ok(etcdctl("put /elsewhere 6"), "somebody else's key");
 	n_before = etcd_messages_of("Txn");
 	for (until_ms = clock_now_ms() + 6400; clock_now_ms() < until_ms;)
 	{

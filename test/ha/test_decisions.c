@@ -2398,8 +2398,9 @@ wakes_for_the_member_key_when_wal_moves(void **state)
 	set_member("node2", ",\"role\":\"primary\"");
 	tell_all();
 	reply(HA_PUT_MEMBER, HA_OUTCOME_DONE);	/* that it starts */
-	tick(11000);
+	tick(6000);
 	reply(HA_RENEW, HA_OUTCOME_DONE);
+	tick(5000);
 	write_member_key();
 	tick(3000);
 	postgres.has_pending_restart = true;
@@ -4022,6 +4023,78 @@ ttl_changes(void **state)
 	tick(100);
 	reply_to(last(HA_RENEW), HA_OUTCOME_DONE, false, now, 0);
 	assert_int_equal(last(HA_FENCE)->deadline_ms, now + 9000 - 450);
+}
+
+static void
+renewal_is_done(void)
+{
+	reply_to(&(HaAction) {.request_id = node->pending[FOR_RENEW].id}, HA_OUTCOME_DONE, false, now, 0);
+	forget();
+}
+
+/* Where another leads and nothing goes on, every third renewal is spared. */
+static void
+renews_less_often_at_rest(void **state)
+{
+	(void) state;
+	start_follower(HA_HOME_WORKER);
+	renewal_is_done();
+	tick(14999);
+	assert_int_equal(count(HA_RENEW), 0);
+	tick(1);
+	assert_int_equal(count(HA_RENEW), 1);
+	/* without an answer it is repeated, twice before the lease is over */
+	assert_true(last(HA_RENEW)->timeout_ms <= 5000);
+	tick(5000);
+	reply(HA_RENEW, HA_OUTCOME_UNKNOWN);
+	tick(100);
+	assert_int_equal(count(HA_RENEW), 2);
+	tick(5000);
+	reply(HA_RENEW, HA_OUTCOME_UNKNOWN);
+	tick(200);
+	assert_int_equal(count(HA_RENEW), 3);
+	renewal_is_done();
+
+	/* who may have to lead soon makes up for it, before it asks for the leader key */
+	tick(11000);
+	assert_int_equal(count(HA_RENEW), 0);
+	set_key("leader", NULL);
+	tell_view();
+	assert_int_equal(count(HA_RENEW), 1);
+	assert_true(position_of(HA_RENEW) < position_of(HA_ASK_PEER));
+	assert_int_equal(count(HA_ACQUIRE), 0);
+
+	start_follower(HA_HOME_WORKER);
+	renewal_is_done();
+	tick(11000);
+	set_key("failover", "{\"leader\":\"node2\",\"candidate\":\"node1\"}");
+	tell_view();
+	assert_int_equal(count(HA_RENEW), 1);
+
+	/* nor is a store at rest that does not answer */
+	start_follower(HA_HOME_WORKER);
+	renewal_is_done();
+	tick(11000);
+	tell_reachable(false);
+	assert_int_equal(count(HA_RENEW), 1);
+
+	/* a short lease leaves no time to be late */
+	start_follower(HA_HOME_WORKER);
+	settings.ttl_ms = 9000;
+	settings.loop_wait_ms = 4000;
+	tell_settings();
+	renewal_is_done();
+	tick(2999);
+	assert_int_equal(count(HA_RENEW), 0);
+	tick(1);
+	assert_int_equal(count(HA_RENEW), 1);
+
+	/* the leader never is */
+	start_leader(HA_HOME_WORKER);
+	tick(9999);
+	assert_int_equal(count(HA_RENEW), 0);
+	tick(1);
+	assert_int_equal(count(HA_RENEW), 1);
 }
 
 static void
@@ -6111,6 +6184,7 @@ main(void)
 		TEST(asynchronous_members_are_not_waited_for),
 		TEST(deadline_counts_from_before_the_request),
 		TEST(ttl_changes),
+		TEST(renews_less_often_at_rest),
 		TEST(old_views_say_nothing),
 		TEST(acquisition_tells_what_it_knows),
 		TEST(acquisition_claims_the_timeline),
