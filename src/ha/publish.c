@@ -174,6 +174,13 @@ ha_publish(HaNode *node)
 			ha_wake(node, due_ms);
 		return;
 	}
+
+	/*
+	 * The answer to a renewal shows that nobody has written since the watch told
+	 * that the leader key is ours.  If we do meanwhile, that has to be asked for.
+	 */
+	if (difference == DIFFERS_IN_WAL && node->is_renewing_lease && ha_is_pending(node, FOR_RENEW))
+		return;
 	text = member_to_text(&self);
 	if (text == NULL)
 	{

@@ -2281,6 +2281,27 @@ publishes_positions_when_they_have_settled(void **state)
 	assert_int_equal(n_status_puts(), 1);
 }
 
+/* The leader's position goes after the answer to a renewal, which it would make one of the past. */
+static void
+publishes_positions_after_a_renewal(void **state)
+{
+	(void) state;
+	start_leader(HA_HOME_WORKER);
+	reply_to(&(HaAction) {.request_id = node->pending[FOR_MEMBER].id}, HA_OUTCOME_DONE, false, now, 0);
+	publish();
+	postgres.write_lsn += 8;
+	tell_postgres();
+	tick(9999);
+	assert_int_equal(count(HA_RENEW) + count(HA_PUT_MEMBER), 0);
+	tick(1);					/* both are due */
+	assert_int_equal(count(HA_RENEW), 1);
+	assert_int_equal(count(HA_PUT_MEMBER), 0);
+	tick(100);
+	assert_int_equal(count(HA_PUT_MEMBER), 0);
+	reply(HA_RENEW, HA_OUTCOME_DONE);
+	assert_int_equal(count(HA_PUT_MEMBER), 1);
+}
+
 /* pg_rewind of another member needs it; but first clients come back. */
 static void
 new_primary_asks_for_a_checkpoint(void **state)
@@ -6162,6 +6183,7 @@ main(void)
 		TEST(makes_no_logical_slot_with_a_gap),
 		TEST(publishes_when_it_is_over),
 		TEST(publishes_positions_when_they_have_settled),
+		TEST(publishes_positions_after_a_renewal),
 		TEST(new_primary_asks_for_a_checkpoint),
 		TEST(publishes_positions_of_slots),
 		TEST(member_key_is_written_again),
