@@ -116,8 +116,11 @@ my ($sync_name) = split /,/, $cluster->key_json('sync')->{sync_standby};
 is(names($leader), $sync_name, 'commits wait for the member that the key names');
 is($leader->sql("SELECT application_name FROM pg_stat_replication WHERE sync_state = 'sync'"),
 	$sync_name, 'and the server knows it as synchronous');
-is($leader->sql('SELECT mode, leader, quorum, standbys, names, is_in_force, next_step FROM patroni.synchronous'),
-	"on|$leader->{name}|0|{$sync_name}|$sync_name|t|none", 'patroni.synchronous says so');
+$cluster->wait_for('patroni.synchronous says so', sub {
+	$leader->sql('SELECT mode, leader, quorum, standbys, names, is_in_force, next_step FROM patroni.synchronous')
+	  eq "on|$leader->{name}|0|{$sync_name}|$sync_name|t|none";
+});
+ok(1, 'patroni.synchronous says so');
 my $list = ($cluster->patronictl('list'))[1];
 like($list, qr/\| $sync_name +\|[^|]*\| Sync Standby \|/, 'patronictl shows a Sync Standby') or diag($list);
 is(scalar(() = $list =~ /Sync Standby/g), 1, 'one of them');
