@@ -310,6 +310,9 @@ add_seen(const SimHome *supervisor, HaPostgres *postgres)
 		if (outside.server == HA_SERVER_RUNNING)
 			postgres->is_in_recovery = outside.is_in_recovery;
 	}
+	if (postgres->is_observed && outside.server == HA_SERVER_RUNNING && outside.is_in_recovery &&
+		supervisor->seen.server == HA_SERVER_STARTING)
+		postgres->server = HA_SERVER_STARTING;
 	if (outside.server == HA_SERVER_RUNNING && !outside.is_in_recovery &&
 		supervisor->seen.is_in_recovery)
 	{

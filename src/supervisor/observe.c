@@ -67,6 +67,10 @@ add_seen(const Supervisor *supervisor, HaPostgres *postgres)
 		if (outside->server == HA_SERVER_RUNNING)
 			postgres->is_in_recovery = outside->is_in_recovery;
 	}
+	/* positions and timeline are from its recovery, which may have been on another timeline */
+	if (postgres->is_observed && outside->server == HA_SERVER_RUNNING && outside->is_in_recovery &&
+		supervisor->seen.server == HA_SERVER_STARTING)
+		postgres->server = HA_SERVER_STARTING;
 	if (outside->server == HA_SERVER_RUNNING && !outside->is_in_recovery &&
 		supervisor->seen.is_in_recovery)
 	{
