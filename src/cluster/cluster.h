@@ -172,7 +172,7 @@ typedef struct TakenTimeline
 typedef struct MemberRequest
 {
 	char		member[CLUSTER_NAME_MAX];
-	char		id[40];
+	char		id[40];				/* "" = the text asks for nothing: it can be replaced */
 	char		command[32];
 	char	   *arguments_json;		/* owned; NULL = none */
 	bool		is_done;

@@ -27,8 +27,9 @@ request_free(MemberRequest *request)
 
 /*
  * Read the value of a request key; member and version stay.  Without an id
- * and a command it is no request: both are "" then.  False: no memory, and
- * nothing changed.
+ * and a command it is no request: both are "" then, and of the rest nothing
+ * counts; its version is what replaces it.  False: no memory, and nothing
+ * changed.
  */
 bool
 request_read(MemberRequest *request, const char *text)

@@ -360,12 +360,8 @@ apply_request(ClusterView *view, const ClusterKey *key, const char *member)
 	MemberRequest fresh = {.version = key->version};
 
 	strcpy(fresh.member, member);
-	if (key->value != NULL && !request_read(&fresh, key->value))
-		return false;
-	if (fresh.id[0] == '\0')
+	if (key->value == NULL)
 	{
-		/* Gone, or nothing that asks for anything. */
-		request_free(&fresh);
 		if (is_found)
 		{
 			request_free(&view->requests[place]);
@@ -373,6 +369,8 @@ apply_request(ClusterView *view, const ClusterKey *key, const char *member)
 		}
 		return true;
 	}
+	if (!request_read(&fresh, key->value))
+		return false;
 	if (is_found)
 		request_free(&view->requests[place]);
 	else if (!open_place((void **) &view->requests, &view->n_requests, sizeof(MemberRequest), place))
@@ -435,7 +433,7 @@ cluster_find_member(const ClusterView *view, const char *name)
 	return is_found ? &view->members[place] : NULL;
 }
 
-/* The request to that member, or NULL. */
+/* What the key of requests to that member holds, without an id if it asks for nothing; or NULL. */
 const MemberRequest *
 cluster_find_request(const ClusterView *view, const char *member)
 {

@@ -566,7 +566,8 @@ ha_finish_member_request(HaNode *node, bool ok, const char *result)
 
 	node->is_request_running = false;
 	ha_name_copy(node->request_problem, sizeof(node->request_problem), ok ? "" : result);
-	if (request == NULL || request->is_done || !ha_is_ready(node, FOR_MEMBER_REQUEST))
+	if (request == NULL || request->id[0] == '\0' || request->is_done ||
+		!ha_is_ready(node, FOR_MEMBER_REQUEST))
 		return;
 	done = *request;
 	done.is_done = true;

@@ -220,6 +220,11 @@ test_view(void **state)
 	apply(&view, "leader", NULL, 0);
 	apply(&view, "config", "[]", 9);
 	apply(&view, "status", NULL, 0);
+	/* what cannot be read is there all the same, to be replaced */
+	apply(&view, "requests/b", "{broken", 9);
+	assert_int_equal(cluster_find_request(&view, "b")->version, 9);
+	assert_string_equal(cluster_find_request(&view, "b")->id, "");
+	assert_null(cluster_find_request(&view, "b")->arguments_json);
 	apply(&view, "requests/b", NULL, 0);
 	assert_null(cluster_find_member(&view, "a"));
 	assert_non_null(cluster_find_member(&view, "b"));

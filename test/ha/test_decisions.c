@@ -5536,6 +5536,31 @@ pause_rules(void **state)
 	expect_task(HA_TASK_STOP);
 }
 
+/* A text that nobody can read is replaced, not taken for a free key. */
+static void
+unreadable_request_is_replaced(void **state)
+{
+	const HaAction *put;
+
+	(void) state;
+	start_follower(HA_HOME_WORKER);
+	set_key("requests/node2", "{broken");
+	tell_view();
+	give((HaCommand) {.id = 1, .kind = HA_COMMAND_RESTART, .member = "node2"});
+	assert_int_equal(count(HA_CREATE_KEY), 0);
+	put = last_key(HA_PUT_KEY, "requests/node2");
+	assert_non_null(put);
+	assert_int_equal(put->version, cluster_find_request(&node->view, "node2")->version);
+	assert_true(put->version != 0);
+	/* whom it is for does not answer it */
+	start_follower(HA_HOME_SUPERVISOR);
+	set_key("requests/node1", "{\"command\":\"restart\"}");
+	tell_view();
+	assert_string_equal(ha_goal_name(node), "");
+	ha_finish_member_request(node, true, "restarted");
+	assert_null(last_key(HA_PUT_KEY, "requests/node1"));
+}
+
 /* --- requests of other members --- */
 
 static void
@@ -6224,6 +6249,7 @@ main(void)
 		TEST(hostile_batons),
 		TEST(never_spins),
 		TEST(seventeenth_command_is_refused),
+		TEST(unreadable_request_is_replaced),
 		TEST(refused_commands),
 		TEST(answer_waits_for_the_view),
 		TEST(flush_needs_the_store),
