@@ -8,11 +8,11 @@
  *-------------------------------------------------------------------------
  */
 #include "cluster/cluster_internal.h"
+#include "cluster/ascii.h"
 
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 static const char blanks[] = " \t\r\n\f\v";
 
@@ -187,7 +187,7 @@ sync_names_standby(const SyncState *sync, const char *name)
 	size_t		length;
 
 	while (sync_next_standby(&list, &standby, &length))
-		if (length == strlen(name) && strncasecmp(standby, name, length) == 0)
+		if (length == strlen(name) && ascii_is_same_part(standby, name, length))
 			return true;
 	return false;
 }
@@ -196,5 +196,5 @@ sync_names_standby(const SyncState *sync, const char *name)
 bool
 sync_names_member(const SyncState *sync, const char *name)
 {
-	return strcasecmp(sync->leader, name) == 0 || sync_names_standby(sync, name);
+	return ascii_is_same(sync->leader, name) || sync_names_standby(sync, name);
 }

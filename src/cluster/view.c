@@ -10,6 +10,7 @@
  *-------------------------------------------------------------------------
  */
 #include "cluster/cluster_internal.h"
+#include "cluster/ascii.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -462,25 +463,9 @@ typedef struct RoleWords
 } RoleWords;
 
 static bool
-same_word(const char *a, const char *b, size_t length)
-{
-	for (size_t i = 0; i < length; i++)
-	{
-		char		x = a[i] >= 'A' && a[i] <= 'Z' ? (char) (a[i] + 32) : a[i];
-		char		y = b[i] >= 'A' && b[i] <= 'Z' ? (char) (b[i] + 32) : b[i];
-
-		if (x != y)
-			return false;
-		if (x == '\0')
-			return true;
-	}
-	return true;
-}
-
-static bool
 is_word(const json_t *value, const char *word)
 {
-	return json_is_string(value) && same_word(json_string_value(value), word, strlen(word) + 1);
+	return json_is_string(value) && ascii_is_same(json_string_value(value), word);
 }
 
 static RoleWords

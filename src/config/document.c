@@ -10,10 +10,10 @@
  *-------------------------------------------------------------------------
  */
 #include "config/config_internal.h"
+#include "cluster/ascii.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 void
 config_problems_init(ConfigProblems *problems)
@@ -279,7 +279,7 @@ text_is_secret(const char *key)
 	};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (strcasecmp(key, names[i]) == 0)
+		if (ascii_is_same(key, names[i]))
 			return true;
 	return false;
 }

@@ -9,8 +9,8 @@
  *-------------------------------------------------------------------------
  */
 #include "config/config_internal.h"
+#include "cluster/ascii.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -179,7 +179,7 @@ lower_copy(char *to, size_t size, const char *from)
 	size_t i;
 
 	for (i = 0; from[i] != '\0' && i + 1 < size; i++)
-		to[i] = (char) tolower((unsigned char) from[i]);
+		to[i] = ascii_lower(from[i]);
 	to[i] = '\0';
 }
 
@@ -250,9 +250,9 @@ split_list(const char *text)
 		size_t end = n;
 		size_t start = 0;
 
-		while (start < end && isspace((unsigned char) text[start]))
+		while (start < end && ascii_is_space(text[start]))
 			start++;
-		while (end > start && isspace((unsigned char) text[end - 1]))
+		while (end > start && ascii_is_space(text[end - 1]))
 			end--;
 		if (end > start)
 			json_array_append_new(list, json_stringn(text + start, end - start));

@@ -11,11 +11,10 @@
  *-------------------------------------------------------------------------
  */
 #include "config/config_internal.h"
+#include "cluster/ascii.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #define OWN_LIBRARY        "patroni_bgw"
 #define OWN_PRELOAD "shared_preload_libraries"
@@ -90,7 +89,7 @@ static const Controlled *
 controlled_find(const char *name)
 {
 	for (size_t i = 0; i < N_OF(controlled); i++)
-		if (strcasecmp(controlled[i].name, name) == 0)
+		if (ascii_is_same(controlled[i].name, name))
 			return &controlled[i];
 	return NULL;
 }
@@ -107,7 +106,7 @@ bool
 parameter_is_recovery(const char *name)
 {
 	for (size_t i = 0; i < N_OF(recovery_parameters); i++)
-		if (strcasecmp(recovery_parameters[i], name) == 0)
+		if (ascii_is_same(recovery_parameters[i], name))
 			return true;
 	return false;
 }
@@ -117,7 +116,7 @@ bool
 parameter_has_rule(const char *name)
 {
 	for (int i = 0; i < n_guc_rules; i++)
-		if (strcasecmp(guc_rules[i].name, name) == 0)
+		if (ascii_is_same(guc_rules[i].name, name))
 			return true;
 	return false;
 }
@@ -160,8 +159,8 @@ parameter_controlled_valid(const char *name, const json_t *value, const char **a
 			return value_to_bool(value, &truth) && truth;
 		case CONTROLLED_WAL_LEVEL:
 			return value_to_text(value, text, sizeof(text)) &&
-			       (strcasecmp(text, "hot_standby") == 0 || strcasecmp(text, "replica") == 0 ||
-			        strcasecmp(text, "logical") == 0);
+			       (ascii_is_same(text, "hot_standby") || ascii_is_same(text, "replica") ||
+			        ascii_is_same(text, "logical"));
 		case CONTROLLED_FIXED:
 			break;
 	}
@@ -173,7 +172,7 @@ static const GucRule *
 rule_find(const char *name, int version)
 {
 	for (int i = 0; i < n_guc_rules; i++)
-		if (strcasecmp(guc_rules[i].name, name) == 0 && version >= guc_rules[i].since &&
+		if (ascii_is_same(guc_rules[i].name, name) && version >= guc_rules[i].since &&
 		    (guc_rules[i].until == 0 || version < guc_rules[i].until))
 			return &guc_rules[i];
 	return NULL;
@@ -186,7 +185,7 @@ enum_has(const char *values, const char *text)
 	{
 		size_t length = strcspn(p, "|");
 
-		if (strlen(text) == length && strncasecmp(p, text, length) == 0)
+		if (strlen(text) == length && ascii_is_same_part(p, text, length))
 			return true;
 		p += length;
 		if (*p == '\0')
@@ -311,7 +310,7 @@ preload_next(const char **list, char *item, size_t size)
 	const char *p = *list;
 	size_t n = 0;
 
-	while (isspace((unsigned char) *p))
+	while (ascii_is_space(*p))
 		p++;
 	item[0] = '\0';
 	if (*p == '\0')
@@ -337,7 +336,7 @@ preload_next(const char **list, char *item, size_t size)
 		}
 		if (!is_closed)
 			return false;
-		while (isspace((unsigned char) *p))
+		while (ascii_is_space(*p))
 			p++;
 	}
 	else
@@ -348,7 +347,7 @@ preload_next(const char **list, char *item, size_t size)
 				item[n++] = *p;
 			p++;
 		}
-		while (n > 0 && isspace((unsigned char) item[n - 1]))
+		while (n > 0 && ascii_is_space(item[n - 1]))
 			n--;
 	}
 	item[n] = '\0';
@@ -426,7 +425,7 @@ parameter_key(const json_t *map, const char *name)
 	const char *key;
 	json_t *value;
 
-	json_object_foreach((json_t *) map, key, value) if (strcasecmp(key, name) == 0) return key;
+	json_object_foreach((json_t *) map, key, value) if (ascii_is_same(key, name)) return key;
 	return name;
 }
 
@@ -494,7 +493,7 @@ set_command_line(const Settings *settings, const json_t *parameters, json_t *com
 			snprintf(text, sizeof(text), truth ? "on" : "off");
 		if (controlled[i].kind == CONTROLLED_TRUE)
 			snprintf(text, sizeof(text), "on");
-		if (controlled[i].kind == CONTROLLED_WAL_LEVEL && strcasecmp(text, "hot_standby") == 0)
+		if (controlled[i].kind == CONTROLLED_WAL_LEVEL && ascii_is_same(text, "hot_standby"))
 			snprintf(text, sizeof(text), "replica");
 		json_object_set_new(command_line, controlled[i].name, json_string(text));
 	}

@@ -11,10 +11,10 @@
  *-------------------------------------------------------------------------
  */
 #include "config/config_internal.h"
+#include "cluster/ascii.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 typedef enum KeyKind
 {
@@ -528,7 +528,7 @@ check_enum(const Key *key, const char *path, const json_t *value, const Reporter
 	for (; *p != '\0'; p += length + (p[length] == '|'))
 	{
 		length = strcspn(p, "|");
-		if (strlen(text) == length && strncasecmp(text, p, length) == 0)
+		if (strlen(text) == length && ascii_is_same_part(text, p, length))
 			return;
 	}
 	snprintf(wanted, sizeof(wanted), "one of %s", key->extra);
@@ -572,7 +572,7 @@ check_value(const Key *key, const char *path, const json_t *value, const Reporte
 				wrong(reporter, path, key->name, value, "a command");
 			break;
 		case KEY_SYNC_MODE:
-			if (json_is_string(value) && strcasecmp(json_string_value(value), "quorum") == 0)
+			if (json_is_string(value) && ascii_is_same(json_string_value(value), "quorum"))
 				break;
 			if (!value_to_bool(value, &truth))
 				wrong(reporter, path, key->name, value, "on, off or quorum");
@@ -733,10 +733,10 @@ warn_without_effect(const json_t *document, const Reporter *reporter)
 
 		if (!parameter_is_controlled(name) || !path_append(path, sizeof(path), name))
 			continue;
-		if (strcasecmp(name, "listen_addresses") == 0 || strcasecmp(name, "port") == 0)
+		if (ascii_is_same(name, "listen_addresses") || ascii_is_same(name, "port"))
 			report(reporter, false, path, true,
 			       "\"%s\" has no effect here; it comes from postgresql.listen", name);
-		else if (strcasecmp(name, "cluster_name") == 0)
+		else if (ascii_is_same(name, "cluster_name"))
 			report(reporter, false, path, true,
 			       "\"cluster_name\" has no effect here; it is the scope");
 		else

@@ -16,10 +16,10 @@
  *-------------------------------------------------------------------------
  */
 #include "config/config_internal.h"
+#include "cluster/ascii.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #define TTL_MIN          2
 #define TTL_OF_PATRONI   20
@@ -84,7 +84,7 @@ set_parameter(json_t *parameters, const char *name, json_t *value)
 	const char *key;
 	json_t *old;
 
-	json_object_foreach(parameters, key, old) if (strcasecmp(key, name) == 0)
+	json_object_foreach(parameters, key, old) if (ascii_is_same(key, name))
 	{
 		json_object_set(parameters, key, value);
 		return;
@@ -504,7 +504,7 @@ merge_dynamic(Merge *merge, const json_t *document)
 	take_bool(merge, reporter, merge->dynamic, "synchronous_mode_strict",
 	          &to->synchronous_mode_strict, false);
 	take_bool(merge, reporter, document, "postgresql.use_slots", &to->use_slots, true);
-	if (json_is_string(mode) && strcasecmp(json_string_value(mode), "quorum") == 0)
+	if (json_is_string(mode) && ascii_is_same(json_string_value(mode), "quorum"))
 		to->synchronous_mode = SYNC_MODE_QUORUM;
 	else
 	{
@@ -698,7 +698,7 @@ local_address(const char *listen_addresses, char *host, size_t size)
 		if (first == NULL)
 			first = item;
 		if (is_any_address(item) || strcmp(item, "127.0.0.1") == 0 ||
-		    strcasecmp(item, "localhost") == 0)
+		    ascii_is_same(item, "localhost"))
 		{
 			snprintf(host, size, "localhost");
 			return;
@@ -938,8 +938,8 @@ take_url(const Merge *merge, const char *dotted, const char *url)
 	size_t n;
 
 	n = p != NULL ? (size_t) (p - url) : 0;
-	if (p == NULL || !((n == 4 && strncasecmp(url, "http", 4) == 0) ||
-	                   (n == 5 && strncasecmp(url, "https", 5) == 0)))
+	if (p == NULL || !((n == 4 && ascii_is_same_part(url, "http", 4)) ||
+	                   (n == 5 && ascii_is_same_part(url, "https", 5))))
 	{
 		report(&merge->reporter, true, dotted, false,
 		       "the value is not a URL like \"https://10.0.0.1:2379\"");

@@ -7,13 +7,12 @@
  *-------------------------------------------------------------------------
  */
 #include "config/config_internal.h"
+#include "cluster/ascii.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 typedef struct Unit
 {
@@ -58,7 +57,7 @@ text_to_bool(const char *text, bool *result)
 
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
 		for (int truth = 0; truth < 2; truth++)
-			if (strcasecmp(text, words[i][truth]) == 0)
+			if (ascii_is_same(text, words[i][truth]))
 			{
 				*result = truth == 1;
 				return true;
@@ -77,10 +76,10 @@ apply_unit(const char *rest, const char *base_unit, double *value)
 	const Unit *unit;
 	const Unit *base;
 
-	while (isspace((unsigned char) *rest))
+	while (ascii_is_space(*rest))
 		rest++;
 	n = strlen(rest);
-	while (n > 0 && isspace((unsigned char) rest[n - 1]))
+	while (n > 0 && ascii_is_space(rest[n - 1]))
 		n--;
 	if (n == 0)
 		return true;
@@ -107,9 +106,9 @@ text_to_real(const char *text, const char *base_unit, double *result)
 	char *end;
 	double value;
 
-	while (isspace((unsigned char) *p))
+	while (ascii_is_space(*p))
 		p++;
-	if (strspn(p, "+-.0123456789") == 0 || strncasecmp(p + strspn(p, "+-"), "0x", 2) == 0)
+	if (strspn(p, "+-.0123456789") == 0 || ascii_is_same_part(p + strspn(p, "+-"), "0x", 2))
 		return false;
 	errno = 0;
 	value = strtod(p, &end);
@@ -128,7 +127,7 @@ text_to_int(const char *text, const char *base_unit, int64_t *result)
 	long long integer;
 	double value;
 
-	while (isspace((unsigned char) *p))
+	while (ascii_is_space(*p))
 		p++;
 	errno = 0;
 	integer = strtoll(p, &end, 0);

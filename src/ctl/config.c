@@ -8,7 +8,6 @@
  */
 #include "ctl/ctl.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>

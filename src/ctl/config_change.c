@@ -8,10 +8,10 @@
  */
 #include "ctl/format.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "cluster/ascii.h"
 #include "config/settings.h"
 
 #define CHANGE_PATH_MAX	 512
@@ -85,10 +85,10 @@ config_change_set(json_t *config, const char *pair, Error *error)
 
 	if (equals == NULL)
 		return error_set(error, "Invalid parameter setting %s", pair);
-	while (isspace((unsigned char) *pair) && pair < equals)
+	while (ascii_is_space(*pair) && pair < equals)
 		pair++;
 	length = (size_t) (equals - pair);
-	while (length > 0 && isspace((unsigned char) pair[length - 1]))
+	while (length > 0 && ascii_is_space(pair[length - 1]))
 		length--;
 	if (length == 0 || length >= sizeof(path))
 		return error_set(error, "Invalid parameter setting %s", pair);

@@ -9,8 +9,8 @@
  *-------------------------------------------------------------------------
  */
 #include "ctl/ctl.h"
+#include "cluster/ascii.h"
 
-#include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -187,7 +187,7 @@ tags_cell(const Listing *listing, const CtlMember *member)
 	if (text == NULL)
 		return json_string("");
 	length = strlen(text);
-	while (length > 0 && isspace((unsigned char) text[length - 1]))
+	while (length > 0 && ascii_is_space(text[length - 1]))
 		text[--length] = '\0';
 	cell = json_string(text);
 	free(text);

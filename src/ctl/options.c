@@ -9,12 +9,12 @@
  */
 #include "ctl/ctl.h"
 
-#include <ctype.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/version.h"
+#include "cluster/ascii.h"
 
 #define HELP_WIDTH 78
 
@@ -204,7 +204,7 @@ is_number(const char *text, bool is_whole)
 {
 	char *end;
 
-	if (text[0] == '\0' || isspace((unsigned char) text[0]))
+	if (text[0] == '\0' || ascii_is_space(text[0]))
 		return false;
 	if (is_whole)
 		(void) strtol(text, &end, 10);

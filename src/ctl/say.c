@@ -7,17 +7,16 @@
  */
 #include "ctl/ctl.h"
 
-#include <ctype.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "cluster/ascii.h"
 
 /* Say why it does not work; returns the exit code. */
 int
@@ -49,8 +48,8 @@ ctl_warn(const char *format, ...)
 	for (int i = 0; i < 3; i++)
 		if (getenv(names[i]) != NULL)
 			level = getenv(names[i]);
-	if (strcasecmp(level, "ERROR") == 0 || strcasecmp(level, "CRITICAL") == 0 ||
-		strcasecmp(level, "FATAL") == 0)
+	if (ascii_is_same(level, "ERROR") || ascii_is_same(level, "CRITICAL") ||
+		ascii_is_same(level, "FATAL"))
 		return;
 	fflush(stdout);
 	localtime_r(&now, &local);
@@ -128,12 +127,12 @@ ctl_confirm(const char *format, ...)
 		va_end(args);
 		fputs(" [y/N]: ", stdout);
 		line = read_line();
-		for (word = line; isspace((unsigned char) *word); word++)
+		for (word = line; ascii_is_space(*word); word++)
 			;
-		for (char *end = word + strlen(word); end > word && isspace((unsigned char) end[-1]);)
+		for (char *end = word + strlen(word); end > word && ascii_is_space(end[-1]);)
 			*--end = '\0';
-		is_yes = strcasecmp(word, "y") == 0 || strcasecmp(word, "yes") == 0;
-		is_no = strcasecmp(word, "n") == 0 || strcasecmp(word, "no") == 0 || word[0] == '\0';
+		is_yes = ascii_is_same(word, "y") || ascii_is_same(word, "yes");
+		is_no = ascii_is_same(word, "n") || ascii_is_same(word, "no") || word[0] == '\0';
 		free(line);
 		if (is_yes || is_no)
 			return is_yes;

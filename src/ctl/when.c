@@ -9,12 +9,12 @@
  *-------------------------------------------------------------------------
  */
 #include "ctl/format.h"
+#include "cluster/ascii.h"
 
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <time.h>
 
 typedef struct Reading
@@ -82,11 +82,11 @@ take_half_of_day(Reading *reading)
 
 	while (*p == ' ')
 		p++;
-	if (strncasecmp(p, "am", 2) != 0 && strncasecmp(p, "pm", 2) != 0)
+	if (!ascii_is_same_part(p, "am", 2) && !ascii_is_same_part(p, "pm", 2))
 		return true;
-	if (isalnum((unsigned char) p[2]))
+	if (ascii_is_letter_or_digit(p[2]))
 		return true;
-	is_pm = tolower((unsigned char) *p) == 'p';
+	is_pm = ascii_lower(*p) == 'p';
 	if (reading->hour < 1 || reading->hour > 12)
 		return false;
 	reading->hour = reading->hour % 12 + (is_pm ? 12 : 0);
@@ -181,7 +181,7 @@ read_number(Reading *reading, char before)
 	}
 	if (before == 'T' && (n_digits == 4 || n_digits == 6))
 		return set_short_time(reading, number, n_digits == 6);
-	if ((before == 'T' || strncasecmp(rest, "am", 2) == 0 || strncasecmp(rest, "pm", 2) == 0) &&
+	if ((before == 'T' || ascii_is_same_part(rest, "am", 2) || ascii_is_same_part(rest, "pm", 2)) &&
 		n_digits <= 2)
 	{
 		reading->minute = reading->second = reading->micros = 0;
@@ -192,10 +192,10 @@ read_number(Reading *reading, char before)
 		static const char *const endings[] = { "st", "nd", "rd", "th" };
 
 		for (int i = 0; i < 4; i++)
-			if (strncasecmp(reading->p, endings[i], 2) == 0 &&
-				!isalpha((unsigned char) reading->p[2]))
+			if (ascii_is_same_part(reading->p, endings[i], 2) &&
+				!ascii_is_letter(reading->p[2]))
 				reading->p += 2;
-		if (*reading->p == '-' && isalpha((unsigned char) reading->p[1]))
+		if (*reading->p == '-' && ascii_is_letter(reading->p[1]))
 			reading->p++;
 		return set_once(&reading->day, number);
 	}
@@ -213,14 +213,14 @@ read_word(Reading *reading)
 	char word[16];
 	size_t n = 0;
 
-	while (isalpha((unsigned char) reading->p[n]))
+	while (ascii_is_letter(reading->p[n]))
 		n++;
 	if (n >= sizeof(word))
 		return false;
 	memcpy(word, reading->p, n);
 	word[n] = '\0';
 	reading->p += n;
-	if (strcasecmp(word, "z") == 0 || strcasecmp(word, "utc") == 0 || strcasecmp(word, "gmt") == 0)
+	if (ascii_is_same(word, "z") || ascii_is_same(word, "utc") || ascii_is_same(word, "gmt"))
 	{
 		/* "UTC+3" means one thing here and the opposite to POSIX */
 		if (reading->has_zone || *reading->p == '+' || *reading->p == '-')
@@ -228,10 +228,10 @@ read_word(Reading *reading)
 		reading->has_zone = true;
 		return true;
 	}
-	if (strcasecmp(word, "at") == 0 || strcasecmp(word, "on") == 0 || strcasecmp(word, "of") == 0)
+	if (ascii_is_same(word, "at") || ascii_is_same(word, "on") || ascii_is_same(word, "of"))
 		return true;
 	for (int i = 0; i < 12; i++)
-		if (n >= 3 && strncasecmp(word, months[i], n) == 0 &&
+		if (n >= 3 && ascii_is_same_part(word, months[i], n) &&
 			(n == 3 || n == strlen(months[i]) || (i == 8 && n == 4)))
 		{
 			if (*reading->p == '-' || *reading->p == '.')
@@ -239,7 +239,7 @@ read_word(Reading *reading)
 			return set_once(&reading->month, i + 1);
 		}
 	for (int i = 0; i < 7; i++)
-		if (n >= 3 && strncasecmp(word, weekdays[i], n) == 0)
+		if (n >= 3 && ascii_is_same_part(word, weekdays[i], n))
 		{
 			if (*reading->p == '.')
 				reading->p++;
@@ -291,7 +291,7 @@ read_all(Reading *reading)
 		char c = *reading->p;
 		bool ok = true;
 
-		if (isspace((unsigned char) c) || c == ',')
+		if (ascii_is_space(c) || c == ',')
 			reading->p++;
 		else if (isdigit((unsigned char) c))
 			ok = read_number(reading, before);
@@ -301,7 +301,7 @@ read_all(Reading *reading)
 			reading->p++;
 			c = 'T';
 		}
-		else if (isalpha((unsigned char) c))
+		else if (ascii_is_letter(c))
 			ok = read_word(reading);
 		else if (c == '+' || c == '-')
 			ok = read_offset(reading);

@@ -10,9 +10,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "ha/internal.h"
+#include "cluster/ascii.h"
 
 typedef struct Rows
 {
@@ -144,7 +144,7 @@ static void
 explain_named(const HaNode *node, const char *name, Rows *rows)
 {
 	for (int i = 0; i < node->view.n_members; i++)
-		if (strcasecmp(node->view.members[i].name, name) == 0)
+		if (ascii_is_same(node->view.members[i].name, name))
 			return;
 	rows->member = name;
 	say(rows, false, "is not running, but the sync key names it: it may have acknowledged writes that others lack");

@@ -26,21 +26,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "ha/internal.h"
+#include "cluster/ascii.h"
 
 /* Is there a promise to keep?  Not with the mode off, whatever the key says. */
 bool
 ha_sync_is_active(const HaNode *node)
 {
 	return node->settings.sync_mode != SYNC_PLAN_OFF && node->view.sync.exists;
-}
-
-static bool
-is_same_name(const char *a, const char *b)
-{
-	return strcasecmp(a, b) == 0;
 }
 
 /* Does the key, if it is there, name the member of that name? */
@@ -53,7 +47,7 @@ ha_sync_names_member(const HaNode *node, const char *name)
 static bool
 is_own_key(const HaNode *node)
 {
-	return node->view.sync.exists && is_same_name(node->view.sync.leader, node->settings.name);
+	return node->view.sync.exists && ascii_is_same(node->view.sync.leader, node->settings.name);
 }
 
 /* --- the race --- */
@@ -303,7 +297,7 @@ static bool
 is_connected_here(const HaPostgres *postgres, const char *name)
 {
 	for (int i = 0; i < postgres->n_senders; i++)
-		if (is_same_name(postgres->senders[i].application_name, name))
+		if (ascii_is_same(postgres->senders[i].application_name, name))
 			return true;
 	return false;
 }
@@ -325,7 +319,7 @@ find_candidates(const HaNode *node, SyncCandidate *candidates, int *n_other_rece
 		bool		is_member = false;
 
 		for (int k = 0; k < node->view.n_members && !is_member; k++)
-			is_member = is_same_name(node->view.members[k].name, name);
+			is_member = ascii_is_same(node->view.members[k].name, name);
 		if (!is_member && postgres->senders[i].is_streaming && postgres->senders[i].flush_lsn != 0)
 			(*n_other_receivers)++;
 	}
@@ -335,12 +329,12 @@ find_candidates(const HaNode *node, SyncCandidate *candidates, int *n_other_rece
 		SyncCandidate *candidate = &candidates[n];
 		int			n_found = 0;
 
-		if (is_same_name(member->name, node->settings.name))
+		if (ascii_is_same(member->name, node->settings.name))
 			continue;
 		memset(candidate, 0, sizeof(*candidate));
 		for (int i = 0; i < postgres->n_senders; i++)
 		{
-			if (!is_same_name(postgres->senders[i].application_name, member->name))
+			if (!ascii_is_same(postgres->senders[i].application_name, member->name))
 				continue;
 			n_found++;
 			candidate->is_streaming = postgres->senders[i].is_streaming;
@@ -356,7 +350,7 @@ find_candidates(const HaNode *node, SyncCandidate *candidates, int *n_other_rece
 		candidate->nofailover = member->tags.nofailover;
 		candidate->sync_priority = member->tags.sync_priority;
 		candidate->is_cascading = member->tags.replicatefrom[0] != '\0' &&
-			!is_same_name(member->tags.replicatefrom, node->settings.name) &&
+			!ascii_is_same(member->tags.replicatefrom, node->settings.name) &&
 			is_connected_here(postgres, member->tags.replicatefrom);
 		n++;
 	}

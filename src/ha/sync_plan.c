@@ -38,6 +38,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "cluster/ascii.h"
 
 /* own name, leader, candidates, voters, names in force, names of the operator */
 #define NAMES_MAX	256
@@ -162,22 +163,11 @@ max_int(int a, int b)
 	return a > b ? a : b;
 }
 
-static char
-ascii_lower(char c)
-{
-	return c >= 'A' && c <= 'Z' ? (char) (c - 'A' + 'a') : c;
-}
-
 /* As the server compares application names: regardless of case. */
 static bool
 same_name(const char *a, size_t a_length, const char *b, size_t b_length)
 {
-	if (a_length != b_length)
-		return false;
-	for (size_t i = 0; i < a_length; i++)
-		if (ascii_lower(a[i]) != ascii_lower(b[i]))
-			return false;
-	return true;
+	return a_length == b_length && ascii_is_same_part(a, b, a_length);
 }
 
 /* The index of a name, which gets one if it has none; -1 = empty or no room. */

@@ -10,16 +10,15 @@
  *-------------------------------------------------------------------------
  */
 #include "base/lease_page.h"
+#include "cluster/ascii.h"
 #include "postgres/postgres_dir.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -49,7 +48,7 @@ static bool
 is_recovery_name(const char *name)
 {
 	for (const char *const *known = recovery_names; *known != NULL; known++)
-		if (strcasecmp(*known, name) == 0)
+		if (ascii_is_same(*known, name))
 			return true;
 	return false;
 }
@@ -157,11 +156,11 @@ put_recovery(FILE *file, const Settings *settings, const char *conn_url, const c
 		const char *text = scalar(value, buffer);
 
 		if (text == NULL || !is_recovery_name(key) ||
-			strncasecmp(key, "recovery_target", 15) == 0 ||
-			strcasecmp(key, "primary_conninfo") == 0 ||
-			strcasecmp(key, "primary_slot_name") == 0 ||
-			strcasecmp(key, "standby_mode") == 0 || strcasecmp(key, "trigger_file") == 0 ||
-			strcasecmp(key, "promote_trigger_file") == 0)
+			ascii_is_same_part(key, "recovery_target", 15) ||
+			ascii_is_same(key, "primary_conninfo") ||
+			ascii_is_same(key, "primary_slot_name") ||
+			ascii_is_same(key, "standby_mode") || ascii_is_same(key, "trigger_file") ||
+			ascii_is_same(key, "promote_trigger_file"))
 			continue;
 		put_setting(file, key, text);
 	}
@@ -264,7 +263,7 @@ conf_value(const char *text, const char *name, char *value, size_t size)
 
 	while (line != NULL && conf_line(&text, word, sizeof(word), line, size))
 	{
-		if (strcasecmp(word, name) == 0)
+		if (ascii_is_same(word, name))
 		{
 			snprintf(value, size, "%s", line);
 			found = true;
@@ -329,7 +328,7 @@ keep_preload(const Settings *settings, json_t *command_line, json_t *config_file
 	json_t	   *value;
 
 	json_object_foreach((json_t *) parameters, key, value)
-		if (strcasecmp(key, name) == 0 && !json_is_null(value))
+		if (ascii_is_same(key, name) && !json_is_null(value))
 			return true;
 	if (!own_conf_value(settings, name, own, sizeof(own)) || own[0] == '\0')
 		return true;
@@ -592,14 +591,14 @@ clean_auto_conf(const Settings *settings, const char *also, Error *error)
 		size_t		used = 0;
 
 		while (used + 1 < sizeof(name) &&
-			   (isalnum((unsigned char) start[used]) || start[used] == '_'))
+			   (ascii_is_letter_or_digit(start[used]) || start[used] == '_'))
 		{
 			name[used] = start[used];
 			used++;
 		}
 		name[used] = '\0';
 		end = *end == '\n' ? end + 1 : end;
-		if (is_recovery_name(name) || (also != NULL && strcasecmp(name, also) == 0))
+		if (is_recovery_name(name) || (also != NULL && ascii_is_same(name, also)))
 			changed = true;
 		else
 			fwrite(at, 1, (size_t) (end - at), file);

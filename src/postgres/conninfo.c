@@ -11,12 +11,12 @@
  */
 #include "postgres/postgres_dir.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "cluster/ascii.h"
 #include "postgres/postgres_files.h"
 
 #define PGPASS_MAX			(256 * 1024)
@@ -29,7 +29,7 @@ hex_digit(char c)
 {
 	if (c >= '0' && c <= '9')
 		return c - '0';
-	c = (char) tolower((unsigned char) c);
+	c = ascii_lower(c);
 	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
@@ -151,7 +151,7 @@ conninfo_append(char *conninfo, size_t size, const char *key, const char *value)
 	if (value == NULL || value[0] == '\0')
 		return true;
 	for (const char *c = value; *c != '\0'; c++)
-		if (!isalnum((unsigned char) *c) && strchr("_-./:,*%+@[]", *c) == NULL)
+		if (!ascii_is_letter_or_digit(*c) && strchr("_-./:,*%+@[]", *c) == NULL)
 			quote = true;
 	put = snprintf(conninfo + used, size - used, "%s%s=%s", used > 0 ? " " : "", key, quote ? "'" : "");
 	if (put < 0 || (size_t) put >= size - used)
@@ -321,17 +321,17 @@ next_pair(const char **at, char key[64], char *value, size_t size)
 	size_t		used = 0;
 	const char *c = *at;
 
-	while (isspace((unsigned char) *c))
+	while (ascii_is_space(*c))
 		c++;
-	while (*c != '\0' && *c != '=' && !isspace((unsigned char) *c) && used + 1 < 64)
+	while (*c != '\0' && *c != '=' && !ascii_is_space(*c) && used + 1 < 64)
 		key[used++] = *c++;
 	key[used] = '\0';
-	while (isspace((unsigned char) *c))
+	while (ascii_is_space(*c))
 		c++;
 	if (used == 0 || *c != '=')
 		return false;
 	c++;
-	while (isspace((unsigned char) *c))
+	while (ascii_is_space(*c))
 		c++;
 	used = 0;
 	if (*c == '\'')
@@ -348,7 +348,7 @@ next_pair(const char **at, char key[64], char *value, size_t size)
 	}
 	else
 	{
-		for (; *c != '\0' && !isspace((unsigned char) *c); c++)
+		for (; *c != '\0' && !ascii_is_space(*c); c++)
 		{
 			if (*c == '\\' && c[1] != '\0')
 				c++;

@@ -12,16 +12,15 @@
  */
 #include "postgres/own_conf.h"
 
-#include <ctype.h>
 #include <dirent.h>
 #include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
+#include "cluster/ascii.h"
 #include "postgres/postgres_dir.h"
 
 #define OWN_CONF_MAX	(4 * 1024 * 1024)
@@ -47,7 +46,7 @@ conf_line(const char **text, char *name, size_t name_size, char *value, size_t s
 		size_t		used = 0;
 
 		*text = *end == '\n' ? end + 1 : end;
-		while (isalnum((unsigned char) at[length]) || at[length] == '_' || at[length] == '.' ||
+		while (ascii_is_letter_or_digit(at[length]) || at[length] == '_' || at[length] == '.' ||
 			   at[length] == '$')
 			length++;
 		if (length == 0 || length >= name_size)
@@ -141,15 +140,15 @@ value_in_file(const char *path, const char *name, char *value, size_t size, int 
 	while (text != NULL && line != NULL &&
 		   conf_line(&at, word, sizeof(word), line, size > PATH_MAX ? size : PATH_MAX))
 	{
-		if (strcasecmp(word, name) == 0)
+		if (ascii_is_same(word, name))
 		{
 			snprintf(value, size, "%s", line);
 			found = true;
 		}
-		else if (strcasecmp(word, "include") == 0 || strcasecmp(word, "include_if_exists") == 0)
+		else if (ascii_is_same(word, "include") || ascii_is_same(word, "include_if_exists"))
 			found = (beside_file(path, line, other) &&
 					 value_in_file(other, name, value, size, depth + 1)) || found;
-		else if (strcasecmp(word, "include_dir") == 0)
+		else if (ascii_is_same(word, "include_dir"))
 			found = (beside_file(path, line, other) &&
 					 value_in_directory(other, name, value, size, depth + 1)) || found;
 	}
@@ -178,7 +177,7 @@ same_value(const char *a, const char *b, const char *unit)
 	json_t	   *values[] = {json_string(a), json_string(b)};
 	int64_t		number[2];
 	bool		truth[2];
-	bool		same = strcasecmp(a, b) == 0 ||
+	bool		same = ascii_is_same(a, b) ||
 		(value_to_int(values[0], unit, &number[0]) && value_to_int(values[1], unit, &number[1]) &&
 		 number[0] == number[1]) ||
 		(value_to_bool(values[0], &truth[0]) && value_to_bool(values[1], &truth[1]) &&

@@ -13,8 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
+#include "cluster/ascii.h"
 #include "dcs/base64.h"
 #include "rest/rest_internal.h"
 #include "rest/tls.h"
@@ -75,7 +75,7 @@ password_code(const Settings *settings, const ServerRequest *request, bool *is_c
 	{
 		*text = "not authenticated";
 		is_allowed = wanted != NULL &&
-					 strncasecmp(request->authorization, SCHEME, strlen(SCHEME)) == 0 &&
+					 ascii_is_same_part(request->authorization, SCHEME, strlen(SCHEME)) &&
 					 is_equal(request->authorization + strlen(SCHEME), wanted);
 	}
 	if (wanted != NULL)

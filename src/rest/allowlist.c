@@ -14,6 +14,7 @@
  *-------------------------------------------------------------------------
  */
 #include "rest/allowlist.h"
+#include "cluster/ascii.h"
 
 #include <arpa/inet.h>
 #include <netdb.h>
@@ -21,7 +22,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #define ENTRIES_MAX	   256
 #define NAMES_MAX	   64
@@ -155,7 +155,7 @@ find_name(const Allowlist *list, const char *text)
 {
 	for (int i = 0; i < NAMES_MAX; i++)
 	{
-		if (list->names[i].name[0] != '\0' && strcasecmp(list->names[i].name, text) == 0)
+		if (list->names[i].name[0] != '\0' && ascii_is_same(list->names[i].name, text))
 			return (Name *) &list->names[i];
 	}
 	return NULL;

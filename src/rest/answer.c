@@ -6,9 +6,9 @@
  */
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/version.h"
+#include "cluster/ascii.h"
 #include "rest/rest_internal.h"
 
 #define HEADERS_MAX 2048
@@ -27,9 +27,9 @@ server_token(const Settings *settings)
 {
 	const char *tokens = json_string_value(restapi_setting(settings, "server_tokens"));
 
-	if (tokens != NULL && strcasecmp(tokens, "productonly") == 0)
+	if (tokens != NULL && ascii_is_same(tokens, "productonly"))
 		return "Patroni";
-	if (tokens != NULL && strcasecmp(tokens, "minimal") == 0)
+	if (tokens != NULL && ascii_is_same(tokens, "minimal"))
 		return "Patroni/" PATRONI_PROTOCOL_VERSION;
 	return "patroni_bgw/" PATRONI_BGW_VERSION;
 }

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "base/version.h"
+#include "cluster/ascii.h"
 #include "rest/rest_internal.h"
 
 static void

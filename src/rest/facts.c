@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "rest/rest_internal.h"
+#include "cluster/ascii.h"
 
 /*
  * The view, unless it is older than ttl: a cluster that we have not heard of

@@ -6,7 +6,6 @@
  * patroni/api.py, do_GET(): the path table and the three kinds of codes.
  *-------------------------------------------------------------------------
  */
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -9,9 +9,9 @@
  */
 #include <ctype.h>
 #include <string.h>
-#include <strings.h>
 
 #include "rest/server_internal.h"
+#include "cluster/ascii.h"
 
 /* A word up to a blank; false if it is empty or does not fit. */
 static bool
@@ -47,7 +47,7 @@ parse_request_line(const char *line, const char *end, ServerRequest *request)
 		return 400;
 	for (const char *c = request->method; *c != '\0'; c++)
 	{
-		if (!isalpha((unsigned char) *c))
+		if (!ascii_is_letter(*c))
 			return 400;
 	}
 	if (!take_word(&line, end, target, sizeof(target)))
@@ -61,7 +61,7 @@ parse_request_line(const char *line, const char *end, ServerRequest *request)
 		if ((unsigned char) *c < 0x21 || *c == 0x7f)
 			return 400;
 	}
-	if (strncasecmp(path, "http://", 7) == 0 || strncasecmp(path, "https://", 8) == 0)
+	if (ascii_is_same_part(path, "http://", 7) || ascii_is_same_part(path, "https://", 8))
 	{
 		path = strchr(strchr(path, ':') + 3, '/');
 		if (path == NULL)
@@ -84,12 +84,12 @@ header_value(const char *line, const char *end, const char *name, size_t *length
 {
 	size_t name_length = strlen(name);
 
-	if ((size_t) (end - line) < name_length || strncasecmp(line, name, name_length) != 0)
+	if ((size_t) (end - line) < name_length || !ascii_is_same_part(line, name, name_length))
 		return NULL;
 	line += name_length;
 	while (line < end && (*line == ' ' || *line == '\t'))
 		line++;
-	while (end > line && isspace((unsigned char) end[-1]))
+	while (end > line && ascii_is_space(end[-1]))
 		end--;
 	*length = (size_t) (end - line);
 	return line;
@@ -127,11 +127,11 @@ names_word(const char *list, size_t length, const char *word)
 		const char *comma = memchr(list, ',', (size_t) (end - list));
 		const char *stop = comma == NULL ? end : comma;
 
-		while (list < stop && isspace((unsigned char) *list))
+		while (list < stop && ascii_is_space(*list))
 			list++;
-		while (stop > list && isspace((unsigned char) stop[-1]))
+		while (stop > list && ascii_is_space(stop[-1]))
 			stop--;
-		if ((size_t) (stop - list) == word_length && strncasecmp(list, word, word_length) == 0)
+		if ((size_t) (stop - list) == word_length && ascii_is_same_part(list, word, word_length))
 			return true;
 		list = comma == NULL ? end : comma + 1;
 	}
@@ -184,7 +184,7 @@ request_announces_body(const char *head, const char *end)
 		{
 			size_t length = strlen(names[i]);
 
-			if ((size_t) (end - head) > length && strncasecmp(head, names[i], length) == 0)
+			if ((size_t) (end - head) > length && ascii_is_same_part(head, names[i], length))
 				return true;
 		}
 		if (newline == NULL)

@@ -9,11 +9,10 @@
  *-------------------------------------------------------------------------
  */
 #include "rest/restart.h"
+#include "cluster/ascii.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 static bool
 refuse(RestResult *result, int status, const char *text)
@@ -68,7 +67,7 @@ refuse_version(RestRestart *restart, const char *version, RestResult *result)
 	size_t used = 0;
 
 	for (const char *c = version; *c != '\0' && used + 1 < sizeof(clean); c++)
-		clean[used++] = isalnum((unsigned char) *c) || strchr("._- ", *c) != NULL ? *c : '?';
+		clean[used++] = ascii_is_letter_or_digit(*c) || strchr("._- ", *c) != NULL ? *c : '?';
 	clean[used] = '\0';
 	snprintf(restart->text, sizeof(restart->text), "Invalid PostgreSQL version%s: %s",
 	         is_number ? " format: X.Y or X.Y.Z is accepted" : "", clean);
@@ -188,7 +187,7 @@ to_words(const char *detail, char *words, size_t size)
 	length = strlen(words);
 	if (length > 0 && words[length - 1] == '.')
 		words[length - 1] = '\0';
-	words[0] = (char) tolower((unsigned char) words[0]);
+	words[0] = ascii_lower(words[0]);
 }
 
 /* What to answer when the engine refused. */

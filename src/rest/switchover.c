@@ -9,6 +9,7 @@
  *-------------------------------------------------------------------------
  */
 #include "rest/switchover.h"
+#include "cluster/ascii.h"
 
 #include <stdarg.h>
 #include <stdio.h>

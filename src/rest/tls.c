@@ -9,10 +9,10 @@
  *-------------------------------------------------------------------------
  */
 #include "rest/tls.h"
+#include "cluster/ascii.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include <openssl/err.h>
 
@@ -33,7 +33,7 @@ tls_asks_for_certificate(const Settings *settings)
 	const char *verify = setting(settings, "verify_client");
 
 	return setting(settings, "certfile") != NULL && verify != NULL &&
-		   (strcasecmp(verify, "optional") == 0 || strcasecmp(verify, "required") == 0);
+		   (ascii_is_same(verify, "optional") || ascii_is_same(verify, "required"));
 }
 
 /* What OpenSSL has to say about it; the newest of its messages says most. */
@@ -89,7 +89,7 @@ load_authorities(SSL_CTX *context, const Settings *settings, Error *error)
 
 	if (!tls_asks_for_certificate(settings))
 		return true;
-	if (strcasecmp(verify, "required") == 0)
+	if (ascii_is_same(verify, "required"))
 		mode |= SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
 	if (authorities == NULL)
 	{

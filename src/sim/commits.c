@@ -11,9 +11,9 @@
  * SimServer, made anew where the real one makes its shared memory.
  *-------------------------------------------------------------------------
  */
-#include <strings.h>
 
 #include "base/clock.h"
+#include "cluster/ascii.h"
 #include "sim/home.h"
 #include "sim/postgres_model.h"
 
@@ -172,7 +172,7 @@ confirmed_lsn(const SimHome *worker)
 		if ((server->receivers >> k & 1) == 0 || server->receiver_flush[k] <= confirmed)
 			continue;
 		for (int i = 0; i < view->n_members; i++)
-			if (strcasecmp(view->members[i].name, sim.node[k].name) == 0 &&
+			if (ascii_is_same(view->members[i].name, sim.node[k].name) &&
 				!view->members[i].tags.nofailover)
 				confirmed = server->receiver_flush[k];
 	}

@@ -18,11 +18,11 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "cluster/ascii.h"
 
 #define HIDDEN "***"
 
@@ -53,7 +53,7 @@ secret_word(const char *text)
 	{
 		size_t length = strlen(words[i]);
 
-		if (strncasecmp(text, words[i], length) == 0)
+		if (ascii_is_same_part(text, words[i], length))
 			return length;
 	}
 	return 0;
@@ -83,7 +83,7 @@ secret_value(const char *text, size_t *start)
 	if (text[at] == '"' || text[at] == '\'')
 		quote = text[at++];
 	end = at;
-	if (strncasecmp(text + at, "Bearer ", 7) == 0 || strncasecmp(text + at, "Basic ", 6) == 0)
+	if (ascii_is_same_part(text + at, "Bearer ", 7) || ascii_is_same_part(text + at, "Basic ", 6))
 		end = at + strcspn(text + at, " ") + 1;
 	while (text[end] != '\0')
 	{

@@ -24,6 +24,7 @@
 
 #include "base/clock.h"
 #include "base/version.h"
+#include "cluster/ascii.h"
 #include "postgres/own_conf.h"
 #include "supervisor/log.h"
 #include "supervisor/notify.h"
@@ -171,7 +172,7 @@ set_log_level(const Settings *settings)
 	const char *level =
 		json_string_value(json_object_get(json_object_get(settings->document, "log"), "level"));
 
-	log_set_debug(level != NULL && strcasecmp(level, "DEBUG") == 0);
+	log_set_debug(level != NULL && ascii_is_same(level, "DEBUG"));
 }
 
 /* The part of the settings that ends up in the server's files. */

@@ -15,7 +15,6 @@
  */
 #include "supervisor/task_internal.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -32,6 +31,7 @@
 
 #include <libpq-fe.h>
 
+#include "cluster/ascii.h"
 #include "postgres/postgres_dir.h"
 #include "postgres/own_conf.h"
 #include "postgres/postgres_files.h"
@@ -121,7 +121,7 @@ redact(const Settings *settings, char *line)
 			memset(at, '*', length);
 	}
 	for (at = line; (at = strcasestr(at, "password=")) != NULL;)
-		for (at += 9; *at != '\0' && !isspace((unsigned char) *at); at++)
+		for (at += 9; *at != '\0' && !ascii_is_space(*at); at++)
 			*at = '*';
 }
 

@@ -44,6 +44,7 @@
 #include "utils/guc_tables.h"
 #include "utils/timestamp.h"
 
+#include "cluster/ascii.h"
 #include "postgres/postgres_dir.h"
 #include "postgres/postgres_files.h"
 #include "worker/compat.h"
@@ -643,7 +644,7 @@ observer_confirmed_lsn(const Worker *worker)
 		{
 			const Member *member = &view->members[k];
 
-			if (pg_strcasecmp(name, member->name) == 0 && !member->tags.nofailover)
+			if (ascii_is_same(name, member->name) && !member->tags.nofailover)
 				confirmed = flush;
 		}
 	}

@@ -25,6 +25,7 @@
 #include "storage/spin.h"
 
 #include "base/clock.h"
+#include "cluster/ascii.h"
 #include "postgres/postgres_files.h"
 #include "worker/compat.h"
 #include "worker/slots.h"
@@ -143,7 +144,7 @@ may_be_promoted(const ClusterView *view, const char *application_name)
 		const Member *member = &view->members[i];
 
 		/* application names are matched without case */
-		if (pg_strcasecmp(member->name, application_name) == 0)
+		if (ascii_is_same(member->name, application_name))
 			return !member->tags.nofailover;
 	}
 	return false;

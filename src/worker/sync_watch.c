@@ -23,11 +23,11 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "miscadmin.h"
+#include "cluster/ascii.h"
 #include "replication/message.h"
 #include "replication/syncrep.h"
 #include "replication/walsender.h"
@@ -110,7 +110,7 @@ is_named(const char *name)
 	for (int i = 0; i < watch.names.n_names; i++)
 	{
 		/* a standby called "*" in a list stands for all */
-		if (strcasecmp(watch.names.names[i], name) == 0)
+		if (ascii_is_same(watch.names.names[i], name))
 			return true;
 	}
 	return false;

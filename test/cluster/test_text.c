@@ -5,6 +5,7 @@
  *
  *-------------------------------------------------------------------------
  */
+#include <locale.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -14,6 +15,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "cluster/ascii.h"
 #include "cluster/cluster.h"
 
 static void
@@ -30,6 +32,49 @@ test_words(void **state)
 	assert_int_equal(member_role_from_name("Primary"), ROLE_UNKNOWN);
 	assert_int_equal(member_state_from_name(NULL), MEMBER_STATE_UNKNOWN);
 	assert_string_equal(member_state_name((MemberState) 99), "unknown");
+}
+
+/* Names are the same or not, in whatever locale; only some of these are installed. */
+static void
+test_letter_case(void **state)
+{
+	static const char *const locales[] = {"C", "C.UTF-8", "en_US.UTF-8", "tr_TR.UTF-8", "tr_TR.ISO-8859-9", "de_DE.ISO-8859-1"};
+	SyncState	sync = {0};
+
+	(void) state;
+	sync_from_text(&sync, "{\"leader\":\"SITE1\",\"sync_standby\":\"site2,Site\303\2043\"}");
+	for (size_t i = 0; i < sizeof(locales) / sizeof(locales[0]); i++)
+	{
+		if (setlocale(LC_ALL, locales[i]) == NULL)
+			continue;
+		for (int c = 1; c < 256; c++)
+		{
+			bool		is_upper = c >= 'A' && c <= 'Z';
+			bool		is_lower = c >= 'a' && c <= 'z';
+
+			assert_int_equal((unsigned char) ascii_lower((char) c), is_upper ? c + 32 : c);
+			assert_int_equal(ascii_is_letter((char) c), is_upper || is_lower);
+			assert_int_equal(ascii_is_letter_or_digit((char) c), is_upper || is_lower || (c >= '0' && c <= '9'));
+			assert_int_equal(ascii_is_space((char) c), strchr(" \t\n\v\f\r", c) != NULL);
+		}
+		assert_true(ascii_is_same("NODEI", "nodei"));
+		assert_false(ascii_is_same("nodei", "nodei2"));
+		assert_false(ascii_is_same("nodei2", "nodei"));
+		assert_true(ascii_is_same("", ""));
+		assert_true(ascii_is_same_part("NODE1", "node2", 4));
+		assert_false(ascii_is_same_part("NODE1", "node2", 5));
+		assert_true(ascii_is_same_part("node", "NODE", 9));
+		assert_false(ascii_is_same_part("nod", "node", 4));
+		assert_true(ascii_is_same_part("x", "y", 0));
+		assert_true(sync_names_member(&sync, "site1"));
+		assert_true(sync_names_member(&sync, "SITE2"));
+		assert_false(sync_names_member(&sync, "SITE"));
+		/* more than ASCII: as it is written, as the server does with UTF-8 */
+		assert_true(sync_names_member(&sync, "SITE\303\2043"));
+		assert_false(sync_names_member(&sync, "SITE\303\2443"));
+	}
+	setlocale(LC_ALL, "C");
+	sync_from_text(&sync, "");
 }
 
 static void
@@ -206,6 +251,7 @@ main(void)
 		cmocka_unit_test(test_timestamps),
 		cmocka_unit_test(test_host_port),
 		cmocka_unit_test(test_equality),
+		cmocka_unit_test(test_letter_case),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
