@@ -564,14 +564,11 @@ static void
 fall_silent(Takeover *takeover)
 {
 	Machine    *first = &machines[takeover->cluster * MEMBERS];
-	int64_t		margin_ms = ttl_s * 1000 / HA_MARGIN_DIVISOR;
 
-	if (margin_ms < HA_MARGIN_MIN_MS)
-		margin_ms = HA_MARGIN_MIN_MS;
 	for (int i = 0; i < MEMBERS; i++)
 	{
 		const HaNode *node = host_node(first[i].homes[0].host);
-		int64_t		end_ms = ha_lease_deadline_ms(node) + margin_ms;
+		int64_t		end_ms = ha_lease_deadline_ms(node) + ha_margin_ms(ttl_s * 1000);
 		int64_t		age_ms = clock_now_ms() - (end_ms - ttl_s * 1000);
 
 		if (!ha_has_lease(node) || age_ms < loop_wait_s() * 100 || age_ms > loop_wait_s() * 600)

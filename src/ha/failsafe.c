@@ -66,14 +66,6 @@
 #define TIMEOUT_MIN_MS		300
 #define TIMEOUT_MAX_MS		2000
 
-static int64_t
-margin_ms(int64_t ttl_ms)
-{
-	int64_t		margin = ttl_ms / HA_MARGIN_DIVISOR;
-
-	return margin > HA_MARGIN_MIN_MS ? margin : HA_MARGIN_MIN_MS;
-}
-
 /* --- the key --- */
 
 static const FailsafeMember *
@@ -238,7 +230,7 @@ finish_round(HaNode *node)
 			return;				/* it was added meanwhile: another round */
 	}
 	failsafe->agreed_ms = failsafe->sent_ms;
-	failsafe->until_ms = failsafe->sent_ms + failsafe->ttl_ms - margin_ms(failsafe->ttl_ms);
+	failsafe->until_ms = failsafe->sent_ms + failsafe->ttl_ms - ha_margin_ms(failsafe->ttl_ms);
 	failsafe->refusal[0] = '\0';
 }
 
@@ -575,8 +567,8 @@ ha_failsafe_bound_ms(const HaNode *node)
 	{
 		int64_t		ttl_ms = node->settings.ttl_ms;
 
-		if (failsafe->page_made_ms + ttl_ms + margin_ms(ttl_ms) > bound_ms)
-			bound_ms = failsafe->page_made_ms + ttl_ms + margin_ms(ttl_ms);
+		if (failsafe->page_made_ms + ttl_ms + ha_margin_ms(ttl_ms) > bound_ms)
+			bound_ms = failsafe->page_made_ms + ttl_ms + ha_margin_ms(ttl_ms);
 	}
 	return node->now_ms < bound_ms ? bound_ms : 0;
 }
@@ -628,7 +620,7 @@ ha_failsafe_asked(HaNode *node, const HaCommand *command)
 	{
 		bool		is_news = node->now_ms >= failsafe->promise_ms ||
 			strcmp(failsafe->promised_to, command->leader) != 0;
-		int64_t		until_ms = node->now_ms + ttl_ms + margin_ms(ttl_ms);
+		int64_t		until_ms = node->now_ms + ttl_ms + ha_margin_ms(ttl_ms);
 
 		if (until_ms > failsafe->promise_ms)
 			failsafe->promise_ms = until_ms;

@@ -16,7 +16,7 @@
 #include "ha/slot_plan.h"
 #include "ha/sync_plan.h"
 
-/* How much earlier than the store's own expiry the fence closes. */
+/* How much earlier than the store's own expiry the fence closes: ha_margin_ms(). */
 #define HA_MARGIN_MIN_MS		100
 #define HA_MARGIN_DIVISOR		20		/* or ttl / 20, if that is more */
 
@@ -427,6 +427,7 @@ extern bool ha_fools_rewind(const HaNode *node, const char **other);
 extern void ha_tell_same_timeline(HaNode *node, const char *other);
 
 /* lease.c */
+extern int64_t ha_margin_ms(int64_t ttl_ms);
 extern int64_t ha_deadline_ms(const HaNode *node);
 extern bool ha_lease_is_over(const HaNode *node);
 extern bool ha_sees_lease(const HaNode *node);

@@ -34,10 +34,11 @@
 
 #include "ha/internal.h"
 
-static int64_t
-margin_ms(const HaNode *node)
+/* By how much less than "ttl_ms" a promise of that length is kept: the clocks of two hosts differ. */
+int64_t
+ha_margin_ms(int64_t ttl_ms)
 {
-	int64_t		margin = node->lease_ttl_ms / HA_MARGIN_DIVISOR;
+	int64_t		margin = ttl_ms / HA_MARGIN_DIVISOR;
 
 	return margin > HA_MARGIN_MIN_MS ? margin : HA_MARGIN_MIN_MS;
 }
@@ -48,7 +49,7 @@ lease_deadline_ms(const HaNode *node)
 {
 	if (!node->has_lease)
 		return 0;
-	return node->lease_sent_ms + node->lease_ttl_ms - margin_ms(node);
+	return node->lease_sent_ms + node->lease_ttl_ms - ha_margin_ms(node->lease_ttl_ms);
 }
 
 /*
