@@ -435,7 +435,6 @@ extern void ha_keep_lease(HaNode *node);
 extern void ha_lease_got(HaNode *node, HaPurpose purpose, int64_t sent_ms, uint64_t version);
 extern void ha_lease_lost(HaNode *node, const char *because);
 extern void ha_lease_from_view(HaNode *node);
-extern void ha_set_fence(HaNode *node, int64_t deadline_ms, const char *because);
 extern void ha_release(HaNode *node, Lsn lsn, const char *rule, const char *because);
 
 /* race.c */
@@ -524,7 +523,6 @@ extern void ha_restart_look(HaNode *node);
 extern void ha_publish(HaNode *node);
 extern void ha_lead(HaNode *node);
 extern HaActionKind ha_put_kind(uint64_t version);
-extern void ha_describe_self(HaNode *node, Member *member);
 
 /* slots.c */
 extern void ha_slots_settings(HaNode *node);

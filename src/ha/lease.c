@@ -73,7 +73,7 @@ ha_lease_is_over(const HaNode *node)
 }
 
 /* Move the fence, if it is not there already. */
-void
+static void
 ha_set_fence(HaNode *node, int64_t deadline_ms, const char *because)
 {
 	if (node->is_fence_set && node->fence_ms == deadline_ms)

@@ -15,7 +15,7 @@
 #include "ha/internal.h"
 
 /* Fill in the member key of this node.  Texts in it are borrowed. */
-void
+static void
 ha_describe_self(HaNode *node, Member *member)
 {
 	const HaSettings *settings = &node->settings;
