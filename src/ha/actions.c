@@ -108,6 +108,7 @@ ha_log(HaNode *node, int level, const char *rule, const char *because,...)
 /*
  * Wish for a tick at the latest at "at_ms".  A time that has come needs none:
  * this step has already looked, and ticking again at once would change nothing.
+ * As loop_wait is at least a second, the next tick is always later than this one.
  */
 void
 ha_wake(HaNode *node, int64_t at_ms)

@@ -757,8 +757,6 @@ ha_step(HaNode *node, int64_t now_ms, const HaInput *input, HaActions *actions)
 	ha_keep_slots(node);
 	ha_commands_look(node);
 	announce(node);
-	if (node->wake_ms <= node->now_ms)
-		node->wake_ms = node->now_ms + 1;
 	ha_add(node, HA_WAKE_AT, "wake", "the next tick")->deadline_ms = node->wake_ms;
 	node->out = NULL;
 }
