@@ -122,7 +122,7 @@ typedef struct Settings
 	bool		is_paused;
 	int64_t		maximum_lag_on_failover;	/* bytes */
 	int64_t		maximum_lag_on_syncnode;	/* bytes, -1 off */
-	bool		check_timeline;
+	bool		check_timeline;		/* checked only: the engine never does without */
 	int64_t		primary_start_timeout_ms;
 	int64_t		primary_stop_timeout_ms;
 	int			max_timelines_history;

@@ -76,7 +76,6 @@ typedef struct HaSettings
 	bool		is_paused;
 	bool		failsafe_mode;
 	int64_t		maximum_lag_on_failover;	/* bytes */
-	bool		check_timeline;
 	int64_t		primary_start_timeout_ms;
 	int64_t		primary_stop_timeout_ms;
 	int			max_timelines_history;	/* 0 = all */

@@ -590,7 +590,6 @@ settings_to_ha(Host *host)
 	ha->is_paused = settings->is_paused;
 	ha->failsafe_mode = settings->failsafe_mode;
 	ha->maximum_lag_on_failover = settings->maximum_lag_on_failover;
-	ha->check_timeline = settings->check_timeline;
 	ha->primary_start_timeout_ms = settings->primary_start_timeout_ms;
 	ha->primary_stop_timeout_ms = settings->primary_stop_timeout_ms;
 	ha->max_timelines_history = settings->max_timelines_history;

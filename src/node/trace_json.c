@@ -158,7 +158,6 @@ static const Field settings_fields[] = {
 	FIELD(HaSettings, FIELD_BOOL, is_paused),
 	FIELD(HaSettings, FIELD_BOOL, failsafe_mode),
 	FIELD(HaSettings, FIELD_INT64, maximum_lag_on_failover),
-	FIELD(HaSettings, FIELD_BOOL, check_timeline),
 	FIELD(HaSettings, FIELD_INT64, primary_start_timeout_ms),
 	FIELD(HaSettings, FIELD_INT64, primary_stop_timeout_ms),
 	FIELD(HaSettings, FIELD_INT, max_timelines_history),

@@ -322,7 +322,6 @@ create(HaHome home)
 	settings.retry_timeout_ms = 10000;
 	settings.peer_timeout_ms = 300;
 	settings.maximum_lag_on_failover = 1048576;
-	settings.check_timeline = true;
 	settings.primary_start_timeout_ms = 300000;
 	settings.may_bootstrap = true;
 	settings.use_pg_rewind = true;

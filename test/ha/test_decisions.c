@@ -2533,8 +2533,6 @@ static void
 outdated(void)
 {
 	start_follower(HA_HOME_WORKER);
-	settings.check_timeline = false;	/* what it lacks it lacks all the same */
-	tell_settings();
 	set_key("history", "[[1,83886080,\"no recovery target specified\"]]");
 	set_key("leader", NULL);
 	tell_view();

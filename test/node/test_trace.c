@@ -72,6 +72,7 @@ test_settings(void **state)
 	static HaSettings settings;
 	HaInput input = { .kind = HA_INPUT_SETTINGS, .settings = &settings };
 	TraceInput *result;
+	json_t *json;
 
 	(void) state;
 	fill(&settings);
@@ -95,6 +96,16 @@ test_settings(void **state)
 	strcpy(settings.initial_config, "{\"ttl\": 30}");
 	result = round_trip(&input);
 	assert_string_equal(result->settings.initial_config, "{}");
+	drop(result);
+
+	/* what an older release wrote, and the engine has no use for any more, is skipped */
+	result = calloc(1, sizeof(*result));
+	json = trace_input_to_json(&input);
+	assert_int_equal(json_object_set_new(json, "check_timeline", json_true()), 0);
+	assert_true(trace_input_from_json(result, "settings", json));
+	assert_string_equal(result->settings.initial_config, "{}");
+	assert_int_equal(result->settings.ttl_ms, settings.ttl_ms);
+	json_decref(json);
 	drop(result);
 }
 
