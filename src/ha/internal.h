@@ -25,6 +25,7 @@
 #define HA_RACE_VALID_MS		500		/* answers of peers are used that long */
 #define HA_TASK_RETRY_MIN_MS	1000
 #define HA_TASK_RETRY_MAX_MS	30000
+#define HA_UNCLEAR_SAID_MS		600000	/* what is as unclear after that long is said again */
 #define HA_PROMOTE_TIMEOUT_MS	60000	/* then the promotion is asked for again */
 #define HA_CHECKPOINT_PAUSE_MS	500		/* after a promotion: clients connect then */
 #define HA_CHECKPOINT_WAIT_MS	60000	/* before a switchover; then it goes on without */
@@ -300,6 +301,9 @@ struct HaNode
 	int			task_failures;
 	int64_t		task_retry_ms;
 	char		task_error[HA_REASON_MAX];
+	char		unclear[HA_REASON_MAX];	/* why the last comparison told nothing, and with whom; "" = it did */
+	int			n_unclear;		/* so many in a row for that reason */
+	int64_t		unclear_ms;		/* the last of them */
 
 	HaGoal		goal;
 	int64_t		goal_since_ms;
@@ -500,6 +504,7 @@ extern void ha_set_goal(HaNode *node, HaGoal goal, const char *rule, const char 
 extern void ha_clear_goal(HaNode *node);
 
 /* task.c */
+extern bool ha_is_unclear_again(const HaNode *node, HaTask task);
 extern void ha_start_task(HaNode *node, HaTask task, const Member *member, HaStopMode mode,
 						  const char *rule, const char *because);
 extern void ha_task_ended(HaNode *node, const HaInput *input);

@@ -630,6 +630,17 @@ is_same_round(HaNode *node, const HaRule *rule, HaFacts facts, const char *becau
 	return is_same;
 }
 
+/* The next comparison, and the pause before it, are said as seldom as what they bring. */
+static bool
+is_same_comparison(const HaNode *node, const HaRule *rule)
+{
+	if (strcmp(rule->name, "task-running") == 0)
+		return ha_is_unclear_again(node, node->task);
+	if (strcmp(rule->name, "task-pause") == 0)
+		return ha_is_unclear_again(node, node->failed_task);
+	return rule->then == HA_DO_CHECK_DIVERGENCE && node->n_unclear > 1;
+}
+
 static void
 note_decision(HaNode *node, const HaRule *rule, HaFacts facts)
 {
@@ -667,7 +678,8 @@ note_decision(HaNode *node, const HaRule *rule, HaFacts facts)
 	if (node->decision.rule != NULL && strcmp(node->decision.rule, rule->name) == 0 &&
 		strcmp(node->decision.because, because) == 0)
 		return;
-	level = is_same_round(node, rule, facts, because) || rule == &yielded || rule == &first_load ? 0 : 1;
+	level = is_same_round(node, rule, facts, because) || is_same_comparison(node, rule) ||
+		rule == &yielded || rule == &first_load ? 0 : 1;
 	if (node->decision.rule == NULL || strcmp(node->decision.rule, rule->name) != 0)
 		node->decision.since_ms = node->now_ms;
 	node->decision.rule = rule->name;

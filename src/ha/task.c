@@ -97,6 +97,28 @@ is_same_series(HaTask failed, HaTask task)
 		(failed == HA_TASK_CHECK_DIVERGENCE && task == HA_TASK_START_STANDBY);
 }
 
+/* A comparison that told nothing is made each second: what is repeated is said once. */
+static void
+note_unclear(HaNode *node, const char *why)
+{
+	char		unclear[HA_REASON_MAX] = "";
+
+	if (why != NULL)
+		snprintf(unclear, sizeof(unclear), "%.100s: %.150s", node->task_member, why);
+	if (strcmp(node->unclear, unclear) != 0 || node->now_ms >= node->unclear_ms + HA_UNCLEAR_SAID_MS)
+		node->n_unclear = 0;
+	node->n_unclear += why != NULL;
+	node->unclear_ms = node->now_ms;
+	memcpy(node->unclear, unclear, sizeof(unclear));
+}
+
+/* Is this task a comparison that told the same nothing at least twice? */
+bool
+ha_is_unclear_again(const HaNode *node, HaTask task)
+{
+	return task == HA_TASK_CHECK_DIVERGENCE && node->n_unclear > 1;
+}
+
 /* What to do when a task failed. */
 static void
 task_failed(HaNode *node, HaTask task, HaTaskOutcome outcome, const char *message)
@@ -113,7 +135,8 @@ task_failed(HaNode *node, HaTask task, HaTaskOutcome outcome, const char *messag
 	{
 		node->task_retry_ms = node->now_ms + pause_ms;
 		ha_name_copy(node->task_error, sizeof(node->task_error), message ? message : "no reason given");
-		ha_log(node, 2, "task-failed", "%s failed, trying again in %d s: %s", ha_task_name(task),
+		ha_log(node, ha_is_unclear_again(node, task) ? 0 : 2, "task-failed",
+			   "%s failed, trying again in %d s: %s", ha_task_name(task),
 			   (int) (pause_ms / 1000), node->task_error);
 	}
 	switch (task)
@@ -179,10 +202,18 @@ is_off_course(const HaNode *node)
 		leader->timeline > ha_own_timeline(node);
 }
 
+static void
+tells_nothing(HaNode *node, const char *why)
+{
+	note_unclear(node, why != NULL ? why : "no reason given");
+	task_failed(node, HA_TASK_CHECK_DIVERGENCE, HA_TASK_FAILED, why);
+}
+
 /*
  * What a comparison with the leader has found, and what it says of this member.
  * One that tells nothing, as the store does not show enough yet, is made again
  * after the shortest pause, but between starts that fail: it did not fail itself.
+ * It is said once, until the reason changes.
  */
 static void
 timelines_compared(HaNode *node, const HaInput *input)
@@ -192,21 +223,26 @@ timelines_compared(HaNode *node, const HaInput *input)
 
 	if (divergence == HA_DIVERGENCE_UNKNOWN)
 	{
-		task_failed(node, HA_TASK_CHECK_DIVERGENCE, HA_TASK_FAILED, input->task.message);
+		tells_nothing(node, input->task.message);
 		return;
 	}
 	if (divergence == HA_DIVERGENCE_NONE && !ha_is_leader_newer(node, input->task.lsn, &other))
 	{
-		task_failed(node, HA_TASK_CHECK_DIVERGENCE, HA_TASK_FAILED, "the leader's timeline is not known yet");
+		tells_nothing(node, "the leader's timeline is not known yet");
 		return;
 	}
 	if (divergence == HA_DIVERGENCE_REWIND && !ha_is_recorded(node))
 	{
-		task_failed(node, HA_TASK_CHECK_DIVERGENCE, HA_TASK_FAILED, "this member's timeline is not in the store yet");
+		tells_nothing(node, "this member's timeline is not in the store yet");
 		return;
 	}
 	if (divergence == HA_DIVERGENCE_REWIND)
 		(void) ha_fools_rewind(node, &other);
+	if (ha_is_unclear_again(node, HA_TASK_CHECK_DIVERGENCE))
+		ha_log(node, 1, "compared",
+			   "the timelines could be compared with \"%s\" now, after %d tries that told nothing",
+			   node->task_member, node->n_unclear);
+	note_unclear(node, NULL);
 	node->is_checked = true;
 	node->is_checked_running = ha_is_running(node);
 	ha_name_copy(node->checked_with, sizeof(node->checked_with), node->task_member);
@@ -256,6 +292,8 @@ task_succeeded(HaNode *node, const HaInput *input)
 		node->task_error[0] = '\0';
 	}
 	node->task_retry_ms = 0;
+	if (task != HA_TASK_CHECK_DIVERGENCE && task != HA_TASK_STOP)
+		note_unclear(node, NULL);
 	switch (task)
 	{
 		case HA_TASK_BASEBACKUP:
@@ -330,11 +368,16 @@ ha_task_ended(HaNode *node, const HaInput *input)
 	node->task = HA_TASK_NONE;
 	if (input->task.outcome == HA_TASK_OK)
 	{
-		ha_log(node, 1, "task-done", "%s done after %lld ms", ha_task_name(input->task.task),
+		ha_log(node, ha_is_unclear_again(node, input->task.task) ? 0 : 1, "task-done",
+			   "%s done after %lld ms", ha_task_name(input->task.task),
 			   (long long) (node->now_ms - node->task_started_ms));
 		task_succeeded(node, input);
 	}
 	else
+	{
+		if (input->task.task == HA_TASK_CHECK_DIVERGENCE && input->task.outcome != HA_TASK_CANCELLED)
+			note_unclear(node, NULL);
 		task_failed(node, input->task.task, input->task.outcome, input->task.message);
+	}
 	node->is_task_cancelled = false;
 }

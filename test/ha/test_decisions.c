@@ -2529,6 +2529,82 @@ compares_again_after_a_pause(void **state)
 	assert_true(count(HA_YIELD) > n_yields);
 }
 
+static int
+count_said(void)
+{
+	int			n = 0;
+
+	for (int i = 0; i < n_seen; i++)
+		n += seen[i].kind == HA_LOG && seen[i].level > 0;
+	return n;
+}
+
+static int
+count_warnings(void)
+{
+	int			n = 0;
+
+	for (int i = 0; i < n_seen; i++)
+		n += seen[i].kind == HA_LOG && seen[i].level == 2;
+	return n;
+}
+
+/* The same comparison each second. */
+static void
+compare_in_vain(int times)
+{
+	for (int i = 0; i < times; i++)
+	{
+		assert_int_equal(node->task, HA_TASK_CHECK_DIVERGENCE);
+		end_task(HA_TASK_OK, HA_DIVERGENCE_UNKNOWN, 0);
+		assert_int_equal(node->task_retry_ms, now + HA_TASK_RETRY_MIN_MS);
+		tick(HA_TASK_RETRY_MIN_MS);
+	}
+}
+
+/* As long as a comparison tells nothing, for the same reason, it is said once. */
+static void
+comparison_in_vain_is_said_once(void **state)
+{
+	int			n_said;
+
+	(void) state;
+	start_stopped_follower(HA_CONTROL_SHUTDOWNED);
+	expect_rule("check-former-primary");
+	compare_in_vain(3);
+	assert_int_equal(count_warnings(), 1);
+	n_said = count_said();
+	compare_in_vain(20);
+	assert_int_equal(count_warnings(), 1);
+	assert_int_equal(count_said(), n_said);
+	assert_int_equal(node->task_failures, 1);
+
+	/* another reason */
+	postgres.timeline = postgres.checkpoint_timeline = postgres.newest_timeline = 2;
+	tell_postgres();
+	end_task(HA_TASK_OK, HA_DIVERGENCE_REWIND, 0);
+	assert_non_null(strstr(node->task_error, "not in the store yet"));
+	assert_int_equal(count_warnings(), 2);
+	tick(HA_TASK_RETRY_MIN_MS);
+
+	/* another kind of failure, each time */
+	end_task(HA_TASK_FAILED, 0, 0);
+	assert_int_equal(count_warnings(), 3);
+	tick(HA_TASK_RETRY_MAX_MS);
+	end_task(HA_TASK_FAILED, 0, 0);
+	assert_int_equal(count_warnings(), 4);
+	tick(HA_TASK_RETRY_MAX_MS);
+	compare_in_vain(2);
+	assert_int_equal(count_warnings(), 5);
+
+	/* and the end of it */
+	n_said = count_said();
+	end_task(HA_TASK_OK, HA_DIVERGENCE_CLONE, 0);
+	assert_true(node->is_diverged);
+	assert_true(count_said() > n_said);
+	assert_int_equal(node->n_unclear, 0);
+}
+
 static void
 outdated(void)
 {
@@ -6068,16 +6144,6 @@ ask_in_vain(void)
 	expect_rule("not-synchronous");
 }
 
-static int
-count_said(void)
-{
-	int			n = 0;
-
-	for (int i = 0; i < n_seen; i++)
-		n += seen[i].kind == HA_LOG && seen[i].level > 0;
-	return n;
-}
-
 static void
 who_may_not_lead_says_so_once(void **state)
 {
@@ -6214,6 +6280,7 @@ main(void)
 		TEST(prefers_who_has_logical_slots),
 		TEST(makes_slots_in_spite_of_nofailover),
 		TEST(compares_again_after_a_pause),
+		TEST(comparison_in_vain_is_said_once),
 		TEST(restarts_a_standby_that_is_off_course),
 		TEST(every_rule_decides),
 		TEST(hangs_paused),
