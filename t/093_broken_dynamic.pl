@@ -61,4 +61,12 @@ $cluster->wait_for('the copy is that of the store', sub {
 	PatroniCluster::slurp("$two->{data_directory}/patroni.dynamic.json") =~ /"ttl": ?5/ });
 ok(1, 'one that can be used is in force at once');
 
+# Of a key that is lost, or is no configuration at all, the leader writes what is in force.
+for my $text (undef, '{"ttl": 7', '[]')
+{
+	defined $text ? $cluster->put_key('config', $text) : $cluster->delete_key('config');
+	$cluster->wait_for('the dynamic configuration is there again', sub { eval { $cluster->key_json('config')->{ttl} } });
+	is($cluster->key_json('config')->{ttl}, 5, 'the one in force: ' . ($text // 'missing'));
+}
+
 done_testing();

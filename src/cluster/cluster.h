@@ -221,6 +221,7 @@ typedef struct ClusterView
 	uint64_t	taken_version;		/* of the key "promotions"; 0 = absent */
 
 	/* the versions of these keys, of a text that cannot be read, too; 0 = absent */
+	uint64_t	config_seen;
 	uint64_t	promotions_seen;
 	uint64_t	history_seen;
 	uint64_t	status_seen;

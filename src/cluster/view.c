@@ -175,6 +175,7 @@ apply_config(ClusterView *view, const ClusterKey *key)
 	if (!replace_object(&view->config_json, key->value))
 		return false;
 	view->config_version = view->config_json == NULL ? 0 : key->version;
+	view->config_seen = key->value == NULL ? 0 : key->version;
 	return true;
 }
 

@@ -365,8 +365,10 @@ ha_lead(HaNode *node)
 	}
 	if (view->config_version == 0 && node->settings.initial_config[0] != '\0' &&
 		ha_is_ready(node, FOR_CONFIG))
-		put_key(node, FOR_CONFIG, HA_CREATE_KEY, "config", strdup(node->settings.initial_config), 0,
-				"the cluster's dynamic configuration is missing");
+		put_key(node, FOR_CONFIG, ha_put_kind(view->config_seen), "config",
+				strdup(node->settings.initial_config), view->config_seen,
+				view->config_seen == 0 ? "the cluster's dynamic configuration is missing" :
+				"the cluster's dynamic configuration cannot be read");
 	if (node->is_bootstrapping && view->system_identifier[0] != '\0' && view->config_version != 0)
 	{
 		node->is_bootstrapping = node->is_post_bootstrapped = false;

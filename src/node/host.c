@@ -574,7 +574,9 @@ settings_to_ha(Host *host)
 {
 	const Settings *settings = &host->settings;
 	HaSettings *ha = &host->ha_settings;
-	char *initial = settings_initial_dynamic(host->local);
+	/* what is in force, if the key should be lost later */
+	char *initial = host->dynamic != NULL ? strdup(host->dynamic)
+	                                      : settings_initial_dynamic(host->local);
 
 	memset(ha, 0, sizeof(*ha));
 	host_copy_text(ha->name, sizeof(ha->name), settings->name);
@@ -616,7 +618,7 @@ settings_to_ha(Host *host)
 	if (initial != NULL && strlen(initial) < sizeof(ha->initial_config))
 		host_copy_text(ha->initial_config, sizeof(ha->initial_config), initial);
 	else if (initial != NULL)
-		host_log(host, 2, "bootstrap.dcs is too long to be written to the store", NULL);
+		host_log(host, 2, "the dynamic configuration is too long to be written to the store", NULL);
 	free(initial);
 }
 

@@ -429,6 +429,19 @@ post_bootstrap(void)
 	assert_string_equal(last_key(HA_CREATE_KEY, "config")->text, "{\"ttl\":30}");
 }
 
+/* What is no configuration is replaced; a text that came since is not. */
+static void
+unreadable_configuration(void **state)
+{
+	(void) state;
+	start_leader(HA_HOME_WORKER);
+	set_key("config", "{\"ttl\":");
+	tell_view();
+	assert_string_equal(last_key(HA_PUT_KEY, "config")->text, "{\"ttl\":30}");
+	assert_int_equal(last_key(HA_PUT_KEY, "config")->version, node->view.config_seen);
+	assert_null(last_key(HA_CREATE_KEY, "config"));
+}
+
 static void
 bootstrap_lease(void)
 {
@@ -6324,6 +6337,7 @@ main(void)
 		TEST(candidate_is_not_waited_for_for_ever),
 		TEST(candidate_is_waited_for_once),
 		TEST(nobody_waits_for_who_gives_way),
+		TEST(unreadable_configuration),
 		TEST(refused_switchovers),
 		TEST(switchover_waits_for_the_restartpoint),
 		TEST(candidate_makes_a_restartpoint),
