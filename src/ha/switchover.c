@@ -54,6 +54,16 @@ ha_clear_request(HaNode *node, const char *refused, const char *rule, const char
 	ha_set_text(node, action, failover_to_text(&empty));
 }
 
+/* Would that member be refused for not being synchronous?  Not where an operator names it to replace a lost leader. */
+static bool
+lacks_synchrony(const HaNode *node, const char *name)
+{
+	const FailoverRequest *request = &node->view.failover;
+
+	return ha_sync_is_active(node) && !ha_sync_names_member(node, name) &&
+		(request->leader[0] != '\0' || request->candidate[0] == '\0');
+}
+
 /* Why a candidate cannot take over; NULL when it can. */
 static const char *
 candidate_problem(const HaNode *node, const char *name, char text[HA_REASON_MAX])
@@ -75,8 +85,7 @@ candidate_problem(const HaNode *node, const char *name, char text[HA_REASON_MAX]
 	else if (!peer->can_lead)
 		snprintf(text, HA_REASON_MAX,
 				 "\"%.100s\" cannot reach the store or is bound by a promise of failsafe mode", name);
-	else if (ha_sync_is_active(node) && !ha_sync_names_member(node, name) &&
-			 (node->view.failover.leader[0] != '\0' || node->view.failover.candidate[0] == '\0'))
+	else if (lacks_synchrony(node, name))
 		snprintf(text, HA_REASON_MAX, "\"%.100s\" is not a synchronous standby", name);
 	else if (!peer->is_in_recovery)
 		snprintf(text, HA_REASON_MAX, "\"%.100s\" is not a standby", name);
@@ -195,7 +204,7 @@ ha_prepare_candidate(HaNode *node)
 		node->settings.tags.nofailover || !ha_request_is_due(node) ||
 		(request->leader[0] != '\0' && strcmp(request->leader, node->view.leader) != 0) ||
 		(request->candidate[0] != '\0' && strcmp(request->candidate, self) != 0) ||
-		(ha_sync_is_active(node) && !ha_sync_names_member(node, self)))
+		lacks_synchrony(node, self))
 		return;
 	if (node->restartpoint_version != request->version)
 	{

@@ -5147,6 +5147,17 @@ candidate_makes_a_restartpoint(void **state)
 	tell_settings();
 	request_failover("{\"leader\":\"node2\"}");
 	assert_int_equal(count(HA_CHECKPOINT), 0);
+	/* nor one that is not synchronous, unless it is named for a failover */
+	for (int i = 0; i < 2; i++)
+	{
+		start_candidate();
+		settings.sync_mode = SYNC_PLAN_ON;
+		tell_settings();
+		set_key("sync", "{\"leader\":\"node2\",\"sync_standby\":\"node3\"}");
+		tell_view();
+		request_failover(i == 0 ? "{\"leader\":\"node2\",\"member\":\"node1\"}" : "{\"member\":\"node1\"}");
+		assert_int_equal(count(HA_CHECKPOINT), i);
+	}
 }
 
 static void
