@@ -14,6 +14,7 @@
 #define CONNECT_TIMEOUT_MS 250
 #define PAUSE_TIMEOUT_MS   2000
 #define RESUME_TIMEOUT_MS  10000
+#define CHECK_INTERVAL_MS  100
 #define PORT			   6432
 
 /* A key of the section, or of one instance in it. */
@@ -166,6 +167,9 @@ pgbouncer_settings(Settings *settings, const json_t *document, const Reporter *r
 	ok = take(section, NULL, "password", common.password, sizeof(common.password), reporter) && ok;
 	ok = take_time(section, "connect_timeout", &settings->pgbouncer_connect_timeout_ms,
 				   CONNECT_TIMEOUT_MS) &&
+		 ok;
+	ok = take_time(section, "check_interval", &settings->pgbouncer_check_interval_ms,
+				   CHECK_INTERVAL_MS) &&
 		 ok;
 	ok = take_time(section, "pause_timeout", &settings->pgbouncer_pause_timeout_ms,
 				   PAUSE_TIMEOUT_MS) &&

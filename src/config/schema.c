@@ -215,6 +215,7 @@ static const Key keys[] = {
 	{ "pgbouncer", "username", KEY_TEXT, 0, 0, NULL },
 	{ "pgbouncer", "password", KEY_TEXT, 0, 0, NULL },
 	{ "pgbouncer", "connect_timeout", KEY_REAL, 0.01, 5, "s" },
+	{ "pgbouncer", "check_interval", KEY_REAL, 0, 5, "s" },
 	{ "pgbouncer", "pause_timeout", KEY_REAL, 0.01, 60, "s" },
 	{ "pgbouncer", "resume_timeout", KEY_REAL, 1, 600, "s" },
 	{ "pgbouncer", "instances", KEY_NAMED, 0, 0, NULL },

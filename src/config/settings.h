@@ -187,6 +187,7 @@ typedef struct Settings
 	int			n_pgbouncers;
 	int64_t		pgbouncer_connect_timeout_ms;	/* a console that is silent as long is left out */
 	int64_t		pgbouncer_pause_timeout_ms; /* for transactions under way */
+	int64_t		pgbouncer_check_interval_ms;	/* so often the proxy behind it looks who leads */
 	int64_t		pgbouncer_resume_timeout_ms;	/* from the pause on, whatever happens */
 
 	/*

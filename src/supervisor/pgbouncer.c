@@ -48,6 +48,7 @@
 #define PROBE_ANSWER_MS 100	 /* it waits for its own next attempt otherwise */
 #define PROBE_LOGIN_MS	500	 /* likewise */
 #define PROBE_RETRY_MS	10
+#define CHECK_LATE_MS	20 /* the proxy's check may be, and its answer takes time */
 #define WAKE_MS			10 /* see wake_up() */
 #define RETRY_MIN_MS	100
 #define RETRY_MAX_MS	1000
@@ -105,6 +106,7 @@ struct Bouncers
 	int64_t connect_timeout_ms;
 	int64_t pause_timeout_ms;
 	int64_t resume_timeout_ms;
+	int64_t check_interval_ms;
 	bool is_outdated; /* the settings have changed */
 
 	Phase phase;
@@ -123,6 +125,8 @@ struct Bouncers
 	int n_strangers;		 /* named there but not in our configuration */
 	int64_t delete_retry_ms; /* 0: not tried yet */
 	bool is_late_said;
+
+	int64_t leads_since_ms; /* 0: another member leads, or none */
 };
 
 /* --- words --- */
@@ -863,6 +867,18 @@ takes_writes(const Bouncers *bouncers)
 		   postmaster_pid(supervisor->postmaster) != 0;
 }
 
+/*
+ * From when on does the proxy know that the old primary is none?  A probe tells
+ * of one server, and the old primary may be back as a standby before the proxy
+ * has looked again: then both are primaries to it, and half of the connections
+ * end up on the standby, for good.
+ */
+static int64_t
+proxy_knows_ms(const Bouncers *bouncers)
+{
+	return bouncers->leads_since_ms + bouncers->check_interval_ms + CHECK_LATE_MS;
+}
+
 static void
 resume(Target *target, bool is_late)
 {
@@ -874,6 +890,8 @@ resume(Target *target, bool is_late)
 		return;
 	}
 	end_probe(target);
+	if (target->where.probe_database[0] != '\0' && !is_late && now_ms < proxy_knows_ms(target->all))
+		return;
 	if (target->job == JOB_NONE && now_ms >= target->retry_ms)
 		(void) ask(target, JOB_RESUME);
 }
@@ -994,6 +1012,9 @@ arm_timer(Bouncers *bouncers)
 			if (target->probe_retry_ms > now_ms && target->probe_retry_ms < wake_ms)
 				wake_ms = target->probe_retry_ms;
 		}
+		if (bouncers->leads_since_ms != 0 && proxy_knows_ms(bouncers) > now_ms &&
+			proxy_knows_ms(bouncers) < wake_ms)
+			wake_ms = proxy_knows_ms(bouncers);
 	}
 	if (wake_ms == INT64_MAX)
 	{
@@ -1041,6 +1062,7 @@ configure(Bouncers *bouncers, const Settings *settings)
 	bouncers->connect_timeout_ms = settings->pgbouncer_connect_timeout_ms;
 	bouncers->pause_timeout_ms = settings->pgbouncer_pause_timeout_ms;
 	bouncers->resume_timeout_ms = settings->pgbouncer_resume_timeout_ms;
+	bouncers->check_interval_ms = settings->pgbouncer_check_interval_ms;
 	if (is_configured_so(bouncers, settings))
 		return;
 	free_targets(bouncers);
@@ -1070,6 +1092,18 @@ bouncers_configure(Bouncers *bouncers)
 		bouncers->is_outdated = true;
 }
 
+/* Since when does this member have the leader key?  Who had it before took no writes any more then. */
+static void
+look_at_leader(Bouncers *bouncers, const Settings *settings)
+{
+	const ClusterView *view = host_view(bouncers->supervisor->host);
+
+	if (view == NULL || settings == NULL || !cluster_is_leader(view, settings->name))
+		bouncers->leads_since_ms = 0;
+	else if (bouncers->leads_since_ms == 0)
+		bouncers->leads_since_ms = clock_now_ms();
+}
+
 void
 bouncers_turn(Bouncers *bouncers)
 {
@@ -1079,6 +1113,7 @@ bouncers_turn(Bouncers *bouncers)
 		configure(bouncers, settings);
 	if (bouncers->n_targets == 0)
 		return;
+	look_at_leader(bouncers, settings);
 	look_at_mark(bouncers);
 	phase_turn(bouncers);
 	if (bouncers->phase == PHASE_NONE)

@@ -124,6 +124,7 @@ test_pgbouncers(void **state)
 	assert_int_equal(settings.pgbouncer_connect_timeout_ms, 250);
 	assert_int_equal(settings.pgbouncer_pause_timeout_ms, 2000);
 	assert_int_equal(settings.pgbouncer_resume_timeout_ms, 10000);
+	assert_int_equal(settings.pgbouncer_check_interval_ms, 100);
 	for (int i = 0; i < 2; i++)
 	{
 		const PgBouncer *one = &settings.pgbouncers[i];
@@ -138,12 +139,13 @@ test_pgbouncers(void **state)
 	}
 	forget(NULL);
 	assert_true(merge(MINIMAL "pgbouncer:\n  connect_timeout: 100ms\n  pause_timeout: 1.5\n"
-	                          "  resume_timeout: 1 min\n",
+	                          "  resume_timeout: 1 min\n  check_interval: 0\n",
 	                  NULL, NULL));
 	assert_int_equal(problems.count, 0);
 	assert_int_equal(settings.pgbouncer_connect_timeout_ms, 100);
 	assert_int_equal(settings.pgbouncer_pause_timeout_ms, 1500);
 	assert_int_equal(settings.pgbouncer_resume_timeout_ms, 60000);
+	assert_int_equal(settings.pgbouncer_check_interval_ms, 0);
 }
 
 static void
