@@ -537,7 +537,8 @@ race_facts(HaNode *node)
 		if (purpose == RACE_LEADER && missed_writes(node))
 			facts |= HA_FACT(MISSED_WRITES);
 	}
-	if (purpose == RACE_HANDOVER && (facts & HA_FACT(ASKED)) && node->handover_lsn != 0 &&
+	/* one answer is enough: nobody waits for others, who may be silent */
+	if (purpose == RACE_HANDOVER && (facts & (HA_FACT(ASKED) | HA_FACT(ASKING))) && node->handover_lsn != 0 &&
 		(node->goal != HA_GOAL_NONE || node->is_wal_end_known) &&
 		ha_race_holder_of(node, node->handover_lsn,
 						  node->goal == HA_GOAL_SWITCHOVER ? node->goal_candidate : NULL) != NULL)
