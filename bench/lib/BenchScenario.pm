@@ -37,6 +37,18 @@ sub pause_until
 	usleep($left) if $left > 0;
 }
 
+# How many of its acknowledged writes are not there; also says when that was.
+sub count_lost
+{
+	my ($name, $client, $leader, $begin_us) = @_;
+	my @lost = sort { $a->{us} <=> $b->{us} } $client->lost($leader);
+
+	printf "# %s: %d lost, acknowledged %.1f to %.1f ms after it happened\n", $name, scalar @lost,
+	  map { ($lost[$_]{us} - $begin_us) / 1000 } 0, -1
+	  if @lost;
+	return scalar @lost;
+}
+
 # Clients write, something is done to the cluster, and it is waited until the
 # first client writes again as before.  Options:
 #
@@ -86,14 +98,14 @@ sub episode
 
 	$result{gap_ms} = $client->gap_ms($begin_us, $end_us);
 	$result{errors} = $client->errors_since($begin_us);
-	$result{lost} = $client->lost($leader);
+	$result{lost} = count_lost('client', $client, $leader, $begin_us);
 	for (keys %paths)
 	{
 		$result{"gap_${_}_ms"} = $paths{$_}->gap_ms($begin_us, $end_us);
 		$result{"errors_$_"} = $paths{$_}->errors_since($begin_us);
-		$result{"lost_$_"} = $paths{$_}->lost($leader);
+		$result{"lost_$_"} = count_lost("client through $_", $paths{$_}, $leader, $begin_us);
 	}
-	$result{lost_pinned} = $pinned->lost($leader) if $pinned;
+	$result{lost_pinned} = count_lost('client of the old primary', $pinned, $leader, $begin_us) if $pinned;
 	return { %result, begin_us => $begin_us, end_us => $end_us, client => $client, old => $old, new => $leader };
 }
 
