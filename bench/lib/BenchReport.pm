@@ -257,6 +257,7 @@ sub many_clusters
 	my ($busiest) = sort { $b <=> $a } map { $_->{others_busy_percent} } @$list;
 	my $note = $busiest > 15 ? sprintf(' Other work used up to %.0f %% of the processors meanwhile.', $busiest) : '';
 
+	$note .= " $first->{note}" if $first->{note};	# what has changed since
 	return <<"END_OF_TEXT";
 
 ## Many idle clusters on one etcd
@@ -299,6 +300,8 @@ sub write_report
 	my $note = $is_busy ? sprintf("**Preliminary**: %d run%s each, on a machine whose processors were %.0f %% busy with other work"
 		  . " before the first one.\n\n", $conditions->{runs},
 		$conditions->{runs} == 1 ? '' : 's', $machine->{busy_percent}) : '';
+
+	$note .= "$conditions->{note}\n\n" if $conditions->{note};	# what is not as it says below
 	my $load = $conditions->{load} eq 'full' ? '`pgbench -N -c 4` as fast as it can'
 	  : $conditions->{load} ? "`pgbench -N -c 4 -R $conditions->{load}`" : 'nothing';
 	my $products = join '', map {
