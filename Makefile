@@ -131,6 +131,7 @@ DCS_OBJS = \
 
 NODE_OBJS = \
 	src/node/channel.o \
+	src/node/combine.o \
 	src/node/edit_config.o \
 	src/node/events.o \
 	src/node/health_watch.o \
@@ -288,6 +289,7 @@ SIM_OBJS = \
 SIM_SHIPPED_OBJS = $(BASE_OBJS) $(CLUSTER_OBJS) $(HA_OBJS) $(CONFIG_OBJS) \
 	src/postgres/divergence.o \
 	src/dcs/dcs.o \
+	src/node/combine.o \
 	src/node/edit_config.o \
 	src/node/events.o \
 	src/node/host.o \

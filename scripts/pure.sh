@@ -33,8 +33,8 @@ alone=$(mktemp -d) || exit 1
 trap 'rm -rf "$alone" "$defined" "$undefined"' EXIT
 mkdir -p "$alone/src"
 cp -r src/ha src/cluster "$alone/src"
-# the way to report errors; it allocates nothing and calls nothing
-mkdir "$alone/src/base" && cp src/base/error.h "$alone/src/base"
+# the way to report errors, and a hash; neither allocates or calls anything
+mkdir "$alone/src/base" && cp src/base/error.h src/base/hash.h "$alone/src/base"
 for source in "$@"; do
 	if (cd "$alone" && ${CC:-gcc} -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Isrc -fsyntax-only -H "$source") \
 		2> "$alone/headers"; then

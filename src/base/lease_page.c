@@ -21,16 +21,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* FNV-1a: names need to differ, not to be secret. */
-static uint64_t
-hash_text(const char *text)
-{
-	uint64_t	hash = UINT64_C(14695981039346656037);
-
-	for (; *text != '\0'; text++)
-		hash = (hash ^ (unsigned char) *text) * UINT64_C(1099511628211);
-	return hash;
-}
+#include "base/hash.h"
 
 /*
  * Names of the shared memory object and of the supervisor's socket.

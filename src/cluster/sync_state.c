@@ -184,10 +184,11 @@ sync_names_standby(const SyncState *sync, const char *name)
 {
 	const char *list = sync->sync_standby;
 	const char *standby;
+	size_t		name_length = strlen(name);
 	size_t		length;
 
 	while (sync_next_standby(&list, &standby, &length))
-		if (length == strlen(name) && ascii_is_same_part(standby, name, length))
+		if (length == name_length && ascii_is_same_part(standby, name, length))
 			return true;
 	return false;
 }

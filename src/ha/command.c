@@ -15,6 +15,7 @@
 
 #include <jansson.h>
 
+#include "base/hash.h"
 #include "ha/internal.h"
 
 #define SQLSTATE_NOT_NOW	"55000"		/* object_not_in_prerequisite_state */
@@ -260,15 +261,12 @@ command_name(HaCommandKind kind)
 	}
 }
 
-/* Who asked, and when.  A hash (FNV-1a) of the name, as a cut one may end within a character. */
+/* Who asked, and when.  A hash of the name, as a cut one may end within a character. */
 static void
 make_request_id(const HaNode *node, char *id, size_t size)
 {
-	uint64_t	hash = UINT64_C(0xcbf29ce484222325);
-
-	for (const char *c = node->settings.name; *c != '\0'; c++)
-		hash = (hash ^ (unsigned char) *c) * UINT64_C(0x100000001b3);
-	snprintf(id, size, "%llx-%llx", (unsigned long long) hash, (unsigned long long) node->wall_ms);
+	snprintf(id, size, "%llx-%llx", (unsigned long long) hash_text(node->settings.name),
+			 (unsigned long long) node->wall_ms);
 }
 
 /* Hand a command to another member, through the store. */

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "cluster/cluster_internal.h"
 
 #define MEMO_SIZE	64
@@ -30,11 +31,7 @@ extern bool __wrap_member_read(Member *member, const char *text);
 static Memo *
 find_memo(const char *text)
 {
-	uint32_t	hash = 2166136261u;
-
-	for (const char *p = text; *p != '\0'; p++)
-		hash = (hash ^ (unsigned char) *p) * 16777619u;
-	return &memos[hash % MEMO_SIZE];
+	return &memos[hash_text(text) % MEMO_SIZE];
 }
 
 static void

@@ -24,6 +24,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
+
 #define KEYS_MAX		256
 #define LEASES_MAX		512
 #define CHANGES_MAX		1024		/* that a watch can go on from */
@@ -183,16 +185,6 @@ sim_store_lease_runs(const char *session)
 	return lease != NULL && sim.now_us < lease->deadline_us;
 }
 
-static uint64_t
-hash(const char *text)
-{
-	uint64_t	h = UINT64_C(14695981039346656037);
-
-	for (; *text != '\0'; text++)
-		h = (h ^ (unsigned char) *text) * UINT64_C(1099511628211);
-	return h;
-}
-
 /*
  * S3.  "lease_ran" is what the check is told: the leader key named somebody
  * whose lease had not come to its end by the store's own clock, and neither
@@ -268,7 +260,7 @@ change(const char *name, const char *value, const char *session, Cause cause)
 		sim_trace(-1, "store: %llu %s under %s: %.300s", (unsigned long long) revision, name,
 				  key->session[0] != '\0' ? key->session : "-", value);
 	}
-	sim_note(-1, "key", hash(name), value != NULL ? hash(value) : 0);
+	sim_note(-1, "key", hash_text(name), value != NULL ? hash_text(value) : 0);
 	sim_watches_tell(revision);
 	return true;
 }

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "node/combine.h"
 #include "supervisor/log.h"
 #include "supervisor/supervisor_internal.h"
 
@@ -28,7 +29,7 @@ observe_worker_sees(const Supervisor *supervisor)
 	return supervisor->worker != NULL && clock_now_ms() - last_ms <= STATE_FRESH_MS;
 }
 
-/* What only the worker knows, over what the files say. */
+/* What the worker told of this postmaster, besides what files and processes say. */
 static void
 add_seen(const Supervisor *supervisor, HaPostgres *postgres)
 {
@@ -37,51 +38,7 @@ add_seen(const Supervisor *supervisor, HaPostgres *postgres)
 	if (outside == NULL)
 		return;
 	*outside = *postgres;
-	*postgres = supervisor->seen;
-
-	postgres->data = outside->data;
-	postgres->server = outside->server;
-	memcpy(postgres->problem, outside->problem, sizeof(postgres->problem));
-	postgres->system_identifier = outside->system_identifier;
-	postgres->control_state = outside->control_state;
-	postgres->checkpoint_lsn = outside->checkpoint_lsn;
-	postgres->checkpoint_redo = outside->checkpoint_redo;
-	postgres->checkpoint_timeline = outside->checkpoint_timeline;
-	postgres->minimum_recovery_lsn = outside->minimum_recovery_lsn;
-	postgres->minimum_recovery_timeline = outside->minimum_recovery_timeline;
-	postgres->can_rewind = outside->can_rewind;
-	postgres->is_standby_configured = outside->is_standby_configured;
-	postgres->is_former_primary = outside->is_former_primary;
-	postgres->former_timeline = outside->former_timeline;
-	if (outside->start_time_ms != 0)
-		postgres->start_time_ms = outside->start_time_ms;
-	if (outside->newest_timeline > postgres->newest_timeline)
-		postgres->newest_timeline = outside->newest_timeline;
-	postgres->is_observed = observe_worker_sees(supervisor) && outside->server != HA_SERVER_STOPPED;
-	if (!postgres->is_observed)
-	{
-		/* files are newer than memory */
-		memcpy(postgres->upstream_host, outside->upstream_host, sizeof(postgres->upstream_host));
-		postgres->upstream_port = outside->upstream_port;
-		memcpy(postgres->upstream_slot, outside->upstream_slot, sizeof(postgres->upstream_slot));
-		if (outside->server == HA_SERVER_RUNNING)
-			postgres->is_in_recovery = outside->is_in_recovery;
-	}
-	/* positions and timeline are from its recovery, which may have been on another timeline */
-	if (postgres->is_observed && outside->server == HA_SERVER_RUNNING && outside->is_in_recovery &&
-		supervisor->seen.server == HA_SERVER_STARTING)
-		postgres->server = HA_SERVER_STARTING;
-	if (outside->server == HA_SERVER_RUNNING && !outside->is_in_recovery &&
-		supervisor->seen.is_in_recovery)
-	{
-		/* a primary that started, or was promoted, since the worker looked */
-		postgres->is_observed = false;
-		postgres->is_in_recovery = false;
-		postgres->timeline = outside->timeline;
-		postgres->newest_timeline = outside->newest_timeline;
-		memcpy(postgres->history, outside->history, sizeof(postgres->history));
-		postgres->n_history = outside->n_history;
-	}
+	combine_views(postgres, outside, &supervisor->seen, observe_worker_sees(supervisor));
 	free(outside);
 }
 

@@ -141,11 +141,12 @@ void
 observer_expect_checkpoint(Observer *observer, int64_t now_ms)
 {
 	observer->checkpoint_until_ms = now_ms + CHECKPOINT_WATCH_MS;
-	/* not another redo position than the last seen: we look now and then only */
-	observer->checkpoint_from = observer->now.flush_lsn;
-	/* a restartpoint is where the primary's checkpoint was */
-	if (observer->now.is_in_recovery)
-		observer->checkpoint_from = observer->now.checkpoint_redo + 1;
+	/*
+	 * Not another redo position than the last seen: we look now and then only.
+	 * But a restartpoint is where the primary's checkpoint was.
+	 */
+	observer->checkpoint_from = observer->now.is_in_recovery ?
+		observer->now.checkpoint_redo + 1 : observer->now.flush_lsn;
 }
 
 /* --- the parts of a look --- */
