@@ -226,7 +226,8 @@ STUB_OBJS = \
 	src/worker/shared.o \
 	src/worker/sql.o \
 	src/worker/sync_report.o \
-	src/worker/synchronous.o
+	src/worker/synchronous.o \
+	src/worker/wal_sent.o
 
 WORKER_OBJS = \
 	src/worker/act.o \

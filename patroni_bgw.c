@@ -28,6 +28,7 @@
 #include "worker/shared.h"
 #include "worker/sync.h"
 #include "worker/synchronous.h"
+#include "worker/wal_sent.h"
 
 #define MODULE_VERSION			"1.0"
 #define WORKER_RESTART_SECONDS	1
@@ -148,6 +149,14 @@ define_settings(void)
 							PGC_SIGHUP,
 							GUC_UNIT_MS,
 							check_isolation_hold, NULL, NULL);
+	DefineCustomIntVariable("patroni.wal_send_wait",
+							"Lets the answer to a commit wait until a standby has been sent its WAL, for at most that long.",
+							"It waits for the walsender alone, not for the standby. 0 switches it off.",
+							&wal_send_wait_ms,
+							100, 0, WAL_SEND_WAIT_MAX_MS,
+							PGC_SIGHUP,
+							GUC_UNIT_MS,
+							NULL, NULL, NULL);
 	DefineCustomStringVariable("patroni.lease_page",
 							   "Name of the shared memory object that holds the leader lease.",
 							   "Set by patroni_supervisor; empty on a server it does not run.",

@@ -21,6 +21,7 @@ ALTER SYSTEM SET patroni.fence = 'perhaps';
 ALTER SYSTEM SET patroni.commit_wait_timeout = -1;
 ALTER SYSTEM SET patroni.isolation_hold_after = 10;
 ALTER SYSTEM SET patroni.isolation_hold_after = -2;
+ALTER SYSTEM SET patroni.wal_send_wait = -1;
 ALTER SYSTEM SET patroni.socket = '/dev/shm/regress_patroni.sock';
 ALTER SYSTEM RESET patroni.socket;
 

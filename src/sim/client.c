@@ -24,7 +24,8 @@
  *
  * Simplified: one session at each server; the last look at the clock and the
  * sending are one moment.  Sessions never survive the beginning of a stop.
- * Whether what holds commits is over is looked at every 20 ms.
+ * Whether what holds commits is over is looked at every 20 ms.  An answer never
+ * waits for the walsender (wal_sent.c): the less is promised, the stricter.
  *-------------------------------------------------------------------------
  */
 #include <string.h>

@@ -20,6 +20,8 @@
  *    acknowledged either; the client hears why (synchronous.c);
  *  - while the node is isolated, commits wait before they are made and
  *    answers before they are sent (isolation.c);
+ *  - an answer waits until the WAL of its commit is on its way to a standby
+ *    (wal_sent.c);
  *  - after a crash, clients wait outside (exposure.c).
  *
  * Invariants:
@@ -68,6 +70,7 @@
 #include "worker/isolation.h"
 #include "worker/shared.h"
 #include "worker/synchronous.h"
+#include "worker/wal_sent.h"
 
 /* What pqcomm.c collects before it sends, and what a message adds to its text. */
 #define SEND_BUFFER_BYTES		8192
@@ -97,6 +100,7 @@ bool		fence_is_enabled = true;
 
 /* Of this session; only its own process reads and writes them. */
 static bool is_ack_pending;		/* a write is committed, its client not told yet */
+static XLogRecPtr wanted_lsn;	/* to be on its way to a standby before, or invalid */
 static bool is_ready_buffered;	/* and the message that ends the telling is buffered */
 static bool is_withheld;		/* invariant 2 */
 static bool is_cut_off;			/* withheld as no synchronous standby has the commit */
@@ -258,6 +262,9 @@ wait_for_socket(void)
 static int
 flush_while_open(void)
 {
+	if (!XLogRecPtrIsInvalid(wanted_lsn))
+		wal_sent_wait(wanted_lsn);
+	wanted_lsn = InvalidXLogRecPtr;
 	for (;;)
 	{
 		if (fence_is_closed())
@@ -445,15 +452,16 @@ before_durable(const char *what)
 }
 
 /*
- * A transaction is durable, here and, if "is_replicated", as synchronous
- * replication asks, and its client waits to hear it.  Must not fail.
+ * A transaction whose WAL ends at "end_lsn" is durable, here and, if
+ * "is_replicated", as synchronous replication asks, and its client waits to
+ * hear it.  Must not fail.
  *
  * A background worker has no client of ours but may confirm what it has
  * committed elsewhere (logical replication does, to the publisher), so it
  * ends as well.  Autovacuum tells nobody.
  */
 static void
-acknowledge(bool is_replicated)
+acknowledge(XLogRecPtr end_lsn, bool is_replicated)
 {
 	if (patroni_lease_page() == NULL)
 		return;
@@ -476,6 +484,8 @@ acknowledge(bool is_replicated)
 		wrap_session();
 		is_ack_pending = true;
 		is_ready_buffered = false;
+		if (wal_sent_is_wanted())
+			wanted_lsn = Max(wanted_lsn, end_lsn);
 	}
 }
 
@@ -495,11 +505,11 @@ fence_transaction(XactEvent event, void *argument)
 			break;
 		case XACT_EVENT_COMMIT:
 			if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
-				acknowledge(synchronous_has_commit(XactLastCommitEnd));
+				acknowledge(XactLastCommitEnd, synchronous_has_commit(XactLastCommitEnd));
 			synchronous_end();
 			break;
 		case XACT_EVENT_PREPARE:
-			acknowledge(synchronous_has_prepare());
+			acknowledge(COMPAT_FLUSH_LSN(), synchronous_has_prepare());
 			synchronous_end();
 			break;
 		case XACT_EVENT_ABORT:
@@ -581,7 +591,8 @@ fence_utility(COMPAT_UTILITY_PARAMETERS)
 
 	if (prepared != NULL)
 	{
-		acknowledge(synchronous_has_prepared_end(((TransactionStmt *) node)->kind ==
+		acknowledge(COMPAT_FLUSH_LSN(),
+					synchronous_has_prepared_end(((TransactionStmt *) node)->kind ==
 												 TRANS_STMT_COMMIT_PREPARED));
 		synchronous_end();
 	}
@@ -616,6 +627,7 @@ void
 fence_init(void)
 {
 	fence_shared_init(exposure_begin);
+	wal_sent_init();
 	RegisterXactCallback(fence_transaction, NULL);
 	previous_executor_hook = ExecutorStart_hook;
 	ExecutorStart_hook = fence_executor_start;

@@ -3,7 +3,7 @@
  * fence_shared.h
  *      What backends and the worker share about commits, beyond the lease
  *      page: is this node isolated, do commits lack a synchronous standby,
- *      must clients wait after a crash.
+ *      must clients wait after a crash, how much WAL has a standby been sent.
  *
  * Lives in the server's main shared memory, made by patroni_bgw.so when the
  * server is managed; the worker finds it through patroni_fence_shared(),
@@ -22,7 +22,7 @@
 #include "port/atomics.h"
 #include "storage/condition_variable.h"
 
-#define FENCE_SHARED_VERSION	1
+#define FENCE_SHARED_VERSION	2
 
 /* Must clients wait until the synchronous standbys have what was recovered? */
 typedef enum ExposureState
@@ -56,6 +56,18 @@ typedef struct FenceShared
 
 	/* Broadcast by the worker when is_isolated ends. */
 	ConditionVariable isolation_ended;
+
+	/* Up to where some standby has been sent this primary's WAL; walsenders
+	 * raise it, backends read it at each commit. */
+	pg_atomic_uint64 wal_sent;
+
+	/* 1 = commits may wait for that: a walsender has sent everything since a
+	 * wait was last in vain.  Walsenders set it, who waited in vain takes it
+	 * back. */
+	pg_atomic_uint32 wal_is_sent;
+
+	/* Broadcast by walsenders when one of the two has changed. */
+	ConditionVariable wal_sent_more;
 } FenceShared;
 
 /* Exported by patroni_bgw.so; NULL on a server that is not managed. */

@@ -1,0 +1,218 @@
+/*-------------------------------------------------------------------------
+ *
+ * wal_sent.c
+ *      Tells no client of a commit before its WAL is on its way to a standby.
+ *
+ * With asynchronous replication a commit is told to its client as soon as it
+ * is flushed.  The walsender is woken at that time, too, but may get the
+ * processor later than the session: if the host dies or stands still in
+ * between, the client knows of a commit that no standby will ever have.  So
+ * the session looks, before it sends its answer, whether a walsender has
+ * handed the WAL of the commit to the kernel, and waits if not.  That is a
+ * matter of the two processes, tens of microseconds; nobody waits for the
+ * network or for a standby's answer.  Synchronous replication does that.
+ *
+ * Walsenders say how far they are: a wrapper around their PqCommMethods reads
+ * the position in each message of WAL (XLogData, "Streaming Replication
+ * Protocol" in PostgreSQL's manual) and publishes it when all that was
+ * buffered is sent.  WalSnd.sentPtr would not do: the server advances it when
+ * the message is buffered.
+ *
+ * Invariants:
+ *  (1) A session waits only while some walsender keeps up, that is, it had
+ *      sent everything once since a wait was last in vain.  So standbys that
+ *      are behind, or hang, cost one wait of patroni.wal_send_wait and then
+ *      nothing until one of them has caught up.
+ *  (2) Only a server that replays counts: pg_receivewal and pg_basebackup can
+ *      replace no primary.
+ *  (3) On a standby nothing is published: its WAL may end at another place
+ *      when it is promoted.
+ */
+#include "postgres.h"
+
+#include "worker/wal_sent.h"
+
+#include "worker/compat.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "port/pg_bswap.h"
+#include "replication/walsender.h"
+#include "replication/walsender_private.h"
+#include "storage/condition_variable.h"
+#include "storage/ipc.h"
+#include "storage/proc.h"
+#include "storage/spin.h"
+
+#include "base/clock.h"
+#include "worker/fence_shared.h"
+
+/* An XLogData message: kind, start of the data, end of the WAL, time; then the data. */
+#define MESSAGE_COPY_DATA		'd'
+#define COPY_XLOG_DATA			'w'
+#define XLOG_DATA_HEADER_BYTES	(1 + 3 * sizeof(uint64))
+
+int			wal_send_wait_ms = 100;
+
+/* Of a walsender: what it sends with, and how far it is. */
+static const PQcommMethods *base_methods;
+static PQcommMethods sender_methods;
+static XLogRecPtr buffered_lsn; /* up to here messages are made */
+static XLogRecPtr sent_lsn;		/* and up to here they are sent */
+static bool has_exit_callback;
+
+static ClientAuthentication_hook_type previous_authentication_hook;
+
+/* Does another walsender stream? */
+static bool
+others_stream(void)
+{
+	for (int i = 0; i < max_wal_senders; i++)
+	{
+		WalSnd	   *sender = &WalSndCtl->walsnds[i];
+		bool		streams;
+
+		SpinLockAcquire(&sender->mutex);
+		streams = sender != MyWalSnd && sender->pid != 0 && sender->state == WALSNDSTATE_STREAMING;
+		SpinLockRelease(&sender->mutex);
+		if (streams)
+			return true;
+	}
+	return false;
+}
+
+/* This walsender ends: who waits for it alone need not any longer. */
+static void
+end_sender(int code, Datum argument)
+{
+	FenceShared *shared = patroni_fence_shared();
+
+	if (others_stream())
+		return;
+	pg_atomic_write_u32(&shared->wal_is_sent, 0);
+	ConditionVariableBroadcast(&shared->wal_sent_more);
+}
+
+/* All that was buffered is with the kernel: say so. */
+static void
+publish(void)
+{
+	FenceShared *shared = patroni_fence_shared();
+	uint64		published = pg_atomic_read_u64(&shared->wal_sent);
+
+	sent_lsn = buffered_lsn;
+	if (MyWalSnd == NULL || XLogRecPtrIsInvalid(MyWalSnd->apply))
+		return;					/* invariant 2 */
+	if (!has_exit_callback)
+	{
+		before_shmem_exit(end_sender, (Datum) 0);
+		has_exit_callback = true;
+	}
+	while (published < sent_lsn &&
+		   !pg_atomic_compare_exchange_u64(&shared->wal_sent, &published, sent_lsn))
+		;
+	if (pg_atomic_read_u32(&shared->wal_is_sent) == 0 && sent_lsn >= COMPAT_FLUSH_LSN())
+		pg_atomic_write_u32(&shared->wal_is_sent, 1);
+	ConditionVariableBroadcast(&shared->wal_sent_more);
+}
+
+static void
+note_flushed(int result)
+{
+	if (result == 0 && sent_lsn != buffered_lsn && !base_methods->is_send_pending())
+		publish();
+}
+
+static int
+sender_flush(void)
+{
+	int			result = base_methods->flush();
+
+	note_flushed(result);
+	return result;
+}
+
+static int
+sender_flush_if_writable(void)
+{
+	int			result = base_methods->flush_if_writable();
+
+	note_flushed(result);
+	return result;
+}
+
+/* This one only buffers; WAL takes no other way. */
+static void
+sender_putmessage_noblock(char type, const char *text, size_t length)
+{
+	uint64		start;
+
+	base_methods->putmessage_noblock(type, text, length);
+	if (type != MESSAGE_COPY_DATA || length <= XLOG_DATA_HEADER_BYTES || text[0] != COPY_XLOG_DATA ||
+		am_cascading_walsender) /* invariant 3 */
+		return;
+	memcpy(&start, text + 1, sizeof(start));
+	buffered_lsn = pg_ntoh64(start) + (length - XLOG_DATA_HEADER_BYTES);
+}
+
+static void
+begin_sender(Port *port, int status)
+{
+	if (previous_authentication_hook)
+		previous_authentication_hook(port, status);
+	if (status != STATUS_OK || !am_walsender || am_db_walsender || base_methods != NULL ||
+		patroni_fence_shared() == NULL)
+		return;
+	base_methods = PqCommMethods;
+	sender_methods = *PqCommMethods;
+	sender_methods.flush = sender_flush;
+	sender_methods.flush_if_writable = sender_flush_if_writable;
+	sender_methods.putmessage_noblock = sender_putmessage_noblock;
+	PqCommMethods = &sender_methods;
+}
+
+/* Shall commits of this transaction wait?  Whoever set "local" waits for no standby. */
+bool
+wal_sent_is_wanted(void)
+{
+	return wal_send_wait_ms > 0 && synchronous_commit > SYNCHRONOUS_COMMIT_LOCAL_FLUSH;
+}
+
+/*
+ * Wait until a standby has been sent the WAL up to "lsn", for at most
+ * patroni.wal_send_wait.  One load if it has been.  Raises no error, so it may
+ * be called after a commit: signals are obeyed afterwards.
+ */
+void
+wal_sent_wait(XLogRecPtr lsn)
+{
+	FenceShared *shared = patroni_fence_shared();
+	int64		until_us;
+	int64		left_us = 1;
+
+	if (shared == NULL || pg_atomic_read_u64(&shared->wal_sent) >= lsn ||
+		pg_atomic_read_u32(&shared->wal_is_sent) == 0 || MyProc == NULL || proc_exit_inprogress)
+		return;
+	until_us = clock_now_us() + (int64) wal_send_wait_ms * 1000;
+	HOLD_INTERRUPTS();
+	ConditionVariablePrepareToSleep(&shared->wal_sent_more);
+	while (pg_atomic_read_u64(&shared->wal_sent) < lsn &&
+		   pg_atomic_read_u32(&shared->wal_is_sent) != 0 &&
+		   (left_us = until_us - clock_now_us()) > 0)
+		(void) ConditionVariableTimedSleep(&shared->wal_sent_more, (long) (left_us / 1000 + 1),
+										   PG_WAIT_EXTENSION);
+	ConditionVariableCancelSleep();
+	RESUME_INTERRUPTS();
+	if (left_us <= 0 && pg_atomic_exchange_u32(&shared->wal_is_sent, 0) != 0)	/* invariant 1 */
+		ereport(LOG_SERVER_ONLY,
+				(errmsg("the WAL of a commit was not sent to a standby within %d ms", wal_send_wait_ms),
+				 errdetail("Commits do not wait for that until a standby has been sent everything.")));
+}
+
+/* Watch for walsenders; for fence_init() in the postmaster. */
+void
+wal_sent_init(void)
+{
+	previous_authentication_hook = ClientAuthentication_hook;
+	ClientAuthentication_hook = begin_sender;
+}
