@@ -133,14 +133,16 @@ my %metric_title = (
 	p99_of_patroni_ms => '… Patroni',
 	cpu_per_request => 'processor time a request, us',
 	cpu_per_request_of_patroni => '… Patroni',
-	tps_with => 'transactions/s with the fence',
-	tps_without => '… without',
-	ratio => 'ratio',
+	tps_both => 'transactions/s with the fence and patroni.wal_send_wait',
+	tps_with => '… with the fence alone',
+	tps_without => '… with neither',
+	ratio => 'ratio of the fence alone to neither',
+	ratio_send => 'ratio of both to the fence alone',
 );
 my @metric_order = qw(gap_ms gap_haproxy_ms gap_pgbouncer_ms phase_handover_ms phase_election_ms phase_promotion_ms
   refused_after_ms back_after_ms lost lost_pinned lost_haproxy
   lost_pgbouncer errors errors_haproxy errors_pgbouncer agent_cpu_percent node_cpu_percent agent_pss_mb requests_per_minute
-  rate rate_of_patroni p99_ms p99_of_patroni_ms cpu_per_request cpu_per_request_of_patroni tps_with tps_without ratio);
+  rate rate_of_patroni p99_ms p99_of_patroni_ms cpu_per_request cpu_per_request_of_patroni tps_both tps_with tps_without ratio ratio_send);
 
 sub number
 {
@@ -151,7 +153,7 @@ sub number
 		return $value < 9.95 ? sprintf('%.1f ms', $value) : $value < 9950 ? sprintf('%.0f ms', $value)
 		  : sprintf('%.1f s', $value / 1000);
 	}
-	return sprintf('%.4f', $value) if $metric eq 'ratio';
+	return sprintf('%.4f', $value) if $metric =~ /^ratio/;
 	return $value == int($value) || $value >= 100 ? sprintf('%.0f', $value) : sprintf('%.2f', $value);
 }
 

@@ -38,13 +38,14 @@ sub pause_until
 }
 
 # How many of its acknowledged writes are not there; also says when that was.
+# What happened took from begin_us to done_us.
 sub count_lost
 {
-	my ($name, $client, $leader, $begin_us) = @_;
+	my ($name, $client, $leader, $begin_us, $done_us) = @_;
 	my @lost = sort { $a->{us} <=> $b->{us} } $client->lost($leader);
 
-	printf "# %s: %d lost, acknowledged %.1f to %.1f ms after it happened\n", $name, scalar @lost,
-	  map { ($lost[$_]{us} - $begin_us) / 1000 } 0, -1
+	printf "# %s: %d lost, acknowledged %.1f to %.1f ms after it began, it was done after %.1f ms\n", $name, scalar @lost,
+	  map { ($_ - $begin_us) / 1000 } $lost[0]{us}, $lost[-1]{us}, $done_us
 	  if @lost;
 	return scalar @lost;
 }
@@ -80,6 +81,7 @@ sub episode
 
 	my $begin_us = now_us();
 	$option{do}->($old);
+	my $done_us = now_us();
 	my $until = $option{until} // sub { $_[0]->errors_since($begin_us) && $_[0]->steady($begin_us) >= $steady_acks };
 	$cluster->wait_for('clients write again', sub { $until->($client, $begin_us) },
 		every_ms => 50, timeout => $option{bound} // 150);
@@ -98,14 +100,14 @@ sub episode
 
 	$result{gap_ms} = $client->gap_ms($begin_us, $end_us);
 	$result{errors} = $client->errors_since($begin_us);
-	$result{lost} = count_lost('client', $client, $leader, $begin_us);
+	$result{lost} = count_lost('client', $client, $leader, $begin_us, $done_us);
 	for (keys %paths)
 	{
 		$result{"gap_${_}_ms"} = $paths{$_}->gap_ms($begin_us, $end_us);
 		$result{"errors_$_"} = $paths{$_}->errors_since($begin_us);
-		$result{"lost_$_"} = count_lost("client through $_", $paths{$_}, $leader, $begin_us);
+		$result{"lost_$_"} = count_lost("client through $_", $paths{$_}, $leader, $begin_us, $done_us);
 	}
-	$result{lost_pinned} = count_lost('client of the old primary', $pinned, $leader, $begin_us) if $pinned;
+	$result{lost_pinned} = count_lost('client of the old primary', $pinned, $leader, $begin_us, $done_us) if $pinned;
 	return { %result, begin_us => $begin_us, end_us => $end_us, client => $client, old => $old, new => $leader };
 }
 

@@ -26,17 +26,18 @@ our @scenarios = (
 		},
 	},
 	fence => {
-		title => 'pgbench -N -c4 with the write fence on and off',
+		title => 'pgbench -N -c4 with one standby: what the write fence and patroni.wal_send_wait cost',
 		runs => 1,
 		alone => 1,
 		products => { ours => 1 },
 		run => sub {
 			my ($cluster, $option) = @_;
 			my $text = run_tool('fence_overhead.sh', $option->{quick} ? (2, 2) : (10, 8));
-			my ($on, $off, $ratio) = $text =~ /^median tps: on ([\d.]+), off ([\d.]+), ratio ([\d.]+)/m
+			my ($both, $fence, $neither, $ratio, $ratio_send) =
+			  $text =~ /^median tps: both ([\d.]+), fence ([\d.]+), neither ([\d.]+), ratios ([\d.]+) ([\d.]+)/m
 			  or die "fence_overhead.sh says nothing\n";
 
-			return { tps_with => $on, tps_without => $off, ratio => $ratio };
+			return { tps_both => $both, tps_with => $fence, tps_without => $neither, ratio => $ratio, ratio_send => $ratio_send };
 		},
 	},
 );
