@@ -14,17 +14,31 @@ my $leader = $cluster->leader;
 my ($two, $three) = $cluster->standbys;
 my $writer = $cluster->writer;
 
+# A member that has just been restarted may have to be asked again.
+sub ask
+{
+	my ($node, $sql) = @_;
+	my ($status, $out, $err);
+
+	$cluster->wait_for("$node->{name}: $sql", sub {
+		($status, $out, $err) = $node->try_sql($sql, timeout => 70);
+		return $status == 0 || $err !~ /^HINT:  Try again/m;
+	});
+	die "$node->{name}: $sql: $err\n" if $status != 0;
+	return $out;
+}
+
 # --- restart ---
 
 my $before = $two->sql('SELECT pg_postmaster_start_time()');
-like($leader->sql("SELECT patroni.restart('$two->{name}')"), qr/restart/, 'a standby is restarted from the leader');
+like(ask($leader, "SELECT patroni.restart('$two->{name}')"), qr/restart/, 'a standby is restarted from the leader');
 $two->wait_for_sql("SELECT pg_postmaster_start_time() > '$before'");
 $cluster->wait_until_streaming;
 
 $before = $leader->sql('SELECT pg_postmaster_start_time()');
 my $timeline = $leader->sql('SELECT timeline_id FROM pg_control_checkpoint()');
 my $begin_us = PatroniCluster::now_us();
-$two->sql("SELECT patroni.restart('$leader->{name}')");
+ask($two, "SELECT patroni.restart('$leader->{name}')");
 $leader->wait_for_sql("SELECT pg_postmaster_start_time() > '$before' AND NOT pg_is_in_recovery()");
 $cluster->wait_for_leader(is => $leader);
 is($leader->sql('SELECT timeline_id FROM pg_control_checkpoint()'), $timeline, 'a restart of the leader changes no leader');
@@ -55,7 +69,7 @@ is($leader->sql("SHOW max_connections"), '100', 'a setting that needs a restart 
 for my $node ($two, $three, $leader)
 {
 	$before = $node->sql('SELECT pg_postmaster_start_time()');
-	($node == $two ? $three : $two)->sql("SELECT patroni.restart('$node->{name}', pending => true)");
+	ask($node == $two ? $three : $two, "SELECT patroni.restart('$node->{name}', pending => true)");
 	$node->wait_for_sql("SELECT pg_postmaster_start_time() > '$before'");
 	$cluster->wait_for_leader(is => $leader);
 	$cluster->wait_until_streaming;
@@ -68,19 +82,19 @@ $cluster->wait_for('no member waits any more', sub {
 
 $two->{config}{postgresql}{parameters} = { work_mem => '7MB' };
 $two->write_config;
-$leader->sql("SELECT patroni.reload('$two->{name}')");
+ask($leader, "SELECT patroni.reload('$two->{name}')");
 $two->wait_for_sql("SELECT setting = '7168' FROM pg_settings WHERE name = 'work_mem'");
 ok(1, 'another member reads its configuration again');
 $leader->{config}{postgresql}{parameters} = { work_mem => '8MB' };
 $leader->write_config;
-$leader->sql('SELECT patroni.reload()');
+ask($leader, 'SELECT patroni.reload()');
 $leader->wait_for_sql("SELECT setting = '8192' FROM pg_settings WHERE name = 'work_mem'");
 ok(1, 'so does the own one');
 
 # --- reinitialize ---
 
 PatroniCluster::spew("$three->{data_directory}/old", 'old');
-$leader->sql("SELECT patroni.reinitialize('$three->{name}')");
+ask($leader, "SELECT patroni.reinitialize('$three->{name}')");
 $cluster->wait_for("the old data of $three->{name} is gone", sub { !-e "$three->{data_directory}/old" });
 $cluster->wait_until_streaming;
 $cluster->wait_until_replayed;

@@ -63,7 +63,7 @@ make_memory(void)
 		pg_atomic_init_u32(&shared->is_isolated, 0);
 		ConditionVariableInit(&shared->isolation_ended);
 		pg_atomic_init_u64(&shared->wal_sent, 0);
-		pg_atomic_init_u32(&shared->wal_is_sent, 0);
+		pg_atomic_init_u32(&shared->wal_senders, 0);
 		ConditionVariableInit(&shared->wal_sent_more);
 	}
 	LWLockRelease(AddinShmemInitLock);

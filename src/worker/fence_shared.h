@@ -31,6 +31,11 @@ typedef enum ExposureState
 	EXPOSURE_HELD,				/* yes, until they have exposed_lsn */
 } ExposureState;
 
+/* The two halves of FenceShared.wal_senders. */
+#define WAL_SENDERS_COUNT(word)	((word) & 0xffff)
+#define WAL_SENDERS_ROUND(word)	((word) >> 16)
+#define WAL_SENDERS_NEXT(word)	((WAL_SENDERS_ROUND(word) + 1) << 16)
+
 typedef struct FenceShared
 {
 	uint32		version;		/* FENCE_SHARED_VERSION; written once */
@@ -61,10 +66,10 @@ typedef struct FenceShared
 	 * raise it, backends read it at each commit. */
 	pg_atomic_uint64 wal_sent;
 
-	/* 1 = commits may wait for that: a walsender has sent everything since a
-	 * wait was last in vain.  Walsenders set it, who waited in vain takes it
-	 * back. */
-	pg_atomic_uint32 wal_is_sent;
+	/* How many walsenders keep up, so that commits may wait for that: see
+	 * wal_sent.c.  Walsenders count themselves, who waited in vain begins a
+	 * new round without any. */
+	pg_atomic_uint32 wal_senders;
 
 	/* Broadcast by walsenders when one of the two has changed. */
 	ConditionVariable wal_sent_more;

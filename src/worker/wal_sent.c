@@ -19,10 +19,11 @@
  * the message is buffered.
  *
  * Invariants:
- *  (1) A session waits only while some walsender keeps up, that is, it had
- *      sent everything once since a wait was last in vain.  So standbys that
- *      are behind, or hang, cost one wait of patroni.wal_send_wait and then
- *      nothing until one of them has caught up.
+ *  (1) A session waits only while some walsender keeps up: it had sent
+ *      everything once, and since then neither has the kernel refused to take
+ *      more from it, nor was a wait in vain.  So a standby that is behind or
+ *      out of reach costs nothing, and a walsender that hangs one wait of
+ *      patroni.wal_send_wait.
  *  (2) Only a server that replays counts: pg_receivewal and pg_basebackup can
  *      replace no primary.
  *  (3) On a standby nothing is published: its WAL may end at another place
@@ -42,7 +43,6 @@
 #include "storage/condition_variable.h"
 #include "storage/ipc.h"
 #include "storage/proc.h"
-#include "storage/spin.h"
 
 #include "base/clock.h"
 #include "worker/fence_shared.h"
@@ -59,38 +59,50 @@ static const PQcommMethods *base_methods;
 static PQcommMethods sender_methods;
 static XLogRecPtr buffered_lsn; /* up to here messages are made */
 static XLogRecPtr sent_lsn;		/* and up to here they are sent */
+static bool is_counted;			/* among those that keep up */
+static uint32 counted_round;
 static bool has_exit_callback;
 
 static ClientAuthentication_hook_type previous_authentication_hook;
 
-/* Does another walsender stream? */
+/*
+ * Does this walsender keep up?  FenceShared.wal_senders counts those that do,
+ * in its lower half.  Who waited in vain sets that to 0 and adds one to the
+ * upper half, the round, so that nobody who was counted before counts himself
+ * out.  Returns whether there was a change.
+ */
 static bool
-others_stream(void)
+set_keeping_up(bool keeps_up)
 {
-	for (int i = 0; i < max_wal_senders; i++)
-	{
-		WalSnd	   *sender = &WalSndCtl->walsnds[i];
-		bool		streams;
+	FenceShared *shared = patroni_fence_shared();
+	uint32		word = pg_atomic_read_u32(&shared->wal_senders);
+	uint32		wanted;
 
-		SpinLockAcquire(&sender->mutex);
-		streams = sender != MyWalSnd && sender->pid != 0 && sender->state == WALSNDSTATE_STREAMING;
-		SpinLockRelease(&sender->mutex);
-		if (streams)
-			return true;
-	}
-	return false;
+	do
+	{
+		if (is_counted && counted_round != WAL_SENDERS_ROUND(word))
+			is_counted = false;
+		if (is_counted == keeps_up)
+			return false;
+		wanted = keeps_up ? word + 1 : word - 1;
+	} while (!pg_atomic_compare_exchange_u32(&shared->wal_senders, &word, wanted));
+	is_counted = keeps_up;
+	counted_round = WAL_SENDERS_ROUND(wanted);
+	return true;
 }
 
-/* This walsender ends: who waits for it alone need not any longer. */
+/* Nobody shall wait for this walsender any longer. */
+static void
+fall_behind(void)
+{
+	if (set_keeping_up(false))
+		ConditionVariableBroadcast(&patroni_fence_shared()->wal_sent_more);
+}
+
 static void
 end_sender(int code, Datum argument)
 {
-	FenceShared *shared = patroni_fence_shared();
-
-	if (others_stream())
-		return;
-	pg_atomic_write_u32(&shared->wal_is_sent, 0);
-	ConditionVariableBroadcast(&shared->wal_sent_more);
+	fall_behind();
 }
 
 /* All that was buffered is with the kernel: say so. */
@@ -111,15 +123,20 @@ publish(void)
 	while (published < sent_lsn &&
 		   !pg_atomic_compare_exchange_u64(&shared->wal_sent, &published, sent_lsn))
 		;
-	if (pg_atomic_read_u32(&shared->wal_is_sent) == 0 && sent_lsn >= COMPAT_FLUSH_LSN())
-		pg_atomic_write_u32(&shared->wal_is_sent, 1);
+	if (sent_lsn >= COMPAT_FLUSH_LSN())
+		(void) set_keeping_up(true);
 	ConditionVariableBroadcast(&shared->wal_sent_more);
 }
 
+/* Something was sent, or could not be. */
 static void
 note_flushed(int result)
 {
-	if (result == 0 && sent_lsn != buffered_lsn && !base_methods->is_send_pending())
+	if (result != 0 || sent_lsn == buffered_lsn)
+		return;
+	if (base_methods->is_send_pending())
+		fall_behind();
+	else
 		publish();
 }
 
@@ -187,23 +204,32 @@ void
 wal_sent_wait(XLogRecPtr lsn)
 {
 	FenceShared *shared = patroni_fence_shared();
+	uint32		word = 0;
 	int64		until_us;
 	int64		left_us = 1;
 
 	if (shared == NULL || pg_atomic_read_u64(&shared->wal_sent) >= lsn ||
-		pg_atomic_read_u32(&shared->wal_is_sent) == 0 || MyProc == NULL || proc_exit_inprogress)
+		WAL_SENDERS_COUNT(pg_atomic_read_u32(&shared->wal_senders)) == 0 ||
+		MyProc == NULL || proc_exit_inprogress)
 		return;
 	until_us = clock_now_us() + (int64) wal_send_wait_ms * 1000;
 	HOLD_INTERRUPTS();
 	ConditionVariablePrepareToSleep(&shared->wal_sent_more);
-	while (pg_atomic_read_u64(&shared->wal_sent) < lsn &&
-		   pg_atomic_read_u32(&shared->wal_is_sent) != 0 &&
-		   (left_us = until_us - clock_now_us()) > 0)
+	while (pg_atomic_read_u64(&shared->wal_sent) < lsn)
+	{
+		word = pg_atomic_read_u32(&shared->wal_senders);
+		left_us = until_us - clock_now_us();
+		if (WAL_SENDERS_COUNT(word) == 0 || left_us <= 0)
+			break;
 		(void) ConditionVariableTimedSleep(&shared->wal_sent_more, (long) (left_us / 1000 + 1),
 										   PG_WAIT_EXTENSION);
+	}
 	ConditionVariableCancelSleep();
 	RESUME_INTERRUPTS();
-	if (left_us <= 0 && pg_atomic_exchange_u32(&shared->wal_is_sent, 0) != 0)	/* invariant 1 */
+
+	/* invariant 1; of all who waited in vain, one */
+	if (left_us <= 0 && WAL_SENDERS_COUNT(word) > 0 &&
+		pg_atomic_compare_exchange_u32(&shared->wal_senders, &word, WAL_SENDERS_NEXT(word)))
 		ereport(LOG_SERVER_ONLY,
 				(errmsg("the WAL of a commit was not sent to a standby within %d ms", wal_send_wait_ms),
 				 errdetail("Commits do not wait for that until a standby has been sent everything.")));
