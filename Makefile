@@ -55,6 +55,7 @@ WERROR     ?= -Werror
 SANITIZE   ?=
 
 BASE_OBJS = \
+	src/base/cycles.o \
 	src/base/error.o \
 	src/base/lease_page.o
 

@@ -242,11 +242,13 @@ lease_page_take(LeasePage *page, uint32_t expected, LeaseHolder holder)
 }
 
 /*
- * Move the fence.  Returns false, and changes nothing, if "generation" is not
- * the page's: the caller has lost the baton and must stop acting at once.
+ * Move the fence.  Returns false, and leaves the fence, if "generation" is not
+ * the page's: the caller has lost the baton and must stop acting at once.  (One
+ * who loses it right here may leave its cycles behind; the clock counts still.)
  */
 bool
-lease_page_set_deadline(LeasePage *page, uint32_t generation, int64_t deadline_us)
+lease_page_set_deadline(LeasePage *page, uint32_t generation, int64_t deadline_us,
+						uint64_t deadline_cycles)
 {
 	uint64_t	word = atomic_load_explicit(&page->lease, memory_order_acquire);
 	uint64_t	deadline;
@@ -254,6 +256,8 @@ lease_page_set_deadline(LeasePage *page, uint32_t generation, int64_t deadline_u
 	if (deadline_us < 0)
 		deadline_us = LEASE_CLOSED_US;
 	deadline = deadline_us > LEASE_NEVER_US ? LEASE_DEADLINE_MASK : (uint64_t) deadline_us;
+	if (lease_word_generation(word) == generation)
+		atomic_store_explicit(&page->deadline_cycles, deadline_cycles, memory_order_release);
 	for (;;)
 	{
 		if (lease_word_generation(word) != generation)

@@ -16,6 +16,8 @@
  *      between computing it and storing it.
  *  (2) Whoever takes the baton adds one to the generation.
  *  (3) A new page is closed: deadline 0.
+ *  (4) Where the processor's cycle counter is of use, the lease is over when
+ *      either the clock or the counter says so: cycles.h.
  *-------------------------------------------------------------------------
  */
 #ifndef PATRONI_BASE_LEASE_PAGE_H
@@ -25,8 +27,9 @@
 #include <stdatomic.h>
 #include <sys/types.h>
 
-#include "base/error.h"
 #include "base/clock.h"
+#include "base/cycles.h"
+#include "base/error.h"
 
 #define LEASE_PAGE_MAGIC		UINT32_C(0x50474857)
 #define LEASE_PAGE_VERSION		1
@@ -161,6 +164,13 @@ typedef struct LeasePage
 
 	/* Is this server able to work?  Whoever drives compares the clocks. */
 	LeaseProbe	probes[LEASE_PROBE_COUNT];
+
+	/*
+	 * The deadline of "lease" by the cycle counter; 0 = the clock alone counts,
+	 * also in a page of an earlier release.  Written before "lease", read
+	 * after it: who sees a new deadline sees its cycles.
+	 */
+	_Atomic uint64_t deadline_cycles;
 } LeasePage;
 
 /* Is a deadline over?  The only test that backends make. */
@@ -187,8 +197,14 @@ static inline bool
 lease_page_is_open(const LeasePage *page)
 {
 	int64_t		deadline_us = lease_page_deadline_us(page);
+	uint64_t	deadline_cycles;
 
-	return deadline_us == LEASE_NEVER_US || clock_now_us() < deadline_us;
+	if (deadline_us == LEASE_NEVER_US)
+		return true;
+	if (clock_now_us() >= deadline_us)
+		return false;
+	deadline_cycles = __atomic_load_n((const uint64_t *) &page->deadline_cycles, __ATOMIC_RELAXED);
+	return deadline_cycles == 0 || cycles_now() < deadline_cycles;
 }
 
 static inline uint32_t
@@ -221,11 +237,12 @@ extern void lease_page_unlink(const char *page_name);
 extern uint32_t lease_page_take(LeasePage *page, uint32_t expected, LeaseHolder holder);
 
 /*
- * Move the fence.  Returns false, and changes nothing, if "generation" is not
+ * Move the fence; "deadline_cycles" is the same deadline by the cycle counter,
+ * 0 = not known.  Returns false, and leaves the fence, if "generation" is not
  * the page's: the caller has lost the baton and must stop acting at once.
  */
 extern bool lease_page_set_deadline(LeasePage *page, uint32_t generation,
-									int64_t deadline_us) MUST_CHECK;
+									int64_t deadline_us, uint64_t deadline_cycles) MUST_CHECK;
 
 /*
  * Keep a promise for whoever takes the baton next.  False: "generation" is not the

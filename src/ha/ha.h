@@ -533,6 +533,8 @@ extern const HaDecision *ha_decision(const HaNode *node);
 extern MemberRole ha_role(const HaNode *node);			/* in-memory role, as Patroni's */
 extern MemberState ha_state(const HaNode *node);
 extern bool ha_has_lease(const HaNode *node);
+/* When at the earliest was asked for what gave a deadline of the fence? */
+extern int64_t ha_deadline_asked_ms(const HaNode *node, int64_t deadline_ms);
 extern int64_t ha_lease_deadline_ms(const HaNode *node);	/* 0 none, HA_DEADLINE_NEVER */
 extern const char *ha_goal_name(const HaNode *node);	/* "" = none */
 extern const char *ha_task_name(HaTask task);

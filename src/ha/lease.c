@@ -65,6 +65,17 @@ ha_deadline_ms(const HaNode *node)
 	return failsafe_ms > lease_ms ? failsafe_ms : lease_ms;
 }
 
+/*
+ * When was asked, at the earliest, for what gave this deadline?  Leases and
+ * agreements last for ttl, as of when they were asked for and as it is now,
+ * whichever is less.
+ */
+int64_t
+ha_deadline_asked_ms(const HaNode *node, int64_t deadline_ms)
+{
+	return deadline_ms - (node->settings.ttl_ms - ha_margin_ms(node->settings.ttl_ms));
+}
+
 /* True when the lease may have run out. */
 bool
 ha_lease_is_over(const HaNode *node)

@@ -298,9 +298,13 @@ begin_trace(Host *host)
 static void
 step_engine(Host *host, const HaInput *input, HaActions *actions)
 {
+	uint64_t cycles = host->ops.cycles != NULL ? host->ops.cycles() : 0;
 	int64_t now_ms = clock_now_ms();
 	Error error;
 
+	/* before anything is asked that a lease is counted from */
+	if (cycles != 0)
+		cycle_clock_add(&host->cycles, now_ms * 1000, cycles);
 	ha_step(host->node, now_ms, input, actions);
 	host->has_stepped = true;
 	if (host->trace == NULL || !trace_has_begun(host->trace))
@@ -1108,10 +1112,15 @@ set_fence(Host *host, const HaAction *action)
 	int64_t deadline_us = action->deadline_ms == HA_DEADLINE_NEVER ? LEASE_NEVER_US
 	                      : action->deadline_ms <= 0               ? LEASE_CLOSED_US
 	                                                               : action->deadline_ms * 1000;
+	uint64_t cycles = 0;
 	bool was_open = lease_page_is_open(host->page);
 	bool is_open;
 
-	if (!lease_page_set_deadline(host->page, host->generation, deadline_us))
+	if (deadline_us != LEASE_NEVER_US && deadline_us != LEASE_CLOSED_US)
+		cycles = cycle_clock_at(&host->cycles,
+		                        ha_deadline_asked_ms(host->node, action->deadline_ms) * 1000,
+		                        deadline_us);
+	if (!lease_page_set_deadline(host->page, host->generation, deadline_us, cycles))
 	{
 		lose_baton(host);
 		return;

@@ -57,6 +57,8 @@ typedef struct HostOps
 	void (*settings)(void *context, const Settings *settings);
 	/* The baton was lost to a newer generation; the host stopped driving. */
 	void (*lost_baton)(void *context);
+	/* The cycle counter (cycles.h); NULL where it is of no use. */
+	uint64_t (*cycles)(void);
 } HostOps;
 
 extern bool host_open(Host **host, HaHome home, LeasePage *page, const HostOps *ops,

@@ -121,6 +121,7 @@ struct Host
 	HaHome home;
 	LeasePage *page;
 	HostOps ops;
+	CycleClock cycles; /* as of the engine's steps */
 	HaNode *node;
 	HaActions actions;
 	int epoll_fd;

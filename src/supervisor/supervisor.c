@@ -604,6 +604,7 @@ make_parts(Supervisor *supervisor, Error *error)
 		.act = act_carry_out,
 		.log = supervisor_log,
 		.settings = settings_changed,
+		.cycles = cycles_are_steady() ? cycles_now : NULL,
 	};
 	PostmasterOps postmaster_ops = {
 		.context = supervisor,

@@ -132,6 +132,21 @@ fence_is_closed(void)
 	return page != NULL && fence_is_enabled && !lease_page_is_open(page);
 }
 
+/* Why the lease is over; an errdetail(). */
+static int
+lease_detail(int64 deadline_us)
+{
+	int64		late_us = clock_now_us() - deadline_us;
+
+	if (deadline_us == LEASE_CLOSED_US || lease_page_is_open(patroni_lease_page()))
+		return errdetail("This node does not hold the leader lease.");
+	if (late_us < 0)
+		return errdetail("The clock of this machine has stood still: by the processor's cycle counter the lease has ended, %lld.%03lld seconds before its time by the clock.",
+						 (long long) (-late_us / 1000000), (long long) (-late_us / 1000 % 1000));
+	return errdetail("The lease ended %lld.%03lld seconds ago.",
+					 (long long) (late_us / 1000000), (long long) (late_us / 1000 % 1000));
+}
+
 /*
  * Raise an error when the lease is over.  "what" is what this would have done
  * ("commit").
@@ -141,21 +156,15 @@ refuse_when_closed(const char *what)
 {
 	LeasePage  *page = patroni_lease_page();
 	int64		deadline_us;
-	int64		late_us;
 
 	if (!fence_is_closed())
 		return;
 	deadline_us = lease_page_deadline_us(page);
-	late_us = clock_now_us() - deadline_us;
 	atomic_fetch_add_explicit(&page->refused_commits, 1, memory_order_relaxed);
 	ereport(ERROR,
 			(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
 			 errmsg("cannot %s: this node's leader lease is over", what),
-			 deadline_us == LEASE_CLOSED_US || late_us < 0 ?
-			 errdetail("This node does not hold the leader lease.") :
-			 errdetail("The lease ended %lld.%03lld seconds ago.",
-					   (long long) (late_us / 1000000),
-					   (long long) (late_us / 1000 % 1000)),
+			 lease_detail(deadline_us),
 			 errhint("Connect to the current primary of the cluster.")));
 }
 
@@ -163,8 +172,6 @@ refuse_when_closed(const char *what)
 static void
 log_withheld(int code, Datum argument)
 {
-	int64		late_us = clock_now_us() - withheld_deadline_us;
-
 	if (!is_withheld)
 		return;
 	if (is_cut_off)
@@ -176,11 +183,7 @@ log_withheld(int code, Datum argument)
 	}
 	ereport(LOG,
 			(errmsg("withheld the acknowledgement of a commit: this node's leader lease is over"),
-			 withheld_deadline_us == LEASE_CLOSED_US || late_us < 0 ?
-			 errdetail("This node does not hold the leader lease.") :
-			 errdetail("The lease ended %lld.%03lld seconds ago.",
-					   (long long) (late_us / 1000000),
-					   (long long) (late_us / 1000 % 1000)),
+			 lease_detail(withheld_deadline_us),
 			 errhint("Whether the transaction survives is known on the current primary only.")));
 }
 

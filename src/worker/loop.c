@@ -816,6 +816,7 @@ worker_create(LeasePage *page)
 		.log = act_log_record,
 		.settings = settings_changed,
 		.lost_baton = baton_was_lost,
+		.cycles = cycles_are_steady() ? cycles_now : NULL,
 	};
 	sigset_t	mask;
 	Error		error;

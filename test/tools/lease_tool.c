@@ -44,7 +44,7 @@ create(const char *name)
 static int
 set_deadline(LeasePage *page, int64_t deadline_us)
 {
-	if (!lease_page_set_deadline(page, lease_page_generation(page), deadline_us))
+	if (!lease_page_set_deadline(page, lease_page_generation(page), deadline_us, 0))
 		return fail("the generation changed");
 	printf("%" PRId64 "\n", deadline_us);
 	return 0;
