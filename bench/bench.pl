@@ -43,6 +43,9 @@ is left out, and it says which packages it needs.
   --only PATTERN        only what matches as PRODUCT.SCENARIO
   --quick               short: 1 run, the fast settings of each product, five scenarios;
                         what is frozen is so for 12 s instead of 60, and so on
+  --freeze SECONDS      how long what is frozen is so (60), --outage SECONDS how long
+                        the store is gone (45), --idle SECONDS how long an idle
+                        cluster is watched (60)
   --load full|RATE|none pgbench -N -c 4 beside the client: as fast as it can, so
                         many transactions/s, or not at all (full)
   --disk                data directories in $TMPDIR, not in memory (/dev/shm)
@@ -97,12 +100,12 @@ my @products = (
 my @scenarios = (@BenchFailures::scenarios, @BenchFrozen::scenarios, @BenchStore::scenarios,
 	@BenchCost::scenarios, @BenchTools::scenarios);
 my %option = (rounds => 1, load => 'full', fsync => 1, namespaces => 1, paths => 1,
-	freeze_s => 60, outage_s => 45, idle_s => 60,
 	results => "$FindBin::RealBin/results/last.json");
 my (@only_products, @only_scenarios);
 
 GetOptions('runs=i' => \$option{runs}, 'rounds=i' => \$option{rounds}, 'products=s' => \@only_products,
 	'scenarios=s' => \@only_scenarios, 'only=s' => \$option{only}, 'quick' => \$option{quick},
+	'freeze=i' => \$option{freeze_s}, 'outage=i' => \$option{outage_s}, 'idle=i' => \$option{idle_s},
 	'load=s' => \$option{load}, 'fsync!' => \$option{fsync}, 'disk' => \$option{disk}, 'paths!' => \$option{paths}, 'namespaces!' => \$option{namespaces},
 	'results=s' => \$option{results}, 'keep' => \$option{keep}, 'report=s' => \$option{report},
 	'report-only' => \$option{report_only}, 'keep-logs' => \$option{keep_logs})
@@ -111,11 +114,16 @@ GetOptions('runs=i' => \$option{runs}, 'rounds=i' => \$option{rounds}, 'products
 @only_scenarios = split /,/, join ',', @only_scenarios;
 if ($option{quick})
 {
-	%option = (%option, runs => $option{runs} // 1, freeze_s => 12, outage_s => 8, idle_s => 8);
+	$option{runs} //= 1;
+	$option{freeze_s} //= 12;
+	$option{$_} //= 8 for qw(outage_s idle_s);
 	@only_products = qw(ours patroni-20 auto_failover-fast repmgr-fast) unless @only_products;
 	@only_scenarios = qw(switchover postmaster node store idle) unless @only_scenarios;
 }
 $option{runs} //= 10;
+$option{freeze_s} //= 60;
+$option{outage_s} //= 45;
+$option{idle_s} //= 60;
 $option{load} = '' if $option{load} eq 'none';
 
 my %product = @products;

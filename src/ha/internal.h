@@ -33,6 +33,7 @@
 #define HA_RESTARTPOINT_ASK_MS	50		/* whether it has it */
 #define HA_RESTARTPOINT_RETRY_MS	200	/* a candidate asks for it so often: it needs the leader's record */
 #define HA_TAKER_WAIT_MS		300		/* at most, for a new leader to be a primary before it is followed */
+#define HA_WAS_PAUSED_MS		5000	/* so long the home before is believed about a pause */
 #define HA_SETTLE_MS			1000	/* positions that begin to move are told so much later */
 #define HA_REST_LEFT_MS			5000	/* of its lease, when a member at rest renews it; at least */
 #define HA_PUBLISH_PAUSE_MS		300		/* what a member is doing in a switchover may wait that long */
@@ -279,6 +280,9 @@ struct HaNode
 	bool		is_giving_away;	/* a release was decided and its end is not known */
 	bool		is_fence_set;	/* we have set the fence since we drive */
 	bool		was_down_paused;	/* the server was down in this pause: who starts it means it */
+	bool		has_pause;		/* our own settings say that the cluster is paused */
+	bool		was_paused;		/* so it was for the home that drove before, as of... */
+	uint64_t	was_paused_version;	/* ... this version of the configuration; 0 = unknown */
 	bool		is_overruled;	/* another member led when this pause met a primary with a closed fence */
 	int64_t		fence_ms;		/* what we set */
 	int64_t		leaderless_since_ms;	/* 0 = there is a leader */
@@ -404,6 +408,9 @@ extern HaAction *ha_request(HaNode *node, HaPurpose purpose, HaActionKind kind,
 							const char *rule, const char *because);
 extern bool ha_is_pending(const HaNode *node, HaPurpose purpose);
 extern HaPurpose ha_reply_purpose(HaNode *node, uint64_t id, HaOutcome outcome);
+
+/* step.c */
+extern uint64_t ha_pause_version(const HaNode *node);
 
 /* state.c */
 extern HaFacts ha_gather_facts(HaNode *node);

@@ -26,7 +26,7 @@ ha_node_save(const HaNode *node)
 	char	   *text;
 
 	saved = json_pack("{s:i, s:b, s:I, s:I, s:I, s:i, s:I, s:s, s:s, s:s, s:b, s:I, s:b, s:I,"
-					  " s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:i, s:i, s:s, s:s, s:I, s:I, s:b, s:s, s:b, s:b, s:s, s:I, s:I, s:b, s:b, s:b, s:I, s:b, s:b, s:I, s:b}",
+					  " s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:i, s:i, s:s, s:s, s:I, s:I, s:b, s:s, s:b, s:b, s:s, s:I, s:I, s:b, s:b, s:b, s:I, s:b, s:b, s:I, s:b, s:b, s:I}",
 					  "protocol", HA_PROTOCOL,
 					  "has_lease", node->has_lease,
 					  "lease_sent_ms", (json_int_t) node->lease_sent_ms,
@@ -69,7 +69,9 @@ ha_node_save(const HaNode *node)
 					  "was_down_paused", node->was_down_paused,
 					  "is_overruled", node->is_overruled,
 					  "seen_timeline", (json_int_t) node->seen_timeline,
-					  "is_source_unsure", node->is_source_unsure);
+					  "is_source_unsure", node->is_source_unsure,
+					  "is_paused", node->settings.is_paused,
+					  "config_version", (json_int_t) ha_pause_version(node));
 	sync_state = json_pack("{s:b, s:b, s:b, s:I, s:s?, s:b, s:I, s:I, s:I, s:b, s:I, s:b, s:b, s:b}",
 						   "is_open", sync->is_open,
 						   "is_writing", sync->is_writing,
@@ -208,6 +210,8 @@ ha_node_load(HaNode *node, const char *saved_text, int64_t now_ms)
 	node->acquired_id = node->released_id = 0;
 	node->left_fence_ms = 0;
 	node->was_down_paused = node->is_overruled = false;
+	node->was_paused = false;
+	node->was_paused_version = 0;
 	node->is_fence_set = false;
 	node->has_renewed = false;
 	node->task = HA_TASK_NONE;
@@ -256,6 +260,9 @@ ha_node_load(HaNode *node, const char *saved_text, int64_t now_ms)
 		(uint64_t) get_int(saved, "lease_version") : 0;
 	node->left_fence_ms = get_int(saved, "left_fence_ms");
 	node->was_down_paused = get_bool(saved, "was_down_paused");
+	node->was_paused = get_bool(saved, "is_paused");
+	if (get_int(saved, "config_version") > 0)
+		node->was_paused_version = (uint64_t) get_int(saved, "config_version");
 	node->is_overruled = get_bool(saved, "is_overruled");
 	/* a fence that is open has been opened for good reason */
 	if (!json_is_object(json_object_get(saved, "sync")))

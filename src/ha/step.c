@@ -347,6 +347,33 @@ take_reply(HaNode *node, const HaInput *input)
 	}
 }
 
+/* Is what the home before us knew of a pause newer than what we know?  Not for long: versions may begin anew. */
+static bool
+was_paused_later(const HaNode *node)
+{
+	return node->was_paused_version > node->view.config_version &&
+		node->now_ms < node->born_ms + HA_WAS_PAUSED_MS;
+}
+
+/* The version of the configuration that says whether the cluster is paused; 0 = unknown. */
+uint64_t
+ha_pause_version(const HaNode *node)
+{
+	return was_paused_later(node) ? node->was_paused_version : node->view.config_version;
+}
+
+/*
+ * Who pauses a cluster is told that it is paused when all members are; that is
+ * what drives them.  A home that takes over right then has to know, even if its
+ * own look at the store shows the time before: it would stop a server that it
+ * shall leave alone.
+ */
+static void
+settle_pause(HaNode *node)
+{
+	node->settings.is_paused = was_paused_later(node) ? node->was_paused : node->has_pause;
+}
+
 static void
 take_input(HaNode *node, const HaInput *input)
 {
@@ -357,6 +384,8 @@ take_input(HaNode *node, const HaInput *input)
 		case HA_INPUT_SETTINGS:
 			node->settings = *input->settings;
 			node->has_settings = true;
+			node->has_pause = node->settings.is_paused;
+			settle_pause(node);
 			ha_slots_settings(node);
 			if (node->view.is_loaded)
 				ha_lease_from_view(node);
@@ -709,6 +738,7 @@ ha_step(HaNode *node, int64_t now_ms, const HaInput *input, HaActions *actions)
 	node->wake_ms = INT64_MAX;
 
 	take_input(node, input);
+	settle_pause(node);
 	if (!node->has_settings)
 	{
 		node->out = NULL;

@@ -293,7 +293,7 @@ home_change_release(char *saved)
 		"primary_timeline", "is_uncompared", "knows_past", "is_checked_running", "left_fence_ms",
 		"was_down_paused", "is_overruled",
 		"seen_timeline", "is_source_unsure", "primary_from",
-		"scheduled_restart",
+		"scheduled_restart", "is_paused", "config_version",
 	};
 	json_t	   *json;
 	char	   *text;

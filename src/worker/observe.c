@@ -75,6 +75,7 @@ struct Observer
 	int64_t		looked_at_ms;
 	int64_t		engine_at_ms;
 	int64_t		supervisor_at_ms;
+	bool		is_untold;		/* a change waits for STATE_MIN_MS to be over */
 
 	int64_t		files_at_ms;
 	bool		files_are_stale;
@@ -881,9 +882,10 @@ tell_supervisor(Worker *worker, int64_t now_ms)
 	if (observer->has_told_supervisor)
 	{
 		change = change_since(observer, &observer->told_supervisor);
-		if (change == CHANGE_NONE ||
-			now_ms - observer->supervisor_at_ms <
-			(change == CHANGE_WAL ? STATE_WAL_MS : STATE_MIN_MS))
+		observer->is_untold = change == CHANGE_STATE &&
+			now_ms - observer->supervisor_at_ms < STATE_MIN_MS;
+		if (change == CHANGE_NONE || observer->is_untold ||
+			(change == CHANGE_WAL && now_ms - observer->supervisor_at_ms < STATE_WAL_MS))
 			return;
 	}
 	postgres = postgres_to_json(&observer->now);
@@ -917,12 +919,15 @@ observer_turn(Worker *worker, int64_t now_ms)
 	tell_supervisor(worker, now_ms);
 }
 
-/* When the next look is due. */
+/* When the next look is due, or the supervisor is to be told of the last one. */
 int
 observer_timeout_ms(const Worker *worker, int64_t now_ms)
 {
+	const Observer *observer = worker->observer;
 	int			interval_ms = look_interval_ms(worker, now_ms);
-	int64_t		due_ms = worker->observer->looked_at_ms + interval_ms;
+	int64_t		due_ms = observer->looked_at_ms + interval_ms;
 
+	if (observer->is_untold)
+		due_ms = Min(due_ms, observer->supervisor_at_ms + STATE_MIN_MS);
 	return (int) Max(0, Min(due_ms - now_ms, interval_ms));
 }

@@ -4683,6 +4683,61 @@ settings_may_come_last(void **state)
 	expect_rule("lead");
 }
 
+/*
+ * Whoever paused the cluster was told that all members know.  The home that
+ * takes over right then has seen the store as it was "behind" changes before.
+ */
+static void
+shut_down_in_new_pause(int behind)
+{
+	char	   *saved;
+
+	start_leader(HA_HOME_WORKER);
+	set_key("config", "{\"ttl\":30}");
+	tell_view();
+	pause_cluster(true);
+	give((HaCommand) {.id = 1, .kind = HA_COMMAND_SHUTDOWN});
+	saved = ha_node_save(node);
+	ha_node_free(node);
+	forget();
+	node = ha_node_create(HA_HOME_SUPERVISOR);
+	assert_true(ha_node_load(node, saved, now));
+	free(saved);
+	for (int i = 0; i < KEYS; i++)
+		if (strcmp(keys[i].name, "config") == 0)
+			keys[i].version -= (uint64_t) behind;
+	settings.is_paused = false;
+	tell_settings();
+	tell_postgres();
+	tell_view();
+}
+
+static void
+new_pause_is_known(void **state)
+{
+	(void) state;
+	shut_down_in_new_pause(1);
+	assert_int_equal(count(HA_START_TASK), 0);
+	assert_int_equal(last(HA_EXIT)->exit_code, 0);
+	assert_true(ha_is_paused(node));
+	/* what the store itself says later counts */
+	set_key("config", "{\"ttl\":31}");
+	tell_view();
+	assert_false(ha_is_paused(node));
+}
+
+static void
+old_pause_is_not_believed(void **state)
+{
+	(void) state;
+	shut_down_in_new_pause(0);
+	assert_int_equal(expect_task(HA_TASK_STOP)->stop_mode, HA_STOP_FAST);
+	shut_down_in_new_pause(1);
+	assert_true(ha_is_paused(node));
+	tick(10000);
+	assert_false(ha_is_paused(node));
+}
+
 static void
 hostile_batons(void **state)
 {
@@ -6357,6 +6412,8 @@ main(void)
 		TEST(fence_is_closed_without_a_view),
 		TEST(saves_and_loads),
 		TEST(settings_may_come_last),
+		TEST(new_pause_is_known),
+		TEST(old_pause_is_not_believed),
 		TEST(hostile_batons),
 		TEST(never_spins),
 		TEST(seventeenth_command_is_refused),
