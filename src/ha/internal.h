@@ -322,7 +322,6 @@ struct HaNode
 	uint64_t	checkpoint_version;	/* of the request it was asked for */
 	int64_t		checkpointed_ms;	/* when it was done; 0 = not yet */
 	uint64_t	restartpoint_version;	/* of the request that this member gets ready for */
-	Lsn			restartpoint_from;	/* where its redo position is to be, at least */
 	int64_t		restartpoint_since_ms;
 	int64_t		restartpoint_asked_ms;
 	Lsn			restartpoint_replayed;	/* what was replayed then */

@@ -189,8 +189,9 @@ is_candidate_ready(HaNode *node, const HaRule *rule)
 /*
  * A standby that may win a requested switchover makes a restartpoint while the
  * leader makes its checkpoint.  It needs the record of that checkpoint, which no
- * function of the server tells the arrival of; so it asks again when more WAL is
- * replayed.  Without a new record that costs nothing.
+ * function of the server tells the arrival of, and where it begins only the
+ * leader knows; so this member asks again whenever more WAL is replayed, until
+ * the request is gone.  Without a new record that costs nothing.
  */
 void
 ha_prepare_candidate(HaNode *node)
@@ -209,14 +210,11 @@ ha_prepare_candidate(HaNode *node)
 	if (node->restartpoint_version != request->version)
 	{
 		node->restartpoint_version = request->version;
-		/* the leader's checkpoint begins at WAL that was not here yet when the request came */
-		node->restartpoint_from = postgres->replayed_lsn;
 		node->restartpoint_since_ms = node->now_ms;
 		node->restartpoint_asked_ms = 0;
 		node->restartpoint_replayed = 0;
 	}
-	if (postgres->checkpoint_redo >= node->restartpoint_from ||
-		postgres->replayed_lsn == node->restartpoint_replayed ||
+	if (postgres->replayed_lsn == node->restartpoint_replayed ||
 		node->now_ms >= node->restartpoint_since_ms + HA_CHECKPOINT_WAIT_MS)
 		return;
 	if (node->now_ms < node->restartpoint_asked_ms + HA_RESTARTPOINT_RETRY_MS)
