@@ -16,6 +16,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* How long a command waits for the baton. */
+#define BATON_PATIENCE_MS	2000
+
 /* --- answers --- */
 
 static void
@@ -274,25 +277,36 @@ command_begin(Worker *worker, const SharedCommand *request)
 	json_decref(arguments);
 }
 
-/* Take the commands that wait and give them to the engine. */
+/*
+ * Take the commands that wait and give them to the engine.  Without the baton
+ * they go on waiting for it: while the server starts or stops it is with the
+ * supervisor for a moment.  The dynamic configuration is the cluster's, to
+ * change that needs no baton.
+ */
 void
 commands_take(Worker *worker, int64_t now_ms)
 {
+	bool		has_baton = worker_holds_baton(worker);
+	bool		is_patient = !has_baton &&
+		(worker->commands_wait_ms == 0 || now_ms - worker->commands_wait_ms < BATON_PATIENCE_MS);
 	SharedCommand request;
 
-	(void) now_ms;
 	if (!worker->has_shared)
 		return;
-	for (int i = 0; i < WORKER_COMMANDS_MAX && shared_next_command(&request); i++)
+	for (int i = 0; i < WORKER_COMMANDS_MAX &&
+		 shared_next_command(&request, is_patient ? is_edit : NULL); i++)
 	{
-		/* the dynamic configuration is the cluster's, it needs no baton */
-		if (worker_holds_baton(worker) || is_edit(request.kind))
+		if (has_baton || is_edit(request.kind))
 			command_begin(worker, &request);
 		else
 			refuse(request.id, "55000",
 				   "this node's HA loop is in the hands of the supervisor right now",
 				   "", "Try again in a moment.");
 	}
+	if (!is_patient || !shared_command_waits())
+		worker->commands_wait_ms = 0;
+	else if (worker->commands_wait_ms == 0)
+		worker->commands_wait_ms = now_ms;
 }
 
 /*

@@ -160,7 +160,7 @@ give_command(const char *kind, const char *arguments)
 				 errdetail("They have %zu bytes, at most %d are possible.",
 						   strlen(arguments), COMMAND_ARGUMENTS_MAX - 1)));
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	if (shared->worker_pid == 0 || shared->worker_latch == NULL)
+	if (shared->worker_latch == NULL && patroni_socket_path()[0] == '\0')
 	{
 		LWLockRelease(shared->lock);
 		raise_no_worker();
@@ -183,7 +183,8 @@ give_command(const char *kind, const char *arguments)
 	strlcpy(slot->arguments, arguments, sizeof(slot->arguments));
 	slot->result[0] = '\0';
 	slot->state = COMMAND_WAITING;
-	SetLatch(shared->worker_latch);
+	if (shared->worker_latch != NULL)
+		SetLatch(shared->worker_latch);
 	LWLockRelease(shared->lock);
 	return slot;
 }

@@ -125,7 +125,10 @@ typedef struct SharedCommand
 
 extern bool shared_attach(void);		/* false: another release's layout */
 extern bool shared_publish_snapshot(const char *text, size_t length);	/* false: too long */
-extern bool shared_next_command(SharedCommand *command);	/* false: none waits */
+
+/* The oldest that waits, of those whose kind "may" lets through (NULL: all); false: there is none. */
+extern bool shared_next_command(SharedCommand *command, bool (*may) (const char *kind));
+extern bool shared_command_waits(void);
 extern void shared_finish_command(uint64 id, const char *json);
 
 /* The worker's entry point, in patroni_worker.so. */

@@ -108,9 +108,9 @@ shared_publish_snapshot(const char *text, size_t length)
 	return true;
 }
 
-/* Take the oldest command that waits; false when none does. */
+/* Take the oldest command that waits and that "may" lets through; false when none does. */
 bool
-shared_next_command(SharedCommand *command)
+shared_next_command(SharedCommand *command, bool (*may) (const char *kind))
 {
 	PatroniShared *shared = patroni_shared_memory();
 	CommandSlot *oldest = NULL;
@@ -120,7 +120,8 @@ shared_next_command(SharedCommand *command)
 	{
 		CommandSlot *slot = &shared->commands[i];
 
-		if (slot->state == COMMAND_WAITING && (oldest == NULL || slot->id < oldest->id))
+		if (slot->state == COMMAND_WAITING && (oldest == NULL || slot->id < oldest->id) &&
+			(may == NULL || may(slot->kind)))
 			oldest = slot;
 	}
 	if (oldest != NULL)
@@ -132,6 +133,20 @@ shared_next_command(SharedCommand *command)
 	}
 	LWLockRelease(shared->lock);
 	return oldest != NULL;
+}
+
+/* Is there a command that nobody has taken yet? */
+bool
+shared_command_waits(void)
+{
+	PatroniShared *shared = patroni_shared_memory();
+	bool		waits = false;
+
+	LWLockAcquire(shared->lock, LW_SHARED);
+	for (int i = 0; i < COMMAND_SLOTS && !waits; i++)
+		waits = shared->commands[i].state == COMMAND_WAITING;
+	LWLockRelease(shared->lock);
+	return waits;
 }
 
 /*

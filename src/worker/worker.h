@@ -115,6 +115,8 @@ typedef struct Worker
 	int64_t		snapshot_at_ms;
 	bool		snapshot_too_long;	/* said so already */
 
+	int64_t		commands_wait_ms;	/* since then some wait for the baton; 0 = none does */
+
 	int			n_errors_in_a_row;
 } Worker;
 

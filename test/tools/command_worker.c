@@ -86,7 +86,7 @@ patroni_worker_main(Datum argument)
 	publish(GetConfigOption("command_worker.snapshot", false, false));
 	while (!ShutdownRequestPending)
 	{
-		while (shared_next_command(&command))
+		while (shared_next_command(&command, NULL))
 			answer(&command);
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH, -1, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
