@@ -4,21 +4,17 @@
 use strict;
 use warnings;
 
-use FindBin;
 use IPC::Run;
 
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use TestTools;
 use Test::More;
 
-my $root = "$FindBin::RealBin/..";
 my $tools = PostgreSQL::Test::Utils::tempdir;
 
 chomp(my $server_include = `pg_config --includedir-server`);
-system($ENV{CC} // 'cc', '-std=gnu11', '-D_GNU_SOURCE', '-O2', '-fPIC', '-shared', "-I$root/src",
-	"-I$server_include", '-o', "$tools/patroni_worker.so",
-	"$root/test/tools/command_worker.c", "$root/src/worker/shared_worker.c") == 0
-  or BAIL_OUT('could not build the stand-in for the worker');
+build_tool("$tools/patroni_worker.so", 'test/tools/command_worker.c', 'src/worker/shared_worker.c', "-I$server_include");
 
 append_to_file("$tools/snapshot.json", <<'JSON');
 {"node": {"name": "node1", "scope": "demo", "role": "primary", "state": "running", "timeline": 3},

@@ -31,14 +31,7 @@ sub switch_over
 	unlike($old->log_text, qr/pg_rewind/, "$name: the old leader follows without pg_rewind");
 	for my $mode (sort keys %writers)
 	{
-		my ($before, $gap_us) = (undef, 0);
-
-		for my $ack (grep { $_->{acked_us} > $begin_us - 50_000 } $writers{$mode}->acks)
-		{
-			$gap_us = $ack->{acked_us} - $before if defined $before && $ack->{acked_us} - $before > $gap_us;
-			$before = $ack->{acked_us};
-		}
-		measured(sprintf('%s: no %s writes for %.0f ms', $name, $mode, $gap_us / 1000));
+		measured(sprintf('%s: no %s writes for %.0f ms', $name, $mode, $writers{$mode}->longest_gap($begin_us)));
 	}
 	return $new;
 }

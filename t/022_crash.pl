@@ -13,19 +13,6 @@ $cluster->start;
 $cluster->create_writes_table;
 my $writer = $cluster->writer;
 
-sub gap_since
-{
-	my ($begin_us) = @_;
-	my ($before, $gap_us) = (undef, 0);
-
-	for my $ack (grep { $_->{acked_us} > $begin_us - 50_000 } $writer->acks)
-	{
-		$gap_us = $ack->{acked_us} - $before if defined $before && $ack->{acked_us} - $before > $gap_us;
-		$before = $ack->{acked_us};
-	}
-	return $gap_us / 1000;
-}
-
 # --- the supervisor ---
 
 my $leader = $cluster->leader;
@@ -34,7 +21,7 @@ my $begin_us = PatroniCluster::now_us();
 $leader->kill9_part('supervisor');
 $writer->wait_for_acks(400, after_us => $begin_us + 3e6);
 is($cluster->leader, $leader, 'without its supervisor the leader leads on, for longer than the ttl');
-my $gap = gap_since($begin_us);
+my $gap = $writer->longest_gap($begin_us);
 cmp_ok($gap, '<', 1000, sprintf('and writes go on (longest gap %.0f ms)', $gap));
 $leader->start;
 $cluster->wait_for('the REST API of the new supervisor answers',
@@ -65,7 +52,7 @@ for my $round (1 .. 2)
 	$writer->wait_for_acks(50, after_us => $begin_us + 100_000);
 	my $new = $cluster->wait_for_leader;
 	measured(sprintf('postmaster killed: %s leads, no writes for %.0f ms',
-			$new == $leader ? 'the same' : 'another', gap_since($begin_us)));
+			$new == $leader ? 'the same' : 'another', $writer->longest_gap($begin_us)));
 	$cluster->wait_until_streaming;
 	$writer->wait_for_more;
 	ok(1, "round $round: after the loss of the postmaster writing goes on and all members stream");
@@ -79,7 +66,7 @@ $leader->kill9;
 my $new = $cluster->wait_for_leader(not => $leader);
 ok($new, 'after the loss of a node another one leads');
 $writer->wait_for_acks(20, from => $new, after_us => $begin_us);
-$gap = gap_since($begin_us);
+$gap = $writer->longest_gap($begin_us);
 cmp_ok($gap, '<', 3000 + 2500, sprintf('within the ttl and little more (no writes for %.0f ms)', $gap));
 $leader->start;
 $cluster->wait_until_streaming;

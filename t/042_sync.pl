@@ -93,20 +93,6 @@ sub check_rest
 	}
 }
 
-# The longest time without an acknowledgement since then, in ms.
-sub gap_since
-{
-	my ($begin_us) = @_;
-	my ($before, $gap_us) = (undef, 0);
-
-	for my $ack (grep { $_->{acked_us} > $begin_us - 100_000 } $writer->acks)
-	{
-		$gap_us = $ack->{acked_us} - $before if defined $before && $ack->{acked_us} - $before > $gap_us;
-		$before = $ack->{acked_us};
-	}
-	return $gap_us / 1000;
-}
-
 # --- a new cluster ---
 
 $cluster->start;
@@ -167,7 +153,7 @@ SELECT round(extract(epoch FROM
 	- (SELECT min(at) FROM watched WHERE senders IS NULL OR senders NOT LIKE '%$sync_name%')) * 1000)
 SQL
 cmp_ok($delay, '<', 100, "a lost standby leaves synchronous_standby_names $delay ms after its walsender's end");
-my $gap = gap_since($begin_us);
+my $gap = $writer->longest_gap($begin_us);
 cmp_ok($gap, '<', 1000, sprintf('commits wait for moments (%.0f ms)', $gap));
 measured(sprintf('standby lost: names changed after %s ms, no writes for %.0f ms', $delay, $gap));
 wait_until_synchronous('on');
@@ -201,7 +187,7 @@ for my $mode (qw(on quorum strict))
 	ok($cluster->wait_for_leader(is => $cluster->node($candidate)), "$mode: a planned switchover")
 	  or diag($err);
 	$writer->wait_for_acks(20, from => $cluster->node($candidate), after_us => $begin_us);
-	measured(sprintf('%s: planned switchover, no writes for %.0f ms', $mode, gap_since($begin_us)));
+	measured(sprintf('%s: planned switchover, no writes for %.0f ms', $mode, $writer->longest_gap($begin_us)));
 	wait_until_synchronous($mode);
 
 	# the postmaster of the leader
@@ -210,7 +196,7 @@ for my $mode (qw(on quorum strict))
 	$old->kill9_part('postmaster');
 	$writer->wait_for_acks(20, after_us => $begin_us + 50_000);
 	ok($cluster->wait_for_leader, "$mode: the leader's postmaster is killed, writing goes on");
-	measured(sprintf('%s: postmaster killed, no writes for %.0f ms', $mode, gap_since($begin_us)));
+	measured(sprintf('%s: postmaster killed, no writes for %.0f ms', $mode, $writer->longest_gap($begin_us)));
 	$cluster->wait_until_streaming;
 	wait_until_synchronous($mode);
 
@@ -221,7 +207,7 @@ for my $mode (qw(on quorum strict))
 	my $new = $cluster->wait_for_leader(not => $old);
 	ok($new, "$mode: the leader's node is killed, another one leads");
 	$writer->wait_for_acks(20, from => $new, after_us => $begin_us);
-	measured(sprintf('%s: node killed, no writes for %.0f ms', $mode, gap_since($begin_us)));
+	measured(sprintf('%s: node killed, no writes for %.0f ms', $mode, $writer->longest_gap($begin_us)));
 	is($cluster->lost_writes, 0, "$mode: nothing that was acknowledged is lost");
 	$old->start;
 	$cluster->wait_until_streaming;
@@ -232,7 +218,7 @@ for my $mode (qw(on quorum strict))
 	$begin_us = PatroniCluster::now_us();
 	$standby->kill9_part('postmaster');
 	$writer->wait_for_acks(100, after_us => $begin_us + 100_000);
-	$gap = gap_since($begin_us);
+	$gap = $writer->longest_gap($begin_us);
 	cmp_ok($gap, '<', 1000, sprintf('%s: a lost standby delays commits for moments (%.0f ms)', $mode, $gap));
 	$cluster->wait_until_streaming;
 	wait_until_synchronous($mode);

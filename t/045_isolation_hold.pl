@@ -41,21 +41,6 @@ sub set_hold
 	}
 }
 
-# The longest time without an acknowledgement in a time, in ms.
-sub longest_gap
-{
-	my ($writer, $from_us, $to_us) = @_;
-	my ($before, $gap_us) = ($from_us, 0);
-
-	for my $ack (grep { $_->{acked_us} >= $from_us && $_->{acked_us} <= $to_us } $writer->acks)
-	{
-		$gap_us = $ack->{acked_us} - $before if $ack->{acked_us} - $before > $gap_us;
-		$before = $ack->{acked_us};
-	}
-	$gap_us = $to_us - $before if $to_us - $before > $gap_us;
-	return $gap_us / 1000;
-}
-
 # Cut the leader off and see what its successor lacks: for how long were writes
 # acknowledged that are lost?  In seconds.
 sub loss_of_a_cut
@@ -167,7 +152,7 @@ sub check_alone
 	usleep(3_000_000);
 	my $end_us = PatroniCluster::now_us();
 	$find->($leader);
-	my ($quiet, $gap) = (longest_gap($writer, $begin_us, $cut_us), longest_gap($writer, $cut_us, $end_us));
+	my ($quiet, $gap) = ($writer->longest_gap($begin_us, $cut_us), $writer->longest_gap($cut_us, $end_us));
 
 	measured(sprintf('%s: longest wait for an acknowledgement %.0f ms, %.0f ms before', $name, $gap, $quiet));
 	# the machine may be busy with something else: that shows before the cut as well
@@ -223,7 +208,7 @@ check_alone('all standbys stand still',
 	my $begin_us = PatroniCluster::now_us();
 	$alone->freeze_etcd;
 	usleep(2_500_000);
-	my $gap = longest_gap($writer, $begin_us, PatroniCluster::now_us());
+	my $gap = $writer->longest_gap($begin_us, PatroniCluster::now_us());
 	$alone->thaw_etcd;
 	cmp_ok($gap, '<', 250, sprintf('a cluster without a standby holds nothing (longest wait %.0f ms)', $gap));
 	unlike($leader->log_text($offset), $held, 'and says nothing of it');

@@ -23,20 +23,6 @@ $cluster->start(grep { $_ != $spare } $cluster->nodes);
 $cluster->create_writes_table;
 my $writer = $cluster->writer;
 
-# The longest time without an acknowledgement from then to now, in ms.
-sub gap_since
-{
-	my ($begin_us) = @_;
-	my ($before, $gap_us) = ($begin_us, 0);
-
-	for my $us ((map { $_->{acked_us} } grep { $_->{acked_us} > $begin_us } $writer->acks), PatroniCluster::now_us())
-	{
-		$gap_us = $us - $before if $us - $before > $gap_us;
-		$before = $us;
-	}
-	return $gap_us / 1000;
-}
-
 # All is well and nothing is lost.
 sub settle
 {
@@ -77,7 +63,7 @@ for my $mode (split / /, $ENV{SYNC_MODES} // 'on quorum-strict')
 	$leader->freeze('all');
 	$new = $cluster->wait_for_leader(not => $leader);
 	$writer->wait_for_acks(20, from => $new, after_us => $begin_us);
-	measured(sprintf '%s: leader frozen, no writes for %.0f ms', $mode, gap_since($begin_us));
+	measured(sprintf '%s: leader frozen, no writes for %.0f ms', $mode, $writer->longest_gap($begin_us, PatroniCluster::now_us()));
 	$leader->thaw;
 	settle("$mode: the leader stands still, another one leads");
 	is($cluster->leader, $new, "$mode: and goes on to lead when the former one wakes up");
@@ -89,7 +75,7 @@ for my $mode (split / /, $ENV{SYNC_MODES} // 'on quorum-strict')
 	$begin_us = PatroniCluster::now_us();
 	$standby->freeze('all');
 	$writer->wait_for_acks(50, after_us => $begin_us + ($is_quorum ? 0 : 500_000));
-	my $gap = gap_since($begin_us);
+	my $gap = $writer->longest_gap($begin_us, PatroniCluster::now_us());
 	cmp_ok($gap, '<', $is_quorum ? 500 : $ttl_ms + 1500, sprintf('%s: a standby that stands still delays commits by %.0f ms',
 		$mode, $gap));
 	measured(sprintf '%s: synchronous standby frozen, no writes for %.0f ms', $mode, $gap);
@@ -120,7 +106,7 @@ for my $mode (split / /, $ENV{SYNC_MODES} // 'on quorum-strict')
 	{
 		$_->kill9 for @standbys;
 		$writer->wait_for_acks(50, after_us => $begin_us + 500_000);
-		measured(sprintf '%s: all standbys killed, no writes for %.0f ms', $mode, gap_since($begin_us));
+		measured(sprintf '%s: all standbys killed, no writes for %.0f ms', $mode, $writer->longest_gap($begin_us, PatroniCluster::now_us()));
 		is_deeply($cluster->key_json('sync'), { leader => $leader->{name}, quorum => 0, sync_standby => undef },
 			"$mode: without a standby the leader goes on alone, and alone may lead");
 		like(report($leader), qr/no standby can be synchronous/, "$mode: and the view says why");
@@ -166,7 +152,7 @@ for my $mode (split / /, $ENV{SYNC_MODES} // 'on quorum-strict')
 	else
 	{
 		$writer->wait_for_acks(50, after_us => $begin_us + 1_000_000);
-		measured(sprintf '%s: all standbys frozen, no writes for %.0f ms', $mode, gap_since($begin_us));
+		measured(sprintf '%s: all standbys frozen, no writes for %.0f ms', $mode, $writer->longest_gap($begin_us, PatroniCluster::now_us()));
 	}
 	$_->thaw for @standbys;
 	settle("$mode: all standbys stood still");
@@ -183,7 +169,7 @@ for my $mode (split / /, $ENV{SYNC_MODES} // 'on quorum-strict')
 	}
 	$cluster->leader == $spare or $spare->stop;
 	settle("$mode: it is removed");
-	cmp_ok($gap = gap_since($begin_us), '<', 1500, sprintf('%s: commits wait for moments meanwhile (%.0f ms)', $mode, $gap));
+	cmp_ok($gap = $writer->longest_gap($begin_us, PatroniCluster::now_us()), '<', 1500, sprintf('%s: commits wait for moments meanwhile (%.0f ms)', $mode, $gap));
 
 	# --- the network of the leader is cut ---
 
@@ -200,7 +186,7 @@ for my $mode (split / /, $ENV{SYNC_MODES} // 'on quorum-strict')
 		{
 			$new = $cluster->wait_for_leader(not => $was);
 			$writer->wait_for_acks(20, from => $new, after_us => $begin_us);
-			measured(sprintf '%s, no writes for %.0f ms', $what, gap_since($begin_us));
+			measured(sprintf '%s, no writes for %.0f ms', $what, $writer->longest_gap($begin_us, PatroniCluster::now_us()));
 		}
 		else
 		{
@@ -304,7 +290,7 @@ for my $tags ({ nosync => JSON::PP::true }, { sync_priority => 0 })
 	$cluster->edit_config({ maximum_lag_on_syncnode => -1 });
 }
 settle('changes of the configuration');
-my $gap = gap_since($begin_us);
+my $gap = $writer->longest_gap($begin_us, PatroniCluster::now_us());
 cmp_ok($gap, "<", 4000, sprintf("no change of the configuration stops clients (%.0f ms)", $gap));
 measured(sprintf 'changes of the configuration: no writes for %.0f ms at most', $gap);
 

@@ -5,8 +5,8 @@
 use strict;
 use warnings;
 
-use FindBin;
 use PatroniCluster;
+use TestTools;
 use Test::More;
 use Time::HiRes qw(usleep);
 
@@ -15,8 +15,7 @@ plan skip_all => 'cycle counters are read on x86-64 alone' unless qx(uname -m) =
 my $cluster = PatroniCluster->new('stopped-clock', members => 2, dcs => { ttl => 5, loop_wait => 1, retry_timeout => 1 });
 my $tools = PatroniCluster::make_directory("$cluster->{base}/tools");
 
-system($ENV{CC} // 'cc', '-std=gnu11', '-D_GNU_SOURCE', '-O2', '-shared', '-fPIC', '-o', "$tools/stopped_clock.so",
-	"$FindBin::RealBin/../test/tools/stopped_clock.c") == 0 or die 'could not build stopped_clock.so';
+build_tool("$tools/stopped_clock.so", 'test/tools/stopped_clock.c');
 
 sub clock_file { my ($node) = @_; return "$node->{directory}/clock"; }
 

@@ -9,17 +9,16 @@ use strict;
 use warnings;
 
 use File::Temp ();
-use FindBin;
 use PatroniCluster;
 use POSIX ();
+use TestTools;
 use Test::More;
 use Time::HiRes qw(usleep);
 
 my $requests = $ENV{FUZZ_REQUESTS} // 5000;
 my $directory = File::Temp::tempdir('pc_fuzz.XXXXXX', TMPDIR => 1, CLEANUP => 1);
 
-system($ENV{CC} // 'cc', '-std=gnu11', '-D_GNU_SOURCE', '-O2', '-o', "$directory/http_fuzzer",
-	"$FindBin::RealBin/../test/tools/http_fuzzer.c") == 0 or die 'could not build http_fuzzer';
+build_tool("$directory/http_fuzzer", 'test/tools/http_fuzzer.c');
 
 my $cluster = PatroniCluster->new('fuzz', members => 2, config => sub {
 	my ($node, $config) = @_;

@@ -133,15 +133,9 @@ sub check_writers
 	for my $listener (sort keys %writers)
 	{
 		my $writer = $writers{$listener};
-		my ($before, $gap_us) = ($begin_us, 0);
 
 		$writer->wait_for_more(20);
-		for my $ack (grep { $_->{acked_us} > $begin_us } $writer->acks)
-		{
-			$gap_us = $ack->{acked_us} - $before if $ack->{acked_us} - $before > $gap_us;
-			$before = $ack->{acked_us};
-		}
-		measured(sprintf('%s: no writes through "%s" for %.1f s', $what, $listener, $gap_us / 1e6));
+		measured(sprintf('%s: no writes through "%s" for %.1f s', $what, $listener, $writer->longest_gap($begin_us) / 1000));
 	}
 }
 

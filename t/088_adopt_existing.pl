@@ -75,23 +75,6 @@ sub identity
 	  (stat "$node->{data_directory}/marker")[1] // 'none';
 }
 
-# How long nobody could write, of what the client saw since then.
-sub refused_ms
-{
-	my ($writer, $since_us) = @_;
-	my $last_us = 0;
-	my $longest_us = 0;
-
-	for my $ack ($writer->acks)
-	{
-		my $gap_us = $ack->{acked_us} - $last_us;
-
-		$longest_us = $gap_us if $ack->{acked_us} > $since_us && $gap_us > $longest_us;
-		$last_us = $ack->{acked_us};
-	}
-	return int($longest_us / 1000);
-}
-
 # --- the pair as it was ---
 
 PatroniCluster::spew("$cluster->{base}/pw", $one->{passwords}{superuser});
@@ -181,7 +164,7 @@ plain_stop($one);
 $one->start;
 $cluster->wait_for_leader;
 $writer->wait_for_more(50);
-measured('taking over the primary: no write for ' . refused_ms($writer, $since) . ' ms');
+measured('taking over the primary: no write for ' . int($writer->longest_gap($since)) . ' ms');
 is(identity($one), $before{node1}, 'the data directory is the same');
 sub is_set
 {
@@ -210,7 +193,7 @@ plain_stop($two);
 $two->start;
 $cluster->wait_until_streaming(nodes => [$two]);
 $writer->wait_for_more(50);
-measured('taking over the standby: no write for ' . refused_ms($writer, $since) . ' ms');
+measured('taking over the standby: no write for ' . int($writer->longest_gap($since)) . ' ms');
 is(identity($two), $before{node2}, 'the data directory is the same');
 is_set($two, 'work_mem', '6MB');
 is_set($two, 'hba_file', conf($two, 'pg_hba.conf'));
@@ -288,7 +271,7 @@ ok(!-e "$two->{data_directory}/standby.signal", 'the primary is none by its file
 ok(-e "$one->{data_directory}/standby.signal", 'the standby is one');
 plain_start($two);
 $writer->wait_for_more(50);
-measured('giving back the primary: no write for ' . refused_ms($writer, $since) . ' ms');
+measured('giving back the primary: no write for ' . int($writer->longest_gap($since)) . ' ms');
 $two->sql("SELECT pg_drop_replication_slot('node1')");
 $two->sql("SELECT pg_create_physical_replication_slot('right_hand')");
 append(conf($one, 'postgresql.conf'),

@@ -7,8 +7,8 @@ use strict;
 use warnings;
 
 use File::Temp ();
-use FindBin;
 use PatroniCluster;
+use TestTools;
 use Test::More;
 
 use constant { TTL => 3, BUDGET => 2 };
@@ -18,8 +18,7 @@ my $cluster = PatroniCluster->new('gray', members => 3, parameters => { fsync =>
 my $tools = File::Temp::tempdir(CLEANUP => 1);
 
 chmod 0755, $tools;
-system($ENV{CC} // 'cc', '-std=gnu11', '-D_GNU_SOURCE', '-O2', '-shared', '-fPIC', '-o', "$tools/stall.so",
-	"$FindBin::RealBin/../test/tools/stall.c", '-ldl') == 0 or die 'could not build stall.so';
+build_tool("$tools/stall.so", 'test/tools/stall.c', '-ldl');
 
 sub control_file { my ($node) = @_; return "$node->{directory}/stall"; }
 

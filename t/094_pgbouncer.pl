@@ -92,20 +92,6 @@ sub writer_through
 		user => 'writer password=write dbname=app', %option);
 }
 
-# The longest time between two acknowledgements since then, in ms.
-sub longest_gap
-{
-	my ($writer, $begin_us) = @_;
-	my ($before, $gap_us) = ($begin_us, 0);
-
-	for my $ack (grep { $_->{acked_us} > $begin_us } $writer->acks)
-	{
-		$gap_us = $ack->{acked_us} - $before if $ack->{acked_us} - $before > $gap_us;
-		$before = $ack->{acked_us};
-	}
-	return $gap_us / 1000;
-}
-
 start_haproxy();
 $cluster->start;
 $cluster->create_writes_table;
@@ -127,7 +113,7 @@ sub switch_over
 	for my $mode (sort keys %writers)
 	{
 		is(scalar($writers{$mode}->errors), 0, "$what: the $mode client sees no error");
-		measured(sprintf('%s: the %s client waits %.0f ms', $what, $mode, longest_gap($writers{$mode}, $begin_us)));
+		measured(sprintf('%s: the %s client waits %.0f ms', $what, $mode, $writers{$mode}->longest_gap($begin_us)));
 	}
 	is(is_paused('app1'), 0, "$what: it is not paused any more");
 	$cluster->wait_until_streaming;
@@ -216,7 +202,7 @@ ok(1, 'after a crash all clients write again');
 ($leader, $begin_us) = pause_and('the leader is killed', sub { $_[0]->kill9 });
 my $one = $cluster->wait_for_leader(not => $leader);
 $_->wait_for_more(20) for values %writers;
-measured(sprintf('the leader is killed: the simple client waits %.0f ms', longest_gap($writers{simple}, $begin_us)));
+measured(sprintf('the leader is killed: the simple client waits %.0f ms', $writers{simple}->longest_gap($begin_us)));
 $cluster->wait_for('the key is deleted', sub { !defined $cluster->key('pgbouncer') });
 is(is_paused($_), 0, "$_ is not paused any more") for qw(app1 app2);
 

@@ -7,9 +7,9 @@ use strict;
 use warnings;
 
 use Exporter 'import';
-use FindBin;
 
 use PostgreSQL::Test::Utils;
+use TestTools;
 use Test::More;
 
 our @EXPORT = qw(lease lease_counter $lease_page $lease_tool $commit_burst);
@@ -19,19 +19,10 @@ our ($lease_tool, $commit_burst);
 
 sub build
 {
-	my $root = "$FindBin::RealBin/..";
 	my $directory = PostgreSQL::Test::Utils::tempdir();
-	my @cc = ($ENV{CC} // 'cc', '-std=gnu11', '-D_GNU_SOURCE', '-O2', "-I$root/src");
 
-	chomp(my $libpq_include = `pg_config --includedir`);
-	chomp(my $libpq_lib = `pg_config --libdir`);
-	($lease_tool, $commit_burst) = ("$directory/lease_tool", "$directory/commit_burst");
-	system(@cc, '-o', $lease_tool, "$root/test/tools/lease_tool.c",
-		"$root/src/base/error.c", "$root/src/base/lease_page.c") == 0
-	  or BAIL_OUT('could not build lease_tool');
-	system(@cc, "-I$libpq_include", '-o', $commit_burst,
-		"$root/test/tools/commit_burst.c", "-L$libpq_lib", '-lpq') == 0
-	  or BAIL_OUT('could not build commit_burst');
+	$lease_tool = build_tool("$directory/lease_tool", 'test/tools/lease_tool.c', 'src/base/error.c', 'src/base/lease_page.c');
+	$commit_burst = build_tool("$directory/commit_burst", 'test/tools/commit_burst.c', libpq_flags());
 }
 
 # One command of lease_tool; its output.

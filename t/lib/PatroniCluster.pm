@@ -1425,7 +1425,7 @@ use strict;
 use warnings;
 
 use File::Temp ();
-use FindBin;
+use TestTools;
 
 my $program;
 my $n_writers = 0;
@@ -1433,16 +1433,10 @@ my $n_writers = 0;
 sub build
 {
 	return $program if $program;
-	my $root = "$FindBin::RealBin/..";
 	my $directory = File::Temp::tempdir(CLEANUP => 1);
 
 	chmod 0755, $directory;
-	chomp(my $include = `pg_config --includedir`);
-	chomp(my $lib = `pg_config --libdir`);
-	system($ENV{CC} // 'cc', '-std=gnu11', '-D_GNU_SOURCE', '-O2', "-I$root/src", "-I$include",
-		'-o', "$directory/writer", "$root/test/tools/writer.c", "-L$lib", '-lpq') == 0
-	  or die 'could not build writer';
-	return $program = "$directory/writer";
+	return $program = build_tool("$directory/writer", 'test/tools/writer.c', libpq_flags());
 }
 
 sub new
@@ -1486,6 +1480,22 @@ sub events
 
 sub acks { my ($self) = @_; return grep { $_->{kind} eq 'A' } $self->events; }
 sub errors { my ($self) = @_; return grep { $_->{kind} eq 'E' } $self->events; }
+
+# The longest time without an acknowledgement, in ms, since a time and until
+# another one; until the last acknowledgement when there is no other.
+sub longest_gap
+{
+	my ($self, $from_us, $to_us) = @_;
+	my ($before_us, $gap_us) = ($from_us, 0);
+
+	for my $us ((sort { $a <=> $b } map { $_->{acked_us} } $self->acks), $to_us // ())
+	{
+		next if $us < $from_us || (defined $to_us && $us > $to_us);
+		$gap_us = $us - $before_us if $us - $before_us > $gap_us;
+		$before_us = $us;
+	}
+	return $gap_us / 1000;
+}
 
 # Wait for so many acknowledgements, or for some after a time, or by a node.
 sub wait_for_acks
