@@ -228,7 +228,8 @@ STUB_OBJS = \
 	src/worker/sql.o \
 	src/worker/sync_report.o \
 	src/worker/synchronous.o \
-	src/worker/wal_sent.o
+	src/worker/wal_sent.o \
+	src/worker/walsender.o
 
 WORKER_OBJS = \
 	src/worker/act.o \

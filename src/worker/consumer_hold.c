@@ -10,9 +10,6 @@
  * has the WAL that it speaks of.  Later servers can do it by themselves
  * (synchronized_standby_slots, from 17 on).
  *
- * Messages go through PqCommMethods; in logical walsenders one of its
- * functions is replaced.
- *
  * Invariants:
  *  (1) No position is sent that is beyond what is safe, neither of a change
  *      nor in a keepalive, as long as there is a standby to wait for.
@@ -52,9 +49,7 @@
 bool		consumer_hold_is_enabled;
 
 static const PQcommMethods *server_methods;
-static PQcommMethods own_methods;
 static XLogRecPtr safe_lsn;		/* as looked up last */
-static ClientAuthentication_hook_type previous_authentication_hook;
 
 /* What the standbys that may be promoted have; false: there is none. */
 static bool
@@ -170,20 +165,17 @@ put_message(char type, const char *message, size_t length)
 	server_methods->putmessage_noblock(type, message, length);
 }
 
-static void
-begin_walsender(Port *port, int status)
+/* A session is a logical walsender: replace what it sends messages with. */
+void
+consumer_hold_begin(const PQcommMethods *server, PQcommMethods *own)
 {
-	if (previous_authentication_hook)
-		previous_authentication_hook(port, status);
-	if (status != STATUS_OK || !am_db_walsender || server_methods != NULL || patroni_shared_memory() == NULL)
+	if (patroni_shared_memory() == NULL)
 		return;
-	server_methods = PqCommMethods;
-	own_methods = *PqCommMethods;
-	own_methods.putmessage_noblock = put_message;
-	PqCommMethods = &own_methods;
+	server_methods = server;
+	own->putmessage_noblock = put_message;
 }
 
-/* Define the setting and watch for walsenders; for _PG_init(). */
+/* Define the setting; for _PG_init(). */
 void
 consumer_hold_define(void)
 {
@@ -195,6 +187,4 @@ consumer_hold_define(void)
 							 PGC_SIGHUP,
 							 0,
 							 NULL, NULL, NULL);
-	previous_authentication_hook = ClientAuthentication_hook;
-	ClientAuthentication_hook = begin_walsender;
 }

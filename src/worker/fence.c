@@ -71,6 +71,7 @@
 #include "worker/shared.h"
 #include "worker/synchronous.h"
 #include "worker/wal_sent.h"
+#include "worker/walsender.h"
 
 /* What pqcomm.c collects before it sends, and what a message adds to its text. */
 #define SEND_BUFFER_BYTES		8192
@@ -630,7 +631,7 @@ void
 fence_init(void)
 {
 	fence_shared_init(exposure_begin);
-	wal_sent_init();
+	walsender_init();
 	RegisterXactCallback(fence_transaction, NULL);
 	previous_executor_hook = ExecutorStart_hook;
 	ExecutorStart_hook = fence_executor_start;

@@ -12,7 +12,7 @@
  * matter of the two processes, tens of microseconds; nobody waits for the
  * network or for a standby's answer.  Synchronous replication does that.
  *
- * Walsenders say how far they are: a wrapper around their PqCommMethods reads
+ * Walsenders say how far they are: a wrapper around what they send with reads
  * the position in each message of WAL (XLogData, "Streaming Replication
  * Protocol" in PostgreSQL's manual) and publishes it when all that was
  * buffered is sent.  WalSnd.sentPtr would not do: the server advances it when
@@ -55,22 +55,26 @@
 int			wal_send_wait_ms = 100;
 
 /* Of a walsender: what it sends with, and how far it is. */
-static const PQcommMethods *base_methods;
-static PQcommMethods sender_methods;
+static const PQcommMethods *server_methods;
 static XLogRecPtr buffered_lsn; /* up to here messages are made */
 static XLogRecPtr sent_lsn;		/* and up to here they are sent */
 static bool is_counted;			/* among those that keep up */
 static uint32 counted_round;
 static bool has_exit_callback;
 
-static ClientAuthentication_hook_type previous_authentication_hook;
-
 /*
- * Does this walsender keep up?  FenceShared.wal_senders counts those that do,
- * in its lower half.  Who waited in vain sets that to 0 and adds one to the
- * upper half, the round, so that nobody who was counted before counts himself
- * out.  Returns whether there was a change.
+ * Is this walsender counted among those that keep up?  FenceShared.wal_senders
+ * has their number in its lower half.  Who waited in vain sets that to 0 and
+ * adds one to the upper half, the round, so that nobody who was counted before
+ * counts himself out.
  */
+static bool
+keeps_up_by(uint32 word)
+{
+	return is_counted && counted_round == WAL_SENDERS_ROUND(word);
+}
+
+/* Count this walsender, or no longer.  Returns whether there was a change. */
 static bool
 set_keeping_up(bool keeps_up)
 {
@@ -80,8 +84,7 @@ set_keeping_up(bool keeps_up)
 
 	do
 	{
-		if (is_counted && counted_round != WAL_SENDERS_ROUND(word))
-			is_counted = false;
+		is_counted = keeps_up_by(word);
 		if (is_counted == keeps_up)
 			return false;
 		wanted = keeps_up ? word + 1 : word - 1;
@@ -123,7 +126,7 @@ publish(void)
 	while (published < sent_lsn &&
 		   !pg_atomic_compare_exchange_u64(&shared->wal_sent, &published, sent_lsn))
 		;
-	if (sent_lsn >= COMPAT_FLUSH_LSN())
+	if (!keeps_up_by(pg_atomic_read_u32(&shared->wal_senders)) && sent_lsn >= COMPAT_FLUSH_LSN())
 		(void) set_keeping_up(true);
 	ConditionVariableBroadcast(&shared->wal_sent_more);
 }
@@ -134,7 +137,7 @@ note_flushed(int result)
 {
 	if (result != 0 || sent_lsn == buffered_lsn)
 		return;
-	if (base_methods->is_send_pending())
+	if (server_methods->is_send_pending())
 		fall_behind();
 	else
 		publish();
@@ -143,7 +146,7 @@ note_flushed(int result)
 static int
 sender_flush(void)
 {
-	int			result = base_methods->flush();
+	int			result = server_methods->flush();
 
 	note_flushed(result);
 	return result;
@@ -152,7 +155,7 @@ sender_flush(void)
 static int
 sender_flush_if_writable(void)
 {
-	int			result = base_methods->flush_if_writable();
+	int			result = server_methods->flush_if_writable();
 
 	note_flushed(result);
 	return result;
@@ -164,7 +167,7 @@ sender_putmessage_noblock(char type, const char *text, size_t length)
 {
 	uint64		start;
 
-	base_methods->putmessage_noblock(type, text, length);
+	server_methods->putmessage_noblock(type, text, length);
 	if (type != MESSAGE_COPY_DATA || length <= XLOG_DATA_HEADER_BYTES || text[0] != COPY_XLOG_DATA ||
 		am_cascading_walsender) /* invariant 3 */
 		return;
@@ -172,20 +175,16 @@ sender_putmessage_noblock(char type, const char *text, size_t length)
 	buffered_lsn = pg_ntoh64(start) + (length - XLOG_DATA_HEADER_BYTES);
 }
 
-static void
-begin_sender(Port *port, int status)
+/* A session is a physical walsender: replace what it sends messages with. */
+void
+wal_sent_begin(const PQcommMethods *server, PQcommMethods *own)
 {
-	if (previous_authentication_hook)
-		previous_authentication_hook(port, status);
-	if (status != STATUS_OK || !am_walsender || am_db_walsender || base_methods != NULL ||
-		patroni_fence_shared() == NULL)
+	if (patroni_fence_shared() == NULL)
 		return;
-	base_methods = PqCommMethods;
-	sender_methods = *PqCommMethods;
-	sender_methods.flush = sender_flush;
-	sender_methods.flush_if_writable = sender_flush_if_writable;
-	sender_methods.putmessage_noblock = sender_putmessage_noblock;
-	PqCommMethods = &sender_methods;
+	server_methods = server;
+	own->flush = sender_flush;
+	own->flush_if_writable = sender_flush_if_writable;
+	own->putmessage_noblock = sender_putmessage_noblock;
 }
 
 /* Shall commits of this transaction wait?  Whoever set "local" waits for no standby. */
@@ -233,12 +232,4 @@ wal_sent_wait(XLogRecPtr lsn)
 		ereport(LOG_SERVER_ONLY,
 				(errmsg("the WAL of a commit was not sent to a standby within %d ms", wal_send_wait_ms),
 				 errdetail("Commits do not wait for that until a standby has been sent everything.")));
-}
-
-/* Watch for walsenders; for fence_init() in the postmaster. */
-void
-wal_sent_init(void)
-{
-	previous_authentication_hook = ClientAuthentication_hook;
-	ClientAuthentication_hook = begin_sender;
 }
