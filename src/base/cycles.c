@@ -37,7 +37,6 @@ cycles_are_steady(void)
 #endif
 }
 
-/* Cycles of a microsecond, the lowest that was measured; 0 = none was. */
 static double
 lowest_rate(const CycleClock *clock)
 {
@@ -64,12 +63,12 @@ cycle_clock_add(CycleClock *clock, int64_t us, uint64_t cycles)
 	if (clock->n_samples > 0)
 	{
 		const CycleSample *last = &clock->samples[clock->n_samples - 1];
-		double		rate = lowest_rate(clock);
 
 		if (us < last->us || cycles < last->cycles)
 			clock->n_samples = 0;	/* a counter that began anew, or another one */
 		else if (us - last->us < CYCLE_SPACING_US &&
-				 (rate == 0 || (double) (cycles - last->cycles) < rate * CYCLE_SPACING_US))
+				 (clock->lowest_rate == 0 ||
+				  (double) (cycles - last->cycles) < clock->lowest_rate * CYCLE_SPACING_US))
 			return;
 	}
 	if (clock->n_samples == CYCLE_SAMPLES_MAX)
@@ -79,12 +78,13 @@ cycle_clock_add(CycleClock *clock, int64_t us, uint64_t cycles)
 				(size_t) clock->n_samples * sizeof(clock->samples[0]));
 	}
 	clock->samples[clock->n_samples++] = (CycleSample) {.us = us,.cycles = cycles};
+	clock->lowest_rate = lowest_rate(clock);
 }
 
 uint64_t
 cycle_clock_at(const CycleClock *clock, int64_t from_us, int64_t at_us)
 {
-	double		rate = lowest_rate(clock);
+	double		rate = clock->lowest_rate;
 	int			i = clock->n_samples - 1;
 
 	if (rate <= 0)

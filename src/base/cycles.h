@@ -35,6 +35,7 @@ typedef struct CycleSample
 typedef struct CycleClock
 {
 	int			n_samples;
+	double		lowest_rate;	/* cycles of a microsecond, of what was measured; 0 = nothing was */
 	CycleSample samples[CYCLE_SAMPLES_MAX];
 } CycleClock;
 
