@@ -51,6 +51,8 @@ run() {
 			grep -A 8 '^not ok ' "$output" | head -n 60
 			echo "---"
 			tail -n 80 "$output"
+			# what the server's own test modules said and ran
+			tail -n 40 "$stage/tmp/tmp_check/log/regress_log_$name" 2> /dev/null
 		fi
 		grep -a '^# measured: ' "$output"
 		echo "$test: $good passed, $bad failed ($(($(date +%s) - began)) s)"
