@@ -148,7 +148,7 @@ sub change_tags
 	did("tags of $node->{name}: " . JSON::PP::encode_json($tags));
 	$node->{config}{tags} = $tags;
 	$node->write_config;
-	$node->reload;
+	$node->reload if $node->supervisor_is_alive;	# else it reads them when it is started
 }
 
 # --- faults ---
@@ -298,7 +298,7 @@ sub heal
 		next unless %{ $node->{config}{tags} };
 		$node->{config}{tags} = {};
 		$node->write_config;
-		$node->reload if $node->is_started && $node->{supervisor_pid};
+		$node->reload if $node->supervisor_is_alive;
 	}
 	# those that died come back in any order
 	my %seen;
