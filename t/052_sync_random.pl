@@ -155,7 +155,8 @@ sub change_tags
 
 my (@cuts, @stopped);
 
-sub alive { return grep { $_->is_started && !@{ $_->{frozen} // [] } } $cluster->nodes; }
+# Of one without a supervisor nothing is left when its server is killed, too.
+sub alive { return grep { $_->is_started && !@{ $_->{frozen} // [] } && $_->pids('all') } $cluster->nodes; }
 
 sub die_node
 {
