@@ -28,7 +28,9 @@ srand $seed;
 diag("SYNC_SEED=$seed SYNC_ROUNDS=$rounds");
 
 my $cluster = PatroniCluster->new('syncrandom', members => 4, namespaces => $can_cut,
-	dcs => { synchronous_mode => JSON::PP::true, maximum_lag_on_syncnode => -1, synchronous_node_count => 1 });
+	dcs => { synchronous_mode => JSON::PP::true, maximum_lag_on_syncnode => -1, synchronous_node_count => 1,
+		# one whose pg_rewind was interrupted half-way would wait for a person
+		postgresql => { remove_data_directory_on_rewind_failure => JSON::PP::true } });
 my ($spare) = grep { $_->{name} eq 'node4' } $cluster->nodes;
 my %config = (mode => 'on', synchronous_node_count => 1, maximum_lag_on_syncnode => -1);
 

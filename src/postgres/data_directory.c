@@ -54,7 +54,7 @@ mark_path(const char *data_directory, char path[PATH_MAX])
  * may belong to somebody else, then a crash half-way needs an operator.
  */
 void
-data_mark_set(const char *data_directory, DataMark mark)
+data_mark_set(const char *data_directory, DataMark mark, uint32_t timeline)
 {
 	char		path[PATH_MAX];
 	char		text[128];
@@ -64,20 +64,15 @@ data_mark_set(const char *data_directory, DataMark mark)
 
 	if (!mark_path(data_directory, path) || stat(data_directory, &st) != 0)
 		return;
-	length = snprintf(text, sizeof(text), "%s %llu %llu\n",
+	length = snprintf(text, sizeof(text), "%s %llu %llu %u\n",
 					  mark == DATA_MARK_REWIND ? "rewind" : "clone",
-					  (unsigned long long) st.st_dev, (unsigned long long) st.st_ino);
+					  (unsigned long long) st.st_dev, (unsigned long long) st.st_ino, timeline);
 	if (!file_replace(path, text, (size_t) length, 0600, &ignored))
 		return;
 }
 
-/*
- * What the mark says, if it is about this very directory.  A directory in
- * which a server was started (postmaster.opts, which base backups leave out)
- * is never taken for an unfinished clone.
- */
-DataMark
-data_mark_get(const char *data_directory)
+static DataMark
+read_mark(const char *data_directory, unsigned *timeline)
 {
 	char		path[PATH_MAX];
 	char		opts[PATH_MAX];
@@ -88,12 +83,13 @@ data_mark_get(const char *data_directory)
 	struct stat st;
 	DataMark	mark = DATA_MARK_NONE;
 
+	*timeline = 0;
 	if (!mark_path(data_directory, path) || stat(data_directory, &st) != 0)
 		return DATA_MARK_NONE;
 	text = file_read(path, 1024, NULL);
 	if (text == NULL)
 		return DATA_MARK_NONE;
-	if (sscanf(text, "%15s %llu %llu", word, &dev, &ino) == 3 &&
+	if (sscanf(text, "%15s %llu %llu %u", word, &dev, &ino, timeline) >= 3 &&
 		dev == (unsigned long long) st.st_dev && ino == (unsigned long long) st.st_ino)
 	{
 		if (strcmp(word, "rewind") == 0)
@@ -104,6 +100,28 @@ data_mark_get(const char *data_directory)
 	}
 	free(text);
 	return mark;
+}
+
+/*
+ * What the mark says, if it is about this very directory.  A directory in
+ * which a server was started (postmaster.opts, which base backups leave out)
+ * is never taken for an unfinished clone.
+ */
+DataMark
+data_mark_get(const char *data_directory)
+{
+	unsigned	timeline;
+
+	return read_mark(data_directory, &timeline);
+}
+
+/* Of a rewind: from which timeline of a leader; 0 = there is none, or it is not known. */
+uint32_t
+data_mark_timeline(const char *data_directory)
+{
+	unsigned	timeline;
+
+	return read_mark(data_directory, &timeline) == DATA_MARK_REWIND ? timeline : 0;
 }
 
 void

@@ -75,7 +75,7 @@ extern mode_t data_directory_file_mode(const char *data_directory);
 /*
  * A clone or a rewind that is not over yet is marked beside the data
  * directory, so that a crash in the middle is seen.  The mark names the
- * directory's inode.
+ * directory's inode, and for a rewind the timeline of the leader (0 = not known).
  */
 typedef enum DataMark
 {
@@ -84,8 +84,9 @@ typedef enum DataMark
 	DATA_MARK_REWIND,
 } DataMark;
 
-extern void data_mark_set(const char *data_directory, DataMark mark);
+extern void data_mark_set(const char *data_directory, DataMark mark, uint32_t timeline);
 extern DataMark data_mark_get(const char *data_directory);
+extern uint32_t data_mark_timeline(const char *data_directory);
 extern void data_mark_clear(const char *data_directory);
 
 /*

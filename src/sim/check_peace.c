@@ -231,6 +231,9 @@ waits_for_person(const SimNode *node, int primary)
 	if (!sim.profile.may_remove_data && node->server.state == HA_SERVER_STOPPED &&
 		(check.had_hands || has_twin(node->data.end) || node->data.rewind_failed_of == primary + 1))
 		return true;
+	if (node->data.is_rewinding && node->kind == SIM_OURS && !sim.profile.may_remove_data &&
+		node->data.rewind_timeline != sim.node[primary].server.timeline)
+		return true;			/* half of it is of another leader */
 	if (!node->data.is_rewinding && sim_wal_contains(leader, node->data.end))
 		return false;
 	if (node->kind == SIM_PATRONI && has_same_id(leader, node->data.end))

@@ -162,6 +162,7 @@ typedef struct SimData
 	uint32_t	checkpoint_timeline;
 	SimPosition minimum_recovery;	/* pg_control's; .lsn 0 on a primary */
 	bool		is_rewinding;	/* pg_rewind has begun and not ended: marked unusable */
+	uint32_t	rewind_timeline;	/* the leader's, then */
 	int			rewind_failed_of;	/* 1 + the node pg_rewind failed of for good; 0 none */
 	bool		is_standby_configured;	/* standby.signal */
 	bool		is_fresh_copy;	/* backup_label is there: a base backup that never ran */

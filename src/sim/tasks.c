@@ -409,6 +409,14 @@ find_divergence(int node, DivergenceResult *result)
 	divergence_decide(&facts, result);
 }
 
+/* As the supervisor's; Patroni's members try in any case. */
+static bool
+rewind_can_be_repeated(int node, int leader)
+{
+	return sim.node[node].kind != SIM_OURS ||
+		sim.node[node].data.rewind_timeline == sim.node[leader].server.timeline;
+}
+
 static void
 end_check_divergence(int node, int64_t serial, void *owned)
 {
@@ -418,16 +426,19 @@ end_check_divergence(int node, int64_t serial, void *owned)
 	(void) owned;
 	if (!is_running(node, serial))
 		return;
-	if (self->data.is_rewinding)
-	{
-		self->task.divergence = HA_DIVERGENCE_REWIND;
-		finish(node, HA_TASK_OK, "an interrupted pg_rewind has to be repeated");
-		return;
-	}
 	if (self->task.must_fail || self->data.state != HA_DATA_PRESENT ||
 		!sim_server_answers(node, self->task.source))
 	{
 		finish(node, HA_TASK_FAILED, "could not connect to leader");
+		return;
+	}
+	if (self->data.is_rewinding)
+	{
+		bool		can_repeat = rewind_can_be_repeated(node, self->task.source);
+
+		self->task.divergence = can_repeat ? HA_DIVERGENCE_REWIND : HA_DIVERGENCE_CLONE;
+		finish(node, HA_TASK_OK, can_repeat ? "an interrupted pg_rewind has to be repeated" :
+			   "pg_rewind was interrupted when the leader was on another timeline");
 		return;
 	}
 	find_divergence(node, &result);
@@ -535,6 +546,11 @@ begin_rewind(int node, int64_t serial, void *owned)
 		finish(node, HA_TASK_FAILED, "leader has not yet done its checkpoint after promotion");
 		return;
 	}
+	if (data->is_rewinding && !rewind_can_be_repeated(node, task->source))
+	{
+		finish(node, HA_TASK_IMPOSSIBLE, "pg_rewind was interrupted when the leader was on another timeline");
+		return;
+	}
 	if (!data->is_rewinding && data->control_state != HA_CONTROL_SHUTDOWNED &&
 		data->control_state != HA_CONTROL_SHUTDOWNED_IN_RECOVERY)
 	{
@@ -572,6 +588,7 @@ begin_rewind(int node, int64_t serial, void *owned)
 		if (!data->is_rewinding && self->kind == SIM_OURS)
 			check_ancestor(node, task->source);
 		data->is_rewinding = true;
+		data->rewind_timeline = leader->server.timeline;
 		task->source_incarnation = leader->process[SIM_SERVER].incarnation;
 		work_later(node, SIM_MS(200), SIM_MS(4000), end_pg_rewind);
 	}

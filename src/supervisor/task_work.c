@@ -41,6 +41,9 @@
 #define WORDS_MAX			(4 * OPTION_WORDS_MAX)
 #define OUTPUT_KEPT			4096
 
+/* What pg_rewind says with --progress before it changes anything (pg_rewind.c, main()). */
+#define REWIND_BEGINS		"need to copy"
+
 typedef struct Work
 {
 	const TaskRequest *request;
@@ -49,6 +52,7 @@ typedef struct Work
 	int			n_words;
 	char		output[OUTPUT_KEPT];	/* the end of the last tool's output */
 	char		last_error[512];	/* its last line that speaks of an error */
+	bool		has_changed_files;	/* pg_rewind has begun to */
 	HaDivergence divergence;
 	Lsn			lsn;
 } Work;
@@ -241,6 +245,8 @@ take_output(Work *work, char *line, int level)
 		strstr(line, "FATAL:") != NULL || strstr(line, "ERROR:") != NULL ||
 		strstr(line, "PANIC:") != NULL || strstr(line, "could not") != NULL)
 		snprintf(work->last_error, sizeof(work->last_error), "%.511s", line);
+	if (strstr(line, REWIND_BEGINS) != NULL)
+		work->has_changed_files = true;
 	report("L%d %s", level, line);
 }
 
@@ -261,6 +267,7 @@ run_with(Work *work, const char *pgpass, const char *pgoptions, bool as_tool, in
 	const char *name = work->words[0];
 
 	work->output[0] = work->last_error[0] = '\0';
+	work->has_changed_files = false;
 	if (is_cancelled)
 		return error_set(error, "cancelled");
 	if (pipe2(fds, O_CLOEXEC) != 0)
@@ -430,7 +437,7 @@ empty_directory(Work *work, Error *error)
 	}
 	if (mkdir(dir, 0700) != 0 && errno != EEXIST)
 		return error_set(error, "could not create data directory \"%s\": %s", dir, strerror(errno));
-	data_mark_set(dir, DATA_MARK_CLONE);
+	data_mark_set(dir, DATA_MARK_CLONE, 0);
 	return true;
 }
 
@@ -1239,23 +1246,44 @@ find_divergence(Work *work, DivergenceResult *result, DivergenceFacts *facts, Er
 	return true;
 }
 
+/*
+ * Can an interrupted pg_rewind be repeated?  What it has copied from a leader
+ * stays.  It looks only at the WAL from here for what to copy, so where the
+ * leader is on another timeline by now, which may lack some of the WAL of the
+ * one before, blocks from there would remain and be taken for good ones.
+ */
+static bool
+rewind_can_be_repeated(const Work *work, const DivergenceFacts *facts, Error *error)
+{
+	uint32_t	timeline = data_mark_timeline(work->settings->data_dir);
+
+	return timeline == facts->leader_timeline ||
+		error_set(error, "pg_rewind was interrupted when the leader was on timeline %u, it is on %u now",
+				  timeline, facts->leader_timeline);
+}
+
 static void
 work_check_divergence(Work *work)
 {
 	DivergenceResult result;
 	DivergenceFacts facts;
 	Error		error;
+	bool		is_repeat;
 
 	error_clear(&error);
-	if (data_mark_get(work->settings->data_dir) == DATA_MARK_REWIND)
-	{
-		work->divergence = HA_DIVERGENCE_REWIND;
-		leave(work, HA_TASK_OK, "an interrupted pg_rewind has to be repeated");
-	}
-	if (!find_divergence(work, &result, &facts, &error))
+	is_repeat = data_mark_get(work->settings->data_dir) == DATA_MARK_REWIND;
+	memset(&facts, 0, sizeof(facts));
+	if (is_repeat ? !ask_leader(work, &facts, &error) : !find_divergence(work, &result, &facts, &error))
 	{
 		redact(work->settings, error.message);
 		leave(work, HA_TASK_FAILED, error.message);
+	}
+	if (is_repeat)
+	{
+		bool		can_repeat = rewind_can_be_repeated(work, &facts, &error);
+
+		work->divergence = can_repeat ? HA_DIVERGENCE_REWIND : HA_DIVERGENCE_CLONE;
+		leave(work, HA_TASK_OK, can_repeat ? "an interrupted pg_rewind has to be repeated" : error.message);
 	}
 	work->divergence = result.divergence == HA_DIVERGENCE_REWIND && !result.pg_rewind_can_help ?
 		HA_DIVERGENCE_CLONE : result.divergence;
@@ -1405,6 +1433,8 @@ work_rewind(Work *work)
 	}
 	if (!leader_has_checkpoint(work, facts.leader_timeline, &error))
 		goto failed;
+	if (is_repeat && !rewind_can_be_repeated(work, &facts, &error))
+		leave(work, HA_TASK_IMPOSSIBLE, error.message);
 	if (!is_repeat && control.state != HA_CONTROL_SHUTDOWNED &&
 		control.state != HA_CONTROL_SHUTDOWNED_IN_RECOVERY && !crash_recovery(work, &error))
 		leave(work, HA_TASK_IMPOSSIBLE, error.message);
@@ -1426,9 +1456,11 @@ work_rewind(Work *work)
 	{
 		report("L1 running pg_rewind from \"%s\": %s", work->request->member, result.reason);
 		report("Prewinding from \"%s\"", work->request->member);
-		data_mark_set(settings->data_dir, DATA_MARK_REWIND);
+		data_mark_set(settings->data_dir, DATA_MARK_REWIND, facts.leader_timeline);
 		if (!run_pg_rewind(work, &error))
 		{
+			if (!is_repeat && !work->has_changed_files)
+				data_mark_clear(settings->data_dir);
 			/* the leader is well and it failed: it will fail again */
 			if (!is_cancelled && ask_leader(work, &facts, &again) && !facts.leader_is_in_recovery)
 				leave(work, HA_TASK_IMPOSSIBLE, error.message);

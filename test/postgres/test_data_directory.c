@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * test_data_directory.c
- *      Unit tests for the mark of a former primary (data_directory.c).
+ *      Unit tests for the marks beside a data directory (data_directory.c).
  *
  *-------------------------------------------------------------------------
  */
@@ -84,12 +84,30 @@ another_directory_is_none(void **state)
 	assert_false(data_former_primary_set(aside, 3, &error));
 }
 
+/* From which timeline a rewind copied; marks of others do not say. */
+static void
+rewind_is_kept(void **state)
+{
+	(void) state;
+	assert_int_equal(data_mark_get(data), DATA_MARK_NONE);
+	assert_int_equal(data_mark_timeline(data), 0);
+	data_mark_set(data, DATA_MARK_REWIND, 29);
+	assert_int_equal(data_mark_get(data), DATA_MARK_REWIND);
+	assert_int_equal(data_mark_timeline(data), 29);
+	data_mark_set(data, DATA_MARK_CLONE, 0);
+	assert_int_equal(data_mark_get(data), DATA_MARK_CLONE);
+	assert_int_equal(data_mark_timeline(data), 0);
+	data_mark_clear(data);
+	assert_int_equal(data_mark_get(data), DATA_MARK_NONE);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(former_primary_is_kept, make_directory, remove_directory),
 		cmocka_unit_test_setup_teardown(another_directory_is_none, make_directory, remove_directory),
+		cmocka_unit_test_setup_teardown(rewind_is_kept, make_directory, remove_directory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
